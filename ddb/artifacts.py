@@ -1,0 +1,152 @@
+"""The content-addressed store: every stage's result is a directory `<root>/<stage>/<key>/` that is complete or absent.
+
+    store = Store("runs")
+    with store.produce(stage) as work:          # one process at a time per key; None when it is there already
+        if work:
+            write_files_into(work.result)       # work.resume survives a kill, work.result starts empty
+    store.path(stage)                           # the finished directory, with its record.json
+
+`key` hashes the stage's own configuration, its code version and the keys of its inputs, so the same command finds
+its results again, and a result can only belong to what is written in its record (DESIGN: artifacts).
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from ddb.errors import DDBError
+
+KEY_LENGTH = 16  # hex digits, 64 bits: a collision needs billions of artifacts
+
+
+def canonical_json(value: Any) -> str:
+    """One text per value: sorted keys, no spaces, NaN refused. What is hashed, everywhere."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One node of the stage graph: what to compute, from which other stages."""
+
+    name: str  # directory in the store: data, cdpm, synthetic, ...
+    config: dict[str, Any]  # all and only the settings that this stage reads
+    code_version: int
+    inputs: dict[str, "Stage"] = field(default_factory=dict)  # role -> stage
+
+    @property
+    def key(self) -> str:
+        inputs = {role: stage.key for role, stage in self.inputs.items()}
+        content = {"stage": self.name, "config": self.config, "code": self.code_version, "inputs": inputs}
+        return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:KEY_LENGTH]
+
+    def ancestors(self) -> Iterator["Stage"]:
+        """Inputs before what needs them, self last; a stage that is reached twice comes twice."""
+        for stage in self.inputs.values():
+            yield from stage.ancestors()
+        yield self
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where a stage writes: `result` becomes the artifact, `resume` outlives a kill and goes when it is complete."""
+
+    result: Path
+    resume: Path
+
+
+class Store:
+    """A directory of artifacts that any number of processes may use at once. Raises DDBError where it is unusable."""
+
+    def __init__(self, root: str | os.PathLike):
+        self.root = Path(root).absolute()
+        try:
+            for hidden in (".work", ".locks", ".failures"):
+                (self.root / hidden).mkdir(parents=True, exist_ok=True)
+            probe = self.root / ".work" / f".probe-{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise DDBError(f"store {self.root} cannot be written: {error.strerror} (--store or DDB_STORE)") from None
+
+    def path(self, stage: Stage) -> Path:
+        """Where the finished artifact is or will be."""
+        return self.root / stage.name / stage.key
+
+    def has(self, stage: Stage) -> bool:
+        return self.path(stage).is_dir()
+
+    def record(self, stage: Stage) -> dict[str, Any]:
+        return json.loads((self.path(stage) / "record.json").read_text())
+
+    def work_path(self, stage: Stage) -> Path:
+        """The stage's workspace, whether or not anyone is at work in it."""
+        return self.root / ".work" / stage.name / stage.key
+
+    @contextlib.contextmanager
+    def produce(self, stage: Stage, timeout: float = -1) -> Iterator[Workspace | None]:
+        """Compute one artifact, alone: yields a workspace, or None when the artifact is (or has become) complete.
+
+        On leaving the block without an exception, `result` is renamed to its place in one step. The caller writes
+        `record.json` into it first. A second process that wants the same key waits `timeout` seconds (-1: for ever),
+        then finds it done; raises DDBError when the time is up.
+        """
+        lock = FileLock(self.root / ".locks" / f"{stage.name}-{stage.key}.lock")
+        try:
+            lock.acquire(timeout=timeout)
+        except Timeout:
+            raise DDBError(f"{stage.name} {stage.key} is being computed by another process") from None
+        try:
+            if self.has(stage):
+                yield None
+                return
+            work = self.work_path(stage)
+            shutil.rmtree(work / "result", ignore_errors=True)  # what a killed writer left is not to be trusted
+            workspace = Workspace(work / "result", work / "resume")
+            workspace.result.mkdir(parents=True)
+            workspace.resume.mkdir(exist_ok=True)
+            yield workspace
+            self.path(stage).parent.mkdir(exist_ok=True)
+            _flush(workspace.result)
+            os.rename(workspace.result, self.path(stage))
+            self.clear_failure(stage)
+            shutil.rmtree(work, ignore_errors=True)
+        finally:
+            lock.release()
+
+    def fail(self, stage: Stage, error: str) -> None:
+        """Record why `stage` failed; shown by `ddb status` and counted by `ddb table` until it succeeds."""
+        path = self._failure_path(stage)
+        path.parent.mkdir(exist_ok=True)
+        temporary = path.with_suffix(f".{os.getpid()}")
+        temporary.write_text(json.dumps({"stage": stage.name, "key": stage.key, "error": error}))
+        os.replace(temporary, path)
+
+    def failure(self, stage: Stage) -> str | None:
+        """The error of the last attempt, if it failed and no later one succeeded."""
+        try:
+            return json.loads(self._failure_path(stage).read_text())["error"]
+        except FileNotFoundError:
+            return None
+
+    def clear_failure(self, stage: Stage) -> None:
+        self._failure_path(stage).unlink(missing_ok=True)
+
+    def _failure_path(self, stage: Stage) -> Path:
+        return self.root / ".failures" / stage.name / f"{stage.key}.json"
+
+
+def _flush(directory: Path) -> None:
+    """Push file contents to disk before the rename that declares them complete."""
+    for path in directory.rglob("*"):
+        if path.is_file():
+            descriptor = os.open(path, os.O_RDONLY)
+            os.fsync(descriptor)
+            os.close(descriptor)

@@ -1,0 +1,31 @@
+"""The CDPM's network: diffusers' UNet2DModel with one class embedding more than there are classes, the null class."""
+
+from diffusers import UNet2DModel
+
+from ddb.diffusion.settings import CDPMSettings
+from ddb.errors import DDBError
+
+
+def build_unet(settings: CDPMSettings, image_size: int, num_classes: int) -> UNet2DModel:
+    """UNet for (B, 3, image_size, image_size) images; label `num_classes` is the null class of guidance.
+
+    Raises DDBError where the image cannot be halved as often as `cdpm.channels` asks.
+    """
+    levels = len(settings.channels)
+    if image_size % 2 ** (levels - 1):
+        raise DDBError(f"cdpm.channels: {levels} resolutions need images divisible by {2 ** (levels - 1)} pixels, "
+                       f"these have {image_size}")  # fmt: skip
+    attention = [image_size // 2**level in settings.attention_resolutions for level in range(levels)]
+    return UNet2DModel(
+        sample_size=image_size,
+        in_channels=3,
+        out_channels=3,
+        block_out_channels=settings.channels,
+        layers_per_block=settings.layers_per_block,
+        down_block_types=tuple("AttnDownBlock2D" if here else "DownBlock2D" for here in attention),
+        up_block_types=tuple("AttnUpBlock2D" if here else "UpBlock2D" for here in reversed(attention)),
+        add_attention=any(attention),
+        num_class_embeds=num_classes + 1,
+        norm_num_groups=8,
+        dropout=settings.dropout,
+    )

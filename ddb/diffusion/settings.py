@@ -1,0 +1,60 @@
+"""Settings of CDPM training and of sampling. Defaults suit 16 px on a CPU; the paper's values stand beside them."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from ddb.settings import Settings
+
+
+class CDPMSettings(Settings):
+    """Training of the class-conditional diffusion model.
+
+    The authors' values (64 px images): process paper, channels 128,256,256,256, 2 layers per block, dropout 0.15,
+    100,000 steps of batch 32, learning rate 1e-4, weight decay 1e-4, gradient clip 1, no EMA.
+    """
+
+    process: Literal["fast", "paper"] = Field(
+        "fast", description="fast: v-prediction, cosine schedule; paper: noise prediction, linear betas 1e-4..0.028"
+    )
+    channels: tuple[int, ...] = Field((16, 32, 64), min_length=1, description="UNet channels per resolution")
+    layers_per_block: int = Field(1, ge=1, description="residual blocks per resolution")
+    attention_resolutions: tuple[int, ...] = Field((), description="feature map sizes with self-attention")
+    dropout: float = Field(0.0, ge=0, lt=1)
+    label_drop: float = Field(
+        0.1, ge=0, lt=1, description="share of labels replaced by the null class (the paper: 0.1)"
+    )
+    steps: int = Field(900, ge=1, description="optimiser steps")
+    batch_size: int = Field(64, ge=1, description="images per step over all workers")
+    learning_rate: float = Field(2e-3, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    warmup_steps: int = Field(50, ge=0, description="linear warm-up, then a cosine to zero")
+    gradient_clip: float = Field(1.0, gt=0, description="largest gradient norm")
+    ema_decay: float | None = Field(0.995, gt=0, lt=1, description="null: keep no moving average (the paper)")
+    horizontal_flip: bool = Field(False, description="mirror half of the images")
+    engine: Literal["deepspeed", "ddp"] = "deepspeed"
+    zero_stage: Literal[0, 1, 2] = Field(0, description="DeepSpeed: 1 shards optimiser state, 2 gradients too")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: autocast with fp32 weights")
+    seed: int | None = Field(None, ge=0, description="a number: one CDPM for all seeds; null: each seed its own")
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        # Eight groups: with one channel per group, normalisation would erase the time and class embedding.
+        if any(channel % 16 for channel in self.channels):
+            raise ValueError("channels must be multiples of 16 (group normalisation)")
+        if self.engine == "ddp" and self.zero_stage:
+            raise ValueError("zero_stage needs engine: deepspeed")
+        return self
+
+
+class SamplingSettings(Settings):
+    """Sampling of the synthetic set. The authors: guidance 1, 1,000 images per class, ancestral, 1000 steps."""
+
+    guidance: float = Field(
+        1.0,
+        ge=0,
+        description="the paper's w: eps = (1 + w) eps(x, y) - w eps(x, null); 0 is plain conditional sampling",
+    )
+    images_per_class: int = Field(100, ge=1)
+    sampler: Literal["dpm_solver", "ancestral"] = Field("dpm_solver", description="dpm_solver: DPM-Solver++(2M)")
+    sampler_steps: int = Field(15, ge=1, le=1000, description="denoising steps; ancestral takes all 1000 in the paper")

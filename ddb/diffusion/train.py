@@ -1,0 +1,175 @@
+"""CDPM training: the loop that one process, two Ray workers or a whole cluster run alike.
+
+    unet = train(dataset["train"].images, labels, num_classes=10, settings=CDPMSettings(), seed=0)
+
+Step t draws image, timestep, label drop, flip and noise of every position in the global batch from (seed, t, position)
+and each rank computes its slice. So k workers follow one worker's trajectory up to floating-point summation, and a
+resumed run continues it exactly (DESIGN: step identity). Dropout masks alone depend on the rank as well.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import UNet2DModel
+from diffusers.training_utils import EMAModel
+
+from ddb.diffusion.engine import make_engine, world
+from ddb.diffusion.network import build_unet
+from ddb.diffusion.process import NUM_TIMESTEPS, noise_schedule
+from ddb.diffusion.settings import CDPMSettings
+from ddb.errors import DDBError
+from ddb.randomness import derive_seed, torch_generator
+
+LOG_EVERY = 20  # steps between numbers; losses stay on the device in between
+CHECKPOINT = "loop.pt"
+
+
+@dataclass
+class Hooks:
+    """What the caller does while training goes on. `checkpoint` runs on every rank, `log` on rank 0."""
+
+    log: Callable[[int, dict[str, float]], None] = lambda step, numbers: None
+    checkpoint: Callable[[int, Callable[[Path], None]], None] = lambda step, save: None
+    checkpoint_every: int = 10**9
+
+
+@dataclass
+class _Meter:
+    """Losses by noise level since the last log: quartile 1 is the least noisy (guided-diffusion's view of a loss)."""
+
+    losses: list[torch.Tensor] = field(default_factory=list)  # each (b,)
+    timesteps: list[torch.Tensor] = field(default_factory=list)  # each (b,)
+    began: float = field(default_factory=time.perf_counter)
+
+    def add(self, losses: torch.Tensor, timesteps: torch.Tensor) -> None:
+        self.losses.append(losses.detach())
+        self.timesteps.append(timesteps)
+
+    def read(self, images_per_step: int) -> dict[str, float]:
+        losses, timesteps = torch.cat(self.losses), torch.cat(self.timesteps)
+        numbers = {"loss": losses.mean().item()}
+        for quartile in range(4):
+            chosen = losses[timesteps * 4 // NUM_TIMESTEPS == quartile]
+            if len(chosen):
+                numbers[f"loss_quartile_{quartile + 1}"] = chosen.mean().item()
+        numbers["images_per_second"] = images_per_step * len(self.losses) / (time.perf_counter() - self.began)
+        self.__init__()
+        return numbers
+
+
+def learning_rate(settings: CDPMSettings, step: int) -> float:
+    """Rate of step `step` (from 0): linear warm-up to `learning_rate`, then half a cosine to zero at the end."""
+    warm = min(1.0, (step + 1) / settings.warmup_steps) if settings.warmup_steps else 1.0
+    progress = max(0, step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
+    return settings.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def ema_model(network: torch.nn.Module, decay: float) -> EMAModel:
+    """Moving average of the weights with warm-up: decay at update n is min(decay, 1 - (1 + n)^-0.75).
+
+    Without warm-up a short run would average in its random start.
+    """
+    return EMAModel(network.parameters(), decay=decay, use_ema_warmup=True, inv_gamma=1.0, power=0.75, foreach=True)
+
+
+def draw_batch(
+    step: int, positions: range, seed: int, num_images: int, shape: tuple[int, int, int], settings: CDPMSettings
+) -> dict[str, torch.Tensor]:
+    """What the given positions of step `step`'s global batch see; b = len(positions).
+
+    Returns image indices (b,), timesteps (b,), `drop` (b,) bool, `flip` (b,) bool and noise (b, 3, H, W).
+    """
+    rows = []
+    for position in positions:
+        generator = torch_generator("cdpm", seed, step, position)
+        index = torch.randint(num_images, (), generator=generator)
+        timestep = torch.randint(NUM_TIMESTEPS, (), generator=generator)
+        chance = torch.rand(2, generator=generator)
+        rows.append((index, timestep, chance, torch.randn(shape, generator=generator)))
+    index, timestep, chance, noise = (torch.stack(column) for column in zip(*rows, strict=True))
+    drop, flip = chance[:, 0] < settings.label_drop, chance[:, 1] < 0.5 * settings.horizontal_flip
+    return {"index": index, "timestep": timestep, "drop": drop, "flip": flip, "noise": noise}
+
+
+def train(
+    images: np.ndarray,
+    labels: np.ndarray,
+    num_classes: int,
+    settings: CDPMSettings,
+    seed: int,
+    hooks: Hooks | None = None,
+    resume: Path | None = None,
+    device: torch.device | str = "cpu",
+) -> UNet2DModel:
+    """Train the CDPM on `images` (N, H, W, 3) uint8 with `labels` (N,); returns the averaged network.
+
+    Runs as this process's rank of the default process group; only rank 0 has the moving average. `resume` is a
+    directory that a checkpoint hook saved into. Raises DDBError when the loss is no longer finite.
+    """
+    hooks, device = hooks or Hooks(), torch.device(device)
+    rank, world_size = world()
+    if settings.batch_size % world_size:
+        raise DDBError(f"cdpm.batch_size {settings.batch_size} is not divisible by {world_size} workers")
+    share = settings.batch_size // world_size
+    positions = range(rank * share, (rank + 1) * share)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed("unet", seed))
+        network = build_unet(settings, images.shape[1], num_classes)
+    engine = make_engine(network.train(), settings, device)
+    average = ema_model(network, settings.ema_decay) if settings.ema_decay and rank == 0 else None
+    start = _resume(resume, engine, average) if resume else 0
+
+    pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).to(device)  # (N, 3, H, W) uint8
+    classes = torch.from_numpy(np.asarray(labels)).to(device)  # (N,)
+    schedule = noise_schedule(settings.process)
+    meter = _Meter()
+
+    def save(directory: Path, step: int) -> None:
+        engine.save(directory)
+        if rank == 0:
+            torch.save({"step": step, "average": average.state_dict() if average else None}, directory / CHECKPOINT)
+
+    for step in range(start, settings.steps):
+        drawn = draw_batch(step, positions, seed, len(pixels), tuple(pixels.shape[1:]), settings)
+        drawn = {name: value.to(device, non_blocking=True) for name, value in drawn.items()}
+        clean = pixels[drawn["index"]].float() / 127.5 - 1  # (b, 3, H, W) in [-1, 1]
+        clean = torch.where(drawn["flip"][:, None, None, None], clean.flip(3), clean)
+        label = torch.where(drawn["drop"], num_classes, classes[drawn["index"]])  # (b,), null class where dropped
+        noisy = schedule.add_noise(clean, drawn["noise"], drawn["timestep"])
+        target = drawn["noise"]
+        if settings.process == "fast":
+            target = schedule.get_velocity(clean, drawn["noise"], drawn["timestep"])
+        torch.manual_seed(derive_seed("dropout", seed, step, rank))
+        prediction = engine.predict(noisy, drawn["timestep"], label)
+        losses = (prediction - target).square().mean((1, 2, 3))  # (b,)
+        engine.update(losses.mean(), learning_rate(settings, step))
+        if average:
+            average.step(network.parameters())
+        meter.add(losses, drawn["timestep"])
+        done = step + 1
+        if done % LOG_EVERY == 0 or done == settings.steps:
+            numbers = meter.read(settings.batch_size)
+            if not math.isfinite(numbers["loss"]):
+                raise DDBError(f"cdpm: the loss is {numbers['loss']} at step {done}; lower cdpm.learning_rate "
+                               f"({settings.learning_rate:g})")  # fmt: skip
+            if rank == 0:
+                hooks.log(done, numbers | {"learning_rate": learning_rate(settings, step)})
+        if done % hooks.checkpoint_every == 0 and done < settings.steps:
+            hooks.checkpoint(done, lambda directory, at=done: save(directory, at))
+    if average:
+        average.copy_to(network.parameters())
+    return network.eval()
+
+
+def _resume(directory: Path, engine, average: EMAModel | None) -> int:
+    engine.load(directory)
+    state = torch.load(directory / CHECKPOINT, map_location="cpu", weights_only=True)
+    if average:
+        average.load_state_dict(state["average"])
+        average.to(engine.device)
+    return state["step"]

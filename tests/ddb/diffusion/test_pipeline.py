@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+import torch
+
+from ddb.diffusion import synthetic
+from ddb.diffusion.network import build_unet
+from ddb.diffusion.pipeline import CDPMPipeline
+from ddb.diffusion.process import noise_schedule, sampler
+from ddb.diffusion.settings import CDPMSettings, SamplingSettings
+from ddb.errors import DDBError
+from ddb.settings import build
+
+
+@pytest.fixture(scope="module", params=["fast", "paper"])
+def pipeline(request):
+    torch.manual_seed(0)
+    return CDPMPipeline(build_unet(CDPMSettings(channels=(16, 16)), 8, 3).eval(), noise_schedule(request.param))
+
+
+def test_guidance_is_the_papers_formula_on_every_channel(pipeline):
+    x, labels, t = torch.randn(4, 3, 8, 8), torch.tensor([0, 1, 2, 0]), torch.tensor(500)
+    with torch.no_grad():
+        conditional = pipeline.unet(x, t, class_labels=labels).sample
+        null = pipeline.unet(x, t, class_labels=torch.full((4,), 3)).sample
+    guided = pipeline.guided(x, t, labels, 2.0)
+    assert torch.allclose(guided, 3 * conditional - 2 * null, atol=1e-5)
+    assert torch.equal(pipeline.guided(x, t, labels, 0.0), conditional)
+    assert ((guided - conditional).abs().amax((0, 2, 3)) > 1e-3).all()
+
+
+@pytest.mark.parametrize("kind", ["dpm_solver", "ancestral"])
+def test_an_image_does_not_depend_on_its_batch(pipeline, kind):
+    settings = SamplingSettings(sampler=kind, sampler_steps=5)
+    labels, indices = np.array([0, 1, 2, 1, 0]), np.array([0, 0, 0, 1, 1])
+    together = synthetic.generate(pipeline, labels, indices, 7, settings, 8)
+    alone = np.concatenate(
+        [synthetic.generate(pipeline, labels[i : i + 1], indices[i : i + 1], 7, settings, 2) for i in range(5)]
+    )
+    assert np.abs(together.astype(int) - alone).max() <= 1
+    assert np.abs(together[0].astype(int) - together[4]).max() > 10  # another index is another image
+
+
+def test_saved_pipeline_loads_and_samples_the_same(pipeline, tmp_path):
+    pipeline.save_pretrained(tmp_path)
+    loaded = CDPMPipeline.from_pretrained(tmp_path)
+    arguments = (np.array([1, 2]), np.array([0, 0]), 0, SamplingSettings(sampler_steps=3), 2)
+    assert np.array_equal(synthetic.generate(loaded, *arguments), synthetic.generate(pipeline, *arguments))
+
+
+@pytest.mark.parametrize(("process", "kind", "steps"), [("fast", "dpm_solver", 25), ("paper", "ancestral", 1000)])
+def test_samplers_reproduce_a_gaussian(process, kind, steps):
+    """Data N(m, s^2): the exact denoiser is E[x0 | x_t] = m + a s^2 (x_t - a m) / (a^2 s^2 + b^2)."""
+    mean, std = 0.2, 0.15
+    schedule = noise_schedule(process)
+    run = sampler(schedule, SamplingSettings(sampler=kind, sampler_steps=steps))
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(4000, 1, 1, 1, generator=generator)
+    for t in run.timesteps:
+        a, b = schedule.alphas_cumprod[t].sqrt(), (1 - schedule.alphas_cumprod[t]).sqrt()
+        clean = mean + a * std**2 * (x - a * mean) / (a**2 * std**2 + b**2)
+        noise = (x - a * clean) / b
+        prediction = a * noise - b * clean if process == "fast" else noise
+        x = run.step(prediction, t, x, **({"generator": generator} if kind == "ancestral" else {})).prev_sample
+    assert x.mean().item() == pytest.approx(mean, abs=0.02)
+    assert x.std().item() == pytest.approx(std, abs=0.02)
+
+
+def test_parquet_round_trip_keeps_order_and_prefix(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3)).astype(np.uint8)
+    table = synthetic.to_table(images, np.array([1, 0, 1, 0]), np.array([1, 0, 0, 1]), 3, 1.0)
+    synthetic.write(table, tmp_path / "images.parquet")
+    whole, prefix = synthetic.read(tmp_path), synthetic.read(tmp_path, images_per_class=1)
+    assert whole.paths == ["synthetic/0/0", "synthetic/0/1", "synthetic/1/0", "synthetic/1/1"]
+    assert np.array_equal(whole.images, images[[1, 3, 2, 0]]) and np.array_equal(prefix.images, images[[1, 2]])
+
+
+def test_negative_guidance_is_refused_by_name():
+    with pytest.raises(DDBError, match=r"sampling\.guidance: .* greater than or equal to 0"):
+        build(SamplingSettings, {"guidance": -1}, "sampling")
+
+
+def test_too_many_resolutions_are_refused_by_name():
+    with pytest.raises(DDBError, match=r"cdpm\.channels: 4 resolutions"):
+        build_unet(CDPMSettings(channels=(16, 16, 16, 16)), 12, 2)

@@ -1,0 +1,88 @@
+import multiprocessing
+import os
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+
+from ddb.diffusion.settings import CDPMSettings
+from ddb.diffusion.train import Hooks, draw_batch, ema_model, learning_rate, train
+from ddb.errors import DDBError
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3)).astype(np.uint8)
+LABELS = np.arange(20) % 2
+SMALL = {"channels": (16, 16), "steps": 6, "batch_size": 4, "warmup_steps": 2}
+
+
+def _weights(network):
+    return torch.cat([p.detach().flatten() for p in network.parameters()])
+
+
+@pytest.mark.parametrize("engine", [{"engine": "ddp"}, {"zero_stage": 0}, {"zero_stage": 2}], ids=str)
+def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(tmp_path, engine):
+    settings = CDPMSettings(**SMALL, dropout=0.1, **engine)
+    hooks = Hooks(checkpoint=lambda step, save: save(tmp_path), checkpoint_every=4)
+    whole = train(IMAGES, LABELS, 2, settings, 0, hooks)
+    resumed = train(IMAGES, LABELS, 2, settings, 0, resume=tmp_path)
+    assert torch.equal(_weights(whole), _weights(resumed))
+    assert not torch.equal(_weights(whole), _weights(train(IMAGES, LABELS, 2, settings, 1)))
+
+
+def _rank(rank, folder, queue):
+    torch.set_num_threads(1)
+    os.environ["LOCAL_RANK"] = "0"
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+    network = train(IMAGES, LABELS, 2, CDPMSettings(**SMALL, engine="ddp"), 0)
+    if rank == 0:
+        queue.put(_weights(network).tolist())
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def test_two_workers_follow_the_trajectory_of_one(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    ranks = [context.Process(target=_rank, args=(rank, tmp_path, queue)) for rank in range(2)]
+    for process in ranks:
+        process.start()
+    two = torch.tensor(queue.get(timeout=120))
+    for process in ranks:
+        process.join()
+    one = _weights(train(IMAGES, LABELS, 2, CDPMSettings(**SMALL, engine="ddp"), 0))
+    assert torch.allclose(one, two, atol=1e-4)
+
+
+def test_ranks_draw_slices_of_one_global_batch():
+    settings = CDPMSettings()
+    whole = draw_batch(5, range(8), 0, 100, (3, 4, 4), settings)
+    part = draw_batch(5, range(4, 8), 0, 100, (3, 4, 4), settings)
+    assert all(torch.equal(whole[name][4:], part[name]) for name in whole)
+    assert not torch.equal(whole["noise"], draw_batch(6, range(8), 0, 100, (3, 4, 4), settings)["noise"])
+
+
+def test_a_tenth_of_the_labels_is_dropped():
+    drawn = draw_batch(0, range(4000), 0, 10, (1, 1, 1), CDPMSettings())
+    assert 0.08 < drawn["drop"].float().mean() < 0.12 and not drawn["flip"].any()
+
+
+def test_learning_rate_warms_up_then_follows_a_cosine():
+    settings = CDPMSettings(steps=14, warmup_steps=4, learning_rate=1.0)
+    assert [learning_rate(settings, step) for step in (0, 3, 4, 9)] == pytest.approx([0.25, 1.0, 1.0, 0.5])
+
+
+def test_moving_average_warms_up_as_worked_by_hand():
+    weight = torch.nn.Linear(1, 1, bias=False)
+    weight.weight.data.fill_(0.0)
+    average = ema_model(weight, 0.995)
+    values = [1.0, 3.0]  # decays: 0 at the first update, then 1 - 2 ** -0.75 = 0.405396
+    for value in values:
+        weight.weight.data.fill_(value)
+        average.step(weight.parameters())
+    average.copy_to(weight.parameters())
+    assert weight.weight.item() == pytest.approx(0.405396 * 1.0 + (1 - 0.405396) * 3.0, abs=1e-5)
+
+
+def test_a_diverging_run_stops_with_the_setting_to_change():
+    with pytest.raises(DDBError, match=r"cdpm\.learning_rate"):
+        train(IMAGES, LABELS, 2, CDPMSettings(**SMALL | {"learning_rate": 1e30, "warmup_steps": 0}, engine="ddp"), 0)

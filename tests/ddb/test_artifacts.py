@@ -1,0 +1,93 @@
+import multiprocessing
+import os
+import signal
+import time
+
+import pytest
+
+from ddb.artifacts import Stage, Store
+from ddb.errors import DDBError
+
+STAGE = Stage("cdpm", {"steps": 3}, 1, {"data": Stage("data", {"seed": 0}, 1)})
+
+
+def test_the_key_follows_settings_code_and_inputs():
+    others = [
+        Stage("cdpm", {"steps": 4}, 1, STAGE.inputs),
+        Stage("cdpm", {"steps": 3}, 2, STAGE.inputs),
+        Stage("cdpm", {"steps": 3}, 1, {"data": Stage("data", {"seed": 1}, 1)}),
+    ]
+    assert len({STAGE.key, *(stage.key for stage in others)}) == 4
+    assert STAGE.key == Stage("cdpm", {"steps": 3}, 1, dict(STAGE.inputs)).key
+
+
+def test_a_result_is_absent_until_complete_and_then_reused(tmp_path):
+    store = Store(tmp_path)
+    with pytest.raises(RuntimeError), store.produce(STAGE) as work:
+        (work.result / "half").touch()
+        raise RuntimeError
+    assert not store.has(STAGE)
+    with store.produce(STAGE) as work:
+        assert not list(work.result.iterdir())
+        (work.result / "whole").touch()
+        assert not store.has(STAGE)
+    assert (store.path(STAGE) / "whole").exists() and not store.work_path(STAGE).exists()
+    with store.produce(STAGE) as work:
+        assert work is None
+
+
+def _write_then_hang(root):
+    with Store(root).produce(STAGE) as work:
+        (work.result / "half").touch()
+        (work.resume / "checkpoint").touch()
+        time.sleep(60)
+
+
+def test_a_killed_writer_leaves_its_checkpoint_and_nothing_that_looks_finished(tmp_path):
+    writer = multiprocessing.get_context("spawn").Process(target=_write_then_hang, args=(tmp_path,))
+    writer.start()
+    store = Store(tmp_path)
+    checkpoint = store.work_path(STAGE) / "resume" / "checkpoint"
+    while not checkpoint.exists():
+        time.sleep(0.05)
+    with pytest.raises(DDBError, match="computed by another process"), store.produce(STAGE, timeout=0.1):
+        pass
+    os.kill(writer.pid, signal.SIGKILL)
+    writer.join()
+    assert not store.has(STAGE)
+    with store.produce(STAGE) as work:
+        assert checkpoint.exists() and not list(work.result.iterdir())
+
+
+def _count_one(root):
+    with Store(root).produce(STAGE) as work:
+        if work:
+            with open(root / "computed", "a") as log:
+                log.write("x")
+            time.sleep(0.5)
+
+
+def test_two_processes_wanting_one_key_compute_it_once(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_count_one, args=(tmp_path,)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert (tmp_path / "computed").read_text() == "x"
+
+
+def test_a_failure_is_recorded_until_success(tmp_path):
+    store = Store(tmp_path)
+    store.fail(STAGE, "out of memory")
+    assert store.failure(STAGE) == "out of memory"
+    with store.produce(STAGE):
+        pass
+    assert store.failure(STAGE) is None
+
+
+def test_an_unusable_store_is_one_clear_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(DDBError, match="cannot be written"):
+        Store(tmp_path / "file")
