@@ -1,94 +1,226 @@
-"""The loop that trains every classifier; a method is a loss over its batches and, if it wants, sampling weights.
+"""The training loop that the Bias Amplifier and all methods share; a method is a loss and a way to draw batches.
 
-model = fit(train, lambda batch: batch.cross_entropy.mean(), TrainingSettings(), seed=0)      # ERM
+    model = fit(train, lambda batch: batch.cross_entropy.mean(), settings, Run(seed=0, name="erm"))
+
+Step t draws its batch from (name, seed, t) and never from what ran before. The test split is never seen here: weights
+are chosen by `settings.selection`, on validation images alone.
 """
 
+import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from pydantic import Field
-from torch.nn import functional
+from torch import Tensor, nn
 
-from ddb.classifier import build_network, to_tensor
+from ddb.classifier import build_network, predict, to_tensor
 from ddb.data import Split
 from ddb.errors import DDBError
 from ddb.randomness import derive_seed, numpy_generator
 from ddb.settings import Settings
 
-CHECK_EVERY = 50  # steps between looks at whether the loss is still finite
+Selection = Literal["last", "val_average", "val_worst_group", "val_pseudo_worst_group"]
 
 
 class TrainingSettings(Settings):
-    """How a classifier is trained; every method's settings extend it."""
+    """How a classifier is trained."""
 
-    network: Literal["small_cnn"] = "small_cnn"
-    steps: int = Field(600, ge=1, description="optimiser steps")
-    batch_size: int = Field(64, ge=2)
-    learning_rate: float = Field(1e-3, gt=0)
+    network: str = Field("small_cnn", description="a name in ddb.classifier.NETWORKS")
+    steps: int = Field(500, gt=0, description="optimizer steps")
+    batch_size: int = Field(64, ge=2, description="images per step")
+    optimizer: Literal["adamw", "sgd"] = Field("adamw", description="sgd has momentum 0.9")
+    learning_rate: float = Field(3e-3, gt=0)
     weight_decay: float = Field(1e-4, ge=0)
+    evaluate_every: int = Field(100, gt=0, description="steps between two looks at the validation images")
+    selection: Selection = Field("last", description="whose weights are kept: the last, or the best on validation")
+
+
+def _silent(step: int, total: int, numbers: dict[str, Any]) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass
+class Run:
+    """What surrounds one training: who it is, what it may validate on, whom it tells, what it noted."""
+
+    seed: int
+    name: str  # the method; part of every random stream, and what errors name
+    validation: Split | None = None
+    validation_groups: np.ndarray | None = None  # (V,) group of each validation image, for the worst-group criteria
+    device: str = "cpu"
+    progress: Callable[[int, int, dict[str, Any]], None] = _silent  # (step, total, numbers)
+    history: list[dict[str, Any]] = field(default_factory=list)  # one entry per evaluation, and notes
+    synthetic: Split | None = None  # for methods that train an amplifier of their own
+    amplifier_settings: TrainingSettings | None = None  # the AmplifierSettings of such a method
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What a loss may look at."""
+    """One training step as the loss sees it."""
 
-    images: torch.Tensor  # (B, 3, H, W) in [-1, 1]
-    labels: torch.Tensor  # (B,)
-    index: torch.Tensor  # (B,) rows of the training split
-    logits: torch.Tensor  # (B, C)
-    cross_entropy: torch.Tensor  # (B,)
-    step: int
+    images: Tensor  # (B, 3, H, W) float32 in [-1, 1]
+    labels: Tensor  # (B,) int64
+    index: Tensor  # (B,) int64, rows of the training split
+    logits: Tensor  # (B, C)
+    cross_entropy: Tensor  # (B,), not reduced
+    step: int  # from 1
 
 
-def draw_indices(step: int, seed: int, number: int, batch_size: int, weights: np.ndarray | None) -> np.ndarray:
-    """Rows of step `step`'s batch, (B,): a function of (seed, step) alone.
+Loss = Callable[[Batch], Tensor]  # to a scalar
 
-    Without weights, consecutive slices of one seeded permutation per epoch, epochs joined without a gap; with weights
-    (N,), independent draws in proportion to them.
+
+class Learner:
+    """A network under training, advanced one step at a time, so that two can take turns (`ddb_end_to_end_joint`).
+
+    `sampling_weights` (N,) draws with replacement in proportion to them; None walks through a fresh permutation of
+    the images in every epoch, without gaps between epochs.
     """
-    if weights is not None:
-        return numpy_generator("weighted_batch", seed, step).choice(number, batch_size, p=weights / weights.sum())
-    positions = np.arange(step * batch_size, (step + 1) * batch_size)
-    epochs = {epoch: numpy_generator("epoch", seed, epoch).permutation(number) for epoch in set(positions // number)}
-    return np.array([epochs[position // number][position % number] for position in positions])
+
+    def __init__(
+        self, train: Split, loss: Loss, settings: TrainingSettings, run: Run, sampling_weights: np.ndarray | None = None
+    ):
+        self.train, self.loss, self.settings, self.run = train, loss, settings, run
+        num_classes = int(train.labels.max()) + 1  # BiasedDataset.validate: every class has training images
+        seed = derive_seed(f"init/{run.name}", run.seed)
+        self.model = build_network(settings.network, num_classes, seed).to(run.device)
+        arguments = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+        if settings.optimizer == "sgd":
+            self.optimizer = torch.optim.SGD(self.model.parameters(), momentum=0.9, **arguments)
+        else:
+            self.optimizer = torch.optim.AdamW(self.model.parameters(), **arguments)
+        self.probability = None if sampling_weights is None else sampling_weights / sampling_weights.sum()  # (N,)
+        self._permutation: tuple[int, np.ndarray] | None = None  # of the current epoch
+
+    def step(self, number: int) -> float:
+        """Take step `number` (from 1); returns its loss. Raises DDBError where the loss is not finite."""
+        index = self.draw(number)  # (B,)
+        images = to_tensor(self.train.images[index]).to(self.run.device)  # (B, 3, H, W)
+        labels = torch.from_numpy(self.train.labels[index]).to(self.run.device)  # (B,)
+        self.model.train()
+        logits = self.model(images)  # (B, C)
+        cross_entropy = F.cross_entropy(logits, labels, reduction="none")  # (B,)
+        rows = torch.from_numpy(index).to(self.run.device)
+        loss = self.loss(Batch(images, labels, rows, logits, cross_entropy, number))
+        value = loss.item()
+        if not math.isfinite(value):
+            raise DDBError(
+                f"{self.run.name}: the loss is {value} at step {number}; "
+                f"lower learning_rate (it is {self.settings.learning_rate:g})"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        return value
+
+    def draw(self, number: int) -> np.ndarray:
+        """Rows of the training split in the batch of step `number`, (B,) int64."""
+        size, total = self.settings.batch_size, len(self.train)
+        if self.probability is not None:
+            random = numpy_generator(f"batch/{self.run.name}", self.run.seed, number)
+            return random.choice(total, size, p=self.probability)
+        positions = np.arange((number - 1) * size, number * size)  # in the endless walk through the epochs
+        epochs = positions // total
+        parts = [self._epoch(epoch)[positions[epochs == epoch] % total] for epoch in np.unique(epochs)]
+        return np.concatenate(parts)
+
+    def _epoch(self, epoch: int) -> np.ndarray:
+        """The order of the images in `epoch`, (N,); the last one asked for is kept."""
+        if self._permutation is None or self._permutation[0] != epoch:
+            random = numpy_generator(f"epoch/{self.run.name}", self.run.seed, epoch)
+            self._permutation = (epoch, random.permutation(len(self.train)))
+        return self._permutation[1]
 
 
 def fit(
     train: Split,
-    loss: Callable[[Batch], torch.Tensor],
+    loss: Loss,
     settings: TrainingSettings,
-    seed: int,
+    run: Run,
     sampling_weights: np.ndarray | None = None,
-    device: torch.device | str = "cpu",
-    num_classes: int | None = None,
-) -> torch.nn.Module:
-    """A classifier after `settings.steps` steps of AdamW on `loss`, in eval mode (selection criterion: last).
+    before_step: Callable[[int], None] | None = None,
+    after_evaluation: Callable[[int, nn.Module], dict[str, Any]] | None = None,
+) -> nn.Module:
+    """Train a fresh network and return it in evaluation mode, with the weights that `settings.selection` keeps.
 
-    `num_classes` defaults to one more than the largest label. Raises DDBError when the loss is no longer finite.
+    Every `evaluate_every` steps and after the last one, an entry {step, epoch, loss (mean since the last entry),
+    val_average and the criterion where known} joins `run.history`, with what `after_evaluation(step, model)` returns
+    beside it. The best validation value wins and ties keep the earlier weights. `before_step(step)` runs first in
+    every step. Raises DDBError where the loss is not finite or the criterion cannot be computed.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed("classifier", seed))
-        model = build_network(settings.network, num_classes or int(train.labels.max()) + 1).to(device).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    labels = torch.from_numpy(train.labels)  # (N,)
-    for step in range(settings.steps):
-        index = draw_indices(step, seed, len(train), settings.batch_size, sampling_weights)
-        images, target = to_tensor(train.images[index]).to(device), labels[index].to(device)
-        logits = model(images)
-        cross_entropy = functional.cross_entropy(logits, target, reduction="none")
-        value = loss(Batch(images, target, torch.from_numpy(index), logits, cross_entropy, step))
-        optimizer.zero_grad(set_to_none=True)
-        value.backward()
-        optimizer.step()
-        if step % CHECK_EVERY == 0 or step == settings.steps - 1:
-            _check(value.item(), step + 1, settings)
-    return model.eval()
+    _check_selection(settings, run)
+    learner = Learner(train, loss, settings, run, sampling_weights)
+    best_value, best_step, best_state = -math.inf, settings.steps, None
+    losses: list[float] = []
+    for step in range(1, settings.steps + 1):
+        if before_step:
+            before_step(step)
+        losses.append(learner.step(step))
+        run.progress(step, settings.steps, {"loss": losses[-1]})
+        if step % settings.evaluate_every and step != settings.steps:
+            continue
+        entry = {"step": step, "epoch": step * settings.batch_size / len(train), "loss": float(np.mean(losses))}
+        entry |= _validate(learner.model, settings, run)
+        if after_evaluation:
+            entry |= after_evaluation(step, learner.model)
+        run.history.append(entry)
+        losses = []
+        if settings.selection != "last" and entry[settings.selection] > best_value:
+            best_value, best_step = entry[settings.selection], step
+            best_state = copy.deepcopy(learner.model.state_dict())
+    if best_state is not None:
+        learner.model.load_state_dict(best_state)
+        run.history.append({"step": best_step, "note": f"kept by {settings.selection}"})
+    return learner.model.eval()
 
 
-def _check(value: float, step: int, settings: TrainingSettings) -> None:
-    if not math.isfinite(value):
-        raise DDBError(f"the loss is {value} at step {step}; lower learning_rate ({settings.learning_rate:g})")
+def first_per_class(split: Split, count: int | None) -> Split:
+    """The first `count` images of every class in the order of the split (all if None); the prefix of a synthetic set.
+
+    Raises DDBError where a class has fewer.
+    """
+    if count is None:
+        return split
+    rows = []
+    for label in np.unique(split.labels):
+        members = np.flatnonzero(split.labels == label)
+        if len(members) < count:
+            raise DDBError(f"images_per_class: {count} asked for, but class {label} has only {len(members)} images")
+        rows.append(members[:count])
+    keep = np.sort(np.concatenate(rows))
+    return replace(
+        split,
+        images=split.images[keep],
+        labels=split.labels[keep],
+        paths=[split.paths[row] for row in keep],
+        bias=None if split.bias is None else split.bias[keep],
+        aligned=None if split.aligned is None else split.aligned[keep],
+    )
+
+
+def _check_selection(settings: TrainingSettings, run: Run) -> None:
+    """Refuse, before any training, a criterion that this run cannot compute."""
+    if settings.selection == "last":
+        return
+    if run.validation is None or len(run.validation) == 0:
+        raise DDBError(f"{run.name}: selection {settings.selection} needs validation images, and there are none")
+    if settings.selection != "val_average" and run.validation_groups is None:
+        raise DDBError(
+            f"{run.name}: selection {settings.selection} needs groups of the validation images: unknown here"
+        )
+
+
+def _validate(model: nn.Module, settings: TrainingSettings, run: Run) -> dict[str, float]:
+    """Accuracy on the validation images, and the lowest among their groups if that is the criterion."""
+    if run.validation is None or len(run.validation) == 0:
+        return {}
+    correct = predict(model, run.validation.images).argmax(1).numpy() == run.validation.labels  # (V,)
+    numbers = {"val_average": float(correct.mean())}
+    if settings.selection in ("val_worst_group", "val_pseudo_worst_group"):
+        by_group = [correct[run.validation_groups == group].mean() for group in np.unique(run.validation_groups)]
+        numbers[settings.selection] = float(min(by_group))
+    return numbers

@@ -1,27 +1,67 @@
+"""Networks by name, images to tensors, logits, and a classifier's way to disk and back."""
+
 import json
 
 import numpy as np
+import pytest
 import torch
 
 from ddb.classifier import build_network, load_classifier, predict, save_classifier, to_tensor
-
-IMAGES = np.random.default_rng(0).integers(0, 256, (9, 16, 16, 3)).astype(np.uint8)
-
-
-def test_pixels_map_to_minus_one_and_one():
-    tensor = to_tensor(np.array([[[[0, 255, 51]]]], np.uint8))
-    assert tensor.shape == (1, 3, 1, 1)
-    assert torch.allclose(tensor.flatten(), torch.tensor([-1.0, 1.0, -0.6]))
+from ddb.errors import DDBError
 
 
-def test_prediction_does_not_depend_on_the_batch_size():
-    model = build_network("small_cnn", 4)
-    assert torch.allclose(predict(model, IMAGES, 2), predict(model, IMAGES), atol=1e-6)
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).integers(0, 256, (7, 16, 16, 3), dtype=np.uint8)
 
 
-def test_saved_classifier_predicts_the_same(tmp_path):
-    model = build_network("small_cnn", 2)
-    model(to_tensor(IMAGES))  # moves the batch-norm statistics off their start
-    save_classifier(tmp_path, model, "small_cnn", ("cat", "dog"))
-    assert torch.equal(predict(load_classifier(tmp_path), IMAGES), predict(model, IMAGES))
-    assert json.loads((tmp_path / "classifier.json").read_text())["classes"] == ["cat", "dog"]
+def test_to_tensor_maps_0_to_minus_one_and_255_to_one():
+    image = np.zeros((1, 2, 4, 3), np.uint8)
+    image[0, 1, 3, 2] = 255
+    tensor = to_tensor(image)
+    assert tensor.shape == (1, 3, 2, 4) and tensor.dtype == torch.float32
+    assert tensor[0, 2, 1, 3] == 1 and (tensor == -1).sum() == 23
+
+
+def test_weights_are_a_function_of_the_seed_alone():
+    before = torch.get_rng_state()
+    first = build_network("small_cnn", 10, seed=4)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(3)
+    second, other = build_network("small_cnn", 10, seed=4), build_network("small_cnn", 10, seed=5)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    assert not torch.equal(next(first.parameters()), next(other.parameters()))
+    assert 80_000 < sum(weight.numel() for weight in first.parameters()) < 120_000
+
+
+@pytest.mark.parametrize("size", [8, 12, 16, 64])
+def test_small_cnn_takes_every_size_of_the_benchmark(size):
+    logits = predict(build_network("small_cnn", 3), np.zeros((2, size, size, 3), np.uint8))
+    assert logits.shape == (2, 3)
+
+
+def test_prediction_does_not_depend_on_the_batch_and_leaves_the_model_alone(images):
+    model = build_network("small_cnn", 5).train()
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    whole, parts = predict(model, images), predict(model, images, batch_size=2)
+    torch.testing.assert_close(whole, parts)
+    assert model.training and not whole.requires_grad
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+
+
+def test_a_classifier_comes_back_from_disk(images, tmp_path):
+    model = build_network("small_cnn", 3, seed=1)
+    model.train()(to_tensor(images))  # moves the batch-norm statistics, which must travel too
+    save_classifier(tmp_path, model, "small_cnn", ("cat", "dog", "owl"))
+    loaded = load_classifier(tmp_path)
+    assert not loaded.training
+    assert torch.equal(predict(loaded, images), predict(model, images))
+    description = json.loads((tmp_path / "classifier.json").read_text())
+    assert description == {"network": "small_cnn", "classes": ["cat", "dog", "owl"]}
+
+
+def test_errors_name_the_network_and_the_place(tmp_path):
+    with pytest.raises(DDBError, match="'small_cn' is unknown; did you mean 'small_cnn'"):
+        build_network("small_cn", 2)
+    with pytest.raises(DDBError, match=r"no classifier in .*classifier\.json is missing"):
+        load_classifier(tmp_path)

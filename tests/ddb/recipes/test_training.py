@@ -1,64 +1,179 @@
+"""The shared training loop: batches by step, selection on validation only, errors that name the setting."""
+
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from ddb.classifier import predict
-from ddb.data import Split, groups, load_dataset
-from ddb.data.colored_digits import ColoredDigitsConfig
+from ddb.data import ColoredDigitsConfig, Split, load_dataset
 from ddb.errors import DDBError
-from ddb.metrics import evaluate
-from ddb.recipes.losses import GroupDROLoss
-from ddb.recipes.training import TrainingSettings, draw_indices, fit
+from ddb.recipes.erm import mean_loss
+from ddb.recipes.registry import METHODS, get_method, method
+from ddb.recipes.training import Learner, Run, TrainingSettings, first_per_class, fit
+
+FEW = TrainingSettings(steps=6, evaluate_every=2, batch_size=16)
 
 
-def _mean(batch):
-    return batch.cross_entropy.mean()
+@pytest.fixture(scope="module")
+def dataset():
+    return load_dataset(ColoredDigitsConfig())
 
 
-def test_an_epoch_sees_every_image_once_and_epochs_differ():
-    drawn = np.concatenate([draw_indices(step, 0, 10, 4, None) for step in range(5)])  # two epochs of ten
+def tiny(count):
+    images = np.random.default_rng(0).integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
+    return Split(images, np.arange(count) % 2, [str(i) for i in range(count)])
+
+
+def run(**changes):
+    return Run(seed=0, name="erm", **changes)
+
+
+def test_an_epoch_shows_every_image_once_and_batches_straddle_epochs():
+    learner = Learner(tiny(10), mean_loss, TrainingSettings(batch_size=4), run())
+    drawn = np.concatenate([learner.draw(number) for number in range(1, 6)])  # 20 draws, two epochs
     assert sorted(drawn[:10]) == sorted(drawn[10:]) == list(range(10))
-    assert not np.array_equal(drawn[:10], drawn[10:])
+    assert list(drawn[:10]) != list(drawn[10:])
 
 
-def test_weighted_draws_follow_the_weights_and_the_step():
-    weights = np.array([0.0, 1.0, 3.0])
-    drawn = np.concatenate([draw_indices(step, 0, 3, 100, weights) for step in range(40)])
-    assert np.bincount(drawn, minlength=3) / 4000 == pytest.approx([0, 0.25, 0.75], abs=0.03)
-    assert np.array_equal(draw_indices(3, 0, 3, 100, weights), drawn[300:400])
+def test_a_batch_is_a_function_of_its_step():
+    for weights in (None, np.arange(10.0)):
+        settings = TrainingSettings(batch_size=4)
+        forward, backward = (Learner(tiny(10), mean_loss, settings, run(), weights) for _ in range(2))
+        batches = [forward.draw(number) for number in range(1, 9)]
+        for number in reversed(range(1, 9)):
+            assert np.array_equal(backward.draw(number), batches[number - 1])
 
 
-def test_one_seed_one_classifier_whatever_ran_before():
-    images = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3)).astype(np.uint8)
-    train = Split(images, np.arange(20) % 2, [str(i) for i in range(20)])
-    settings = TrainingSettings(steps=3, batch_size=4)
-    first = predict(fit(train, _mean, settings, 0), images)
-    torch.rand(7)
-    assert torch.equal(first, predict(fit(train, _mean, settings, 0), images))
-    assert not torch.equal(first, predict(fit(train, _mean, settings, 1), images))
+def test_a_batch_may_be_larger_than_the_split():
+    learner = Learner(tiny(3), mean_loss, TrainingSettings(batch_size=8), run())
+    assert np.bincount(learner.draw(1), minlength=3).min() >= 2
 
 
-def test_a_diverging_loss_names_the_setting():
-    train = Split(np.zeros((4, 8, 8, 3), np.uint8), np.arange(4) % 2, list("abcd"))
-    with pytest.raises(DDBError, match="learning_rate"):
-        fit(train, lambda batch: batch.cross_entropy.mean() * float("nan"), TrainingSettings(steps=1, batch_size=4), 0)
+def test_sampling_weights_are_proportions():
+    learner = Learner(tiny(4), mean_loss, TrainingSettings(batch_size=1000), run(), np.array([0.0, 1.0, 1.0, 2.0]))
+    share = np.bincount(learner.draw(1), minlength=4) / 1000
+    assert share[0] == 0 and share[3] == pytest.approx(0.5, abs=0.06)
 
 
-@pytest.mark.slow
-def test_erm_takes_the_shortcut_and_group_dro_with_true_groups_does_not():
-    dataset = load_dataset(ColoredDigitsConfig())
-    train, val = dataset["train"], dataset["val"]
-    member = torch.from_numpy(groups(train))
-    dro = GroupDROLoss(torch.bincount(member, minlength=20) > 0, step_size=0.01)
-    balanced = 1 / np.bincount(member)[member]
-    settings = TrainingSettings(steps=300)
-    models = {
-        "erm": fit(train, _mean, settings, 0),
-        "group_dro": fit(train, lambda b: dro(b.cross_entropy, member[b.index]), settings, 0, balanced),
-    }
-    scores = {}
-    for name, model in models.items():
-        scores[name] = evaluate(predict(model, val.images).argmax(1).numpy(), val, train, dataset.classes)
-    assert scores["erm"]["aligned_accuracy"] > 0.98
-    assert scores["erm"]["conflicting_accuracy"] < 0.8
-    assert scores["group_dro"]["conflicting_accuracy"] > scores["erm"]["conflicting_accuracy"] + 0.05
+def test_names_and_seeds_have_their_own_streams():
+    draws = [
+        Learner(tiny(50), mean_loss, FEW, Run(seed=seed, name=name)).draw(1).tolist()
+        for seed, name in [(0, "erm"), (1, "erm"), (0, "amplifier")]
+    ]
+    assert draws[0] != draws[1] and draws[0] != draws[2]
+
+
+def test_the_batch_that_the_loss_sees(dataset):
+    seen = []
+
+    def loss(batch):
+        seen.append(batch)
+        return batch.cross_entropy.mean()
+
+    train, notes = dataset["train"], []
+    fit(train, loss, TrainingSettings(steps=2, batch_size=8), run(), before_step=notes.append)
+    assert [batch.step for batch in seen] == notes == [1, 2]
+    batch = seen[0]
+    assert batch.images.shape == (8, 3, 16, 16) and batch.logits.shape == (8, 10)
+    assert np.array_equal(train.labels[batch.index.numpy()], batch.labels.numpy())
+    expected = torch.nn.functional.cross_entropy(batch.logits, batch.labels, reduction="none")
+    assert torch.equal(batch.cross_entropy, expected)
+
+
+def test_history_and_progress(dataset):
+    told = []
+    one = run(validation=dataset["val"], progress=lambda step, total, numbers: told.append((step, total, numbers)))
+    model = fit(dataset["train"], mean_loss, FEW, one, after_evaluation=lambda step, model: {"extra": -step})
+    assert not model.training
+    assert [(entry["step"], entry["extra"]) for entry in one.history] == [(2, -2), (4, -4), (6, -6)]
+    assert [step for step, _, _ in told] == list(range(1, 7)) and told[0][1] == 6
+    assert one.history[0]["loss"] == pytest.approx((told[0][2]["loss"] + told[1][2]["loss"]) / 2)
+    accuracy = (predict(model, dataset["val"].images).argmax(1).numpy() == dataset["val"].labels).mean()
+    assert one.history[-1]["val_average"] == accuracy
+
+
+def test_validation_does_not_touch_the_trajectory(dataset):
+    watched = fit(dataset["train"], mean_loss, FEW, run(validation=dataset["val"]))
+    blind = fit(dataset["train"], mean_loss, FEW.model_copy(update={"evaluate_every": 6}), run())
+    images = dataset["val"].images[:40]
+    assert torch.equal(predict(watched, images), predict(blind, images))
+
+
+@pytest.mark.parametrize("criterion", ["val_average", "val_worst_group", "val_pseudo_worst_group"])
+def test_selection_keeps_the_best_on_validation_and_ties_keep_the_earlier(dataset, criterion, monkeypatch):
+    """Validation accuracies are scripted: 0.25, 0.75, 0.75, 0.5. The second must stay."""
+    validation = tiny(4)
+    script = iter([[1, 0, 0, 0], [1, 1, 1, 0], [0, 1, 1, 1], [1, 1, 0, 0]])
+    states = []
+
+    def scripted(model, images):
+        assert images is validation.images  # no other split is ever looked at
+        states.append({name: value.clone() for name, value in model.state_dict().items()})
+        right = np.array(next(script), bool)
+        predicted = np.where(right, validation.labels, 1 - validation.labels)
+        return torch.nn.functional.one_hot(torch.from_numpy(predicted), 2).float()
+
+    monkeypatch.setattr("ddb.recipes.training.predict", scripted)
+    one = run(validation=validation, validation_groups=np.zeros(4, np.int64))
+    settings = TrainingSettings(steps=4, evaluate_every=1, batch_size=8, selection=criterion)
+    model = fit(dataset["train"], mean_loss, settings, one)
+    assert all(torch.equal(value, states[1][name]) for name, value in model.state_dict().items())
+    assert one.history[-1] == {"step": 2, "note": f"kept by {criterion}"}
+
+
+def test_worst_group_is_the_lowest_over_the_groups_given(dataset, monkeypatch):
+    validation = dataclasses.replace(tiny(4), labels=np.array([0, 0, 1, 1]))
+    logits = torch.tensor([[1.0, 0], [1, 0], [0, 1], [1, 0]])  # right, right, right, wrong
+    monkeypatch.setattr("ddb.recipes.training.predict", lambda model, images: logits)
+    one = run(validation=validation, validation_groups=np.array([0, 7, 7, 5]))
+    settings = TrainingSettings(steps=1, batch_size=8, selection="val_worst_group")
+    fit(dataset["train"], mean_loss, settings, one)
+    assert one.history[0]["val_average"] == 0.75 and one.history[0]["val_worst_group"] == 0
+
+
+def test_a_criterion_that_cannot_be_computed_is_refused(dataset):
+    with pytest.raises(DDBError, match="erm: selection val_average needs validation images"):
+        fit(dataset["train"], mean_loss, TrainingSettings(selection="val_average"), run())
+    settings = TrainingSettings(selection="val_worst_group")
+    with pytest.raises(DDBError, match="erm: selection val_worst_group needs groups"):
+        fit(dataset["train"], mean_loss, settings, run(validation=dataset["val"]))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_names_method_step_and_learning_rate(dataset, bad):
+    def loss(batch):
+        return batch.cross_entropy.mean() * (bad if batch.step == 3 else 1)
+
+    with pytest.raises(DDBError, match=rf"erm: the loss is {bad} at step 3; lower learning_rate \(it is 0.003\)"):
+        fit(dataset["train"], loss, FEW, run())
+
+
+def test_sgd_is_a_choice(dataset):
+    settings = FEW.model_copy(update={"optimizer": "sgd"})
+    learner = Learner(dataset["train"], mean_loss, settings, run())
+    assert learner.optimizer.defaults["momentum"] == 0.9 and learner.optimizer.defaults["lr"] == 3e-3
+    learner.step(1)
+
+
+def test_first_per_class_is_a_prefix(dataset):
+    train = dataset["train"]
+    five = first_per_class(train, 5)
+    assert np.array_equal(np.bincount(five.labels), np.full(10, 5))
+    for label in range(10):
+        wanted = [path for path, own in zip(train.paths, train.labels, strict=True) if own == label][:5]
+        assert [path for path, own in zip(five.paths, five.labels, strict=True) if own == label] == wanted
+    assert first_per_class(train, None) is train
+
+
+def test_methods_by_name():
+    assert {"erm", "group_dro", "ddb_two_step", "ddb_two_step_error_set"} <= set(METHODS)
+    assert {"ddb_end_to_end", "ddb_end_to_end_joint"} <= set(METHODS)
+    needs = {name: (m.needs_signals, m.needs_groups, m.needs_synthetic) for name, m in METHODS.items()}
+    assert needs["erm"] == (False, False, False) and needs["group_dro"] == (False, True, False)
+    assert needs["ddb_two_step"] == (True, False, False) and needs["ddb_end_to_end_joint"] == (False, False, True)
+    with pytest.raises(DDBError, match="'ddb_two_stp' is unknown; did you mean 'ddb_two_step'"):
+        get_method("ddb_two_stp")
+    with pytest.raises(ValueError, match="two methods are named 'erm'"):
+        method("erm", TrainingSettings)(mean_loss)

@@ -1,0 +1,133 @@
+"""The Bias Amplifier (BA): a classifier of the synthetic images, and its signals on the real training images.
+
+It never sees a real image while it trains, so it cannot memorise the few that break the bias: what it gets wrong are
+those. `source: real` trains it on the real images instead, which is the ablation that shows the memorisation.
+
+    amplifier, curve = train_amplifier(synthetic, train, AmplifierSettings(), Run(seed=0, name="amplifier"))
+    compute_signals(amplifier, train).write("signals.parquet")
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from sklearn.metrics import precision_score, recall_score, roc_auc_score
+from torch import nn
+
+from ddb.classifier import predict
+from ddb.data import Split
+from ddb.errors import DDBError
+from ddb.recipes.erm import mean_loss
+from ddb.recipes.training import Run, TrainingSettings, first_per_class, fit
+
+
+class AmplifierSettings(TrainingSettings):
+    """Settings of the Bias Amplifier."""
+
+    steps: int = Field(300, gt=0, description="optimizer steps")
+    evaluate_every: int = Field(20, gt=0, description="steps between two points of the memorisation curve")
+    source: Literal["synthetic", "real"] = Field("synthetic", description="images that it is trained on")
+    images_per_class: int | None = Field(None, gt=0, description="prefix of the synthetic set; null takes all")
+
+
+@dataclass(frozen=True)
+class Signals:
+    """What the amplifier says of each real image, row by row."""
+
+    paths: list[str]  # (N,)
+    labels: np.ndarray  # (N,) int64
+    predicted: np.ndarray  # (N,) int64
+    loss: np.ndarray  # (N,) float32, cross-entropy in nats
+    probability: np.ndarray  # (N,) float32, of the label
+    misclassified: np.ndarray  # (N,) bool; column `conflicting` on disk
+
+    def write(self, path: str | Path) -> None:
+        """One Parquet file, one row per image: path, label, predicted, loss, probability, conflicting."""
+        columns = {
+            "path": pa.array(self.paths, pa.string()),
+            "label": self.labels,
+            "predicted": self.predicted,
+            "loss": self.loss,
+            "probability": self.probability,
+            "conflicting": self.misclassified,
+        }
+        pq.write_table(pa.table(columns), path)
+
+    @classmethod
+    def read(cls, path: str | Path) -> "Signals":
+        """What `write` wrote. Raises DDBError where it is not there or lacks a column."""
+        try:
+            table = pq.read_table(path)
+            column = {name: table[name].to_numpy() for name in ("label", "predicted", "loss", "probability")}
+            return cls(
+                table["path"].to_pylist(),
+                *(column[name].copy() for name in column),
+                table["conflicting"].to_numpy().astype(bool),
+            )
+        except (FileNotFoundError, pa.ArrowInvalid, KeyError) as error:
+            raise DDBError(f"signals {path} cannot be read: {error}") from None
+
+
+def compute_signals(model: nn.Module, split: Split) -> Signals:
+    """The signals of `model` on every image of `split`."""
+    logits = predict(model, split.images)  # (N, C)
+    loss = F.cross_entropy(logits, torch.from_numpy(split.labels), reduction="none")  # (N,)
+    predicted = logits.argmax(1).numpy()  # (N,)
+    return Signals(
+        list(split.paths),
+        split.labels.copy(),
+        predicted,
+        loss.numpy(),
+        torch.exp(-loss).numpy(),
+        predicted != split.labels,
+    )
+
+
+def train_amplifier(
+    images: Split, real_train: Split, settings: AmplifierSettings, run: Run
+) -> tuple[nn.Module, list[dict[str, Any]]]:
+    """Train on `images` (the synthetic set, or the real training split itself); returns the model and its curve.
+
+    The curve has, after every `evaluate_every` steps and the last: step, epoch (passes through `images`), errors (size
+    of the error set on the real training images), conflicting_errors (how many of the truly conflicting ones are still
+    in it) and conflicting_total, both None where the bias is not labelled. A falling conflicting_errors is
+    memorisation. Raises DDBError where a class has fewer than `images_per_class` images or the loss is not finite.
+    """
+    images = first_per_class(images, settings.images_per_class if settings.source == "synthetic" else None)
+    conflicting = None if real_train.aligned is None else ~real_train.aligned  # (N,) bool
+    curve: list[dict[str, Any]] = []
+
+    def watch(step: int, model: nn.Module) -> dict[str, Any]:
+        wrong = predict(model, real_train.images).argmax(1).numpy() != real_train.labels  # (N,) bool
+        errors = {
+            "errors": int(wrong.sum()),
+            "conflicting_errors": None if conflicting is None else int((wrong & conflicting).sum()),
+            "conflicting_total": None if conflicting is None else int(conflicting.sum()),
+        }
+        curve.append({"step": step, "epoch": step * settings.batch_size / len(images), **errors})
+        return errors
+
+    model = fit(images, mean_loss, settings, run, after_evaluation=watch)
+    return model, curve
+
+
+def signal_quality(signals: Signals, aligned: np.ndarray) -> dict[str, float | int | None]:
+    """How well the signals find the truly conflicting images (`aligned` (N,) bool). Undefined numbers are None.
+
+    precision and recall of the error set; auroc of the loss as a ranking; errors and conflicting, the two sets' sizes.
+    """
+    conflicting, wrong = ~aligned, signals.misclassified
+    both_kinds = conflicting.any() and aligned.any()
+    return {
+        "precision": float(precision_score(conflicting, wrong)) if wrong.any() else None,
+        "recall": float(recall_score(conflicting, wrong)) if conflicting.any() else None,
+        "auroc": float(roc_auc_score(conflicting, signals.loss)) if both_kinds else None,
+        "errors": int(wrong.sum()),
+        "conflicting": int(conflicting.sum()),
+    }

@@ -1,0 +1,82 @@
+"""Recipe II of DDB: the Bias Amplifier's loss weights every image while the target trains, as in LfF.
+
+r = L_BA / (L_BA + L_target) is near 1 for an image that the bias explains badly and the target not yet worse, near 0
+for one that the bias explains: the loss is mean(r * L_target), with r a constant in it.
+
+The paper's figures show the amplifier frozen (`ddb_end_to_end`); its project page speaks of joint training, which is
+`ddb_end_to_end_joint`: the amplifier takes one step on synthetic images before each step of the target.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ddb.data import Split
+from ddb.errors import DDBError
+from ddb.recipes.erm import mean_loss
+from ddb.recipes.pseudo_groups import check_signals
+from ddb.recipes.registry import method
+from ddb.recipes.training import Batch, Learner, Run, TrainingSettings, first_per_class, fit
+
+if TYPE_CHECKING:
+    from ddb.amplifier import Signals
+
+EPSILON = 1e-8  # keeps 0 / 0 at 0 where both have learned an image by heart
+
+
+class EndToEndSettings(TrainingSettings):
+    """Settings of `ddb_end_to_end`."""
+
+
+class JointSettings(TrainingSettings):
+    """Settings of `ddb_end_to_end_joint`; the amplifier's own are the experiment's, but it takes `steps` steps."""
+
+
+def relative_difficulty(amplifier_loss: Tensor, target_loss: Tensor) -> Tensor:
+    """r = L_BA / (L_BA + L_target + eps), (B,) in [0, 1], detached: no gradient flows into the weight."""
+    amplifier_loss, target_loss = amplifier_loss.detach(), target_loss.detach()
+    return amplifier_loss / (amplifier_loss + target_loss + EPSILON)
+
+
+def weighted_loss(amplifier_loss: Tensor, target_loss: Tensor) -> Tensor:
+    """mean(r * L_target), a scalar, from per-image losses (B,)."""
+    return (relative_difficulty(amplifier_loss, target_loss) * target_loss).mean()
+
+
+@method("ddb_end_to_end", EndToEndSettings, signals=True)
+def end_to_end(train: Split, signals: Signals, settings: EndToEndSettings, run: Run) -> nn.Module:
+    """Weight by the frozen amplifier's loss on each training image."""
+    check_signals(signals, train)
+    amplifier_loss = torch.from_numpy(signals.loss).to(run.device)  # (N,)
+    return fit(train, lambda batch: weighted_loss(amplifier_loss[batch.index], batch.cross_entropy), settings, run)
+
+
+@method("ddb_end_to_end_joint", JointSettings, synthetic=True)
+def end_to_end_joint(train: Split, signals: None, settings: JointSettings, run: Run) -> nn.Module:
+    """Weight by the loss of an amplifier that learns from `run.synthetic` alongside the target."""
+    amplifier = joint_amplifier(train, run)
+
+    def loss(batch: Batch) -> Tensor:
+        # Evaluation mode: in training mode the real images would enter its batch-norm statistics.
+        amplifier.model.eval()
+        with torch.no_grad():
+            amplifier_loss = F.cross_entropy(amplifier.model(batch.images), batch.labels, reduction="none")  # (B,)
+        return weighted_loss(amplifier_loss, batch.cross_entropy)
+
+    return fit(train, loss, settings, run, before_step=amplifier.step)
+
+
+def joint_amplifier(train: Split, run: Run) -> Learner:
+    """The untrained amplifier of a joint run; its step t is that of one that is trained beforehand."""
+    if run.synthetic is None or run.amplifier_settings is None:
+        raise DDBError(f"{run.name}: needs synthetic images and the amplifier's settings")
+    synthetic = first_per_class(run.synthetic, run.amplifier_settings.images_per_class)
+    missing = sorted(set(train.labels.tolist()) - set(synthetic.labels.tolist()))
+    if missing:
+        raise DDBError(f"{run.name}: no synthetic images of class {', '.join(map(str, missing))}")
+    return Learner(synthetic, mean_loss, run.amplifier_settings, replace(run, name="amplifier"))

@@ -1,0 +1,65 @@
+"""GroupDRO (Sagawa et al., ICLR 2020, algorithm 1): minimise the loss of the worst group.
+
+Each step moves weight towards the groups with the higher loss, q_g <- q_g * exp(step_size * loss_g), renormalises, and
+descends on sum_g q_g * loss_g. With the true groups it is an oracle (`group_dro`); with the Bias Amplifier's
+pseudo-groups it is the paper's Recipe I (`two_step`).
+"""
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from ddb.data import Split, groups
+from ddb.recipes.registry import method
+from ddb.recipes.training import Batch, Run, TrainingSettings, fit
+
+
+class GroupDROSettings(TrainingSettings):
+    """Settings of `group_dro`."""
+
+    step_size: float = Field(
+        0.1, ge=0, description="of the group weights q; 0 leaves them uniform, 0.01 is the original's"
+    )
+
+
+class GroupDROLoss:
+    """The loss with its state: `group_weights` (G,), one weight per group that has training images, summing to one.
+
+    `group_of` (N,) gives each training image's group; numbers without images take no part.
+    """
+
+    def __init__(self, group_of: np.ndarray, step_size: float, device: str = "cpu"):
+        present, position = np.unique(group_of, return_inverse=True)
+        self.step_size = step_size
+        self.position = torch.from_numpy(position.astype(np.int64)).to(device)  # (N,) in 0..G-1
+        self.group_weights = torch.full((len(present),), 1 / len(present), device=device)  # (G,)
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """sum_g q_g * loss_g with loss_g the mean over the batch's images of group g; moves q first."""
+        members = self.position[batch.index]  # (B,)
+        number = len(self.group_weights)
+        total = batch.cross_entropy.new_zeros(number).index_add(0, members, batch.cross_entropy)  # (G,)
+        count = torch.bincount(members, minlength=number)  # (G,)
+        losses = total / count.clamp(min=1)  # (G,), 0 for a group that this batch lacks
+        # exp(0) = 1 leaves the weight of an absent group unmoved, up to the normalisation that all share.
+        moved = self.group_weights * torch.exp(self.step_size * losses.detach())
+        self.group_weights = moved / moved.sum()
+        return (self.group_weights * losses).sum()
+
+
+def balanced_weights(group_of: np.ndarray) -> np.ndarray:
+    """Sampling weights (N,) under which every group that has images is drawn equally often."""
+    return 1 / np.bincount(group_of)[group_of]
+
+
+def fit_group_dro(train: Split, group_of: np.ndarray, settings: GroupDROSettings, run: Run) -> nn.Module:
+    """GroupDRO on `train` with the groups `group_of` (N,), drawn equally often."""
+    loss = GroupDROLoss(group_of, settings.step_size, run.device)
+    return fit(train, loss, settings, run, sampling_weights=balanced_weights(group_of))
+
+
+@method("group_dro", GroupDROSettings, groups=True)
+def group_dro(train: Split, signals: None, settings: GroupDROSettings, run: Run) -> nn.Module:
+    """GroupDRO with the true groups, class x {aligned, conflicting}. Raises DDBError without bias labels."""
+    return fit_group_dro(train, groups(train), settings, run)

@@ -1,0 +1,55 @@
+"""The methods by name, and what each needs besides the training images.
+
+@method("mine", MySettings, signals=True)
+def mine(train, signals, settings, run):
+    return fit(train, my_loss, settings, run)
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+
+from ddb.errors import DDBError
+from ddb.recipes.training import TrainingSettings
+from ddb.settings import unknown
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method or baseline: `function(train: Split, signals: Signals | None, settings, run)` -> classifier."""
+
+    name: str
+    settings_class: type[TrainingSettings]
+    function: Callable[..., nn.Module]
+    needs_signals: bool  # the frozen amplifier's signals on the training images
+    needs_groups: bool  # true bias labels of the training images: an oracle
+    needs_synthetic: bool  # run.synthetic and run.amplifier_settings, to train an amplifier of its own
+
+
+METHODS: dict[str, Method] = {}
+
+
+def method(
+    name: str,
+    settings_class: type[TrainingSettings],
+    signals: bool = False,
+    groups: bool = False,
+    synthetic: bool = False,
+) -> Callable[[Callable[..., nn.Module]], Callable[..., nn.Module]]:
+    """Register the decorated function as `name`."""
+
+    def register(function: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+        if name in METHODS:
+            raise ValueError(f"two methods are named {name!r}")
+        METHODS[name] = Method(name, settings_class, function, signals, groups, synthetic)
+        return function
+
+    return register
+
+
+def get_method(name: str) -> Method:
+    """The method of that name. Raises DDBError, with the nearest known name, where there is none."""
+    if name not in METHODS:
+        raise DDBError(f"method: {name!r} is unknown; {unknown(name, list(METHODS))}")
+    return METHODS[name]

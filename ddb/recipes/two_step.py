@@ -1,0 +1,51 @@
+"""Recipe I of DDB: pseudo-groups from the frozen Bias Amplifier, then GroupDRO over class x {aligned, conflicting}.
+
+`ddb_two_step` filters the amplifier's error set by its loss; `ddb_two_step_error_set` takes all of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import Field
+from torch import nn
+
+from ddb.data import Split
+from ddb.recipes.group_dro import GroupDROSettings, fit_group_dro
+from ddb.recipes.pseudo_groups import check_signals, error_set, filtered_error_set, pseudo_groups
+from ddb.recipes.registry import method
+from ddb.recipes.training import Run
+
+if TYPE_CHECKING:
+    from ddb.amplifier import Signals
+
+
+class ErrorSetSettings(GroupDROSettings):
+    """Settings of `ddb_two_step_error_set`."""
+
+
+class TwoStepSettings(GroupDROSettings):
+    """Settings of `ddb_two_step`."""
+
+    gamma: float = Field(1.0, ge=0, description="conflicting iff misclassified and loss > mu + gamma * sigma")
+
+
+@method("ddb_two_step", TwoStepSettings, signals=True)
+def two_step(train: Split, signals: Signals, settings: TwoStepSettings, run: Run) -> nn.Module:
+    """GroupDRO over the pseudo-groups of the filtered error set."""
+    return _recipe(train, signals, filtered_error_set(signals, settings.gamma), settings, run)
+
+
+@method("ddb_two_step_error_set", ErrorSetSettings, signals=True)
+def two_step_error_set(train: Split, signals: Signals, settings: ErrorSetSettings, run: Run) -> nn.Module:
+    """GroupDRO over the pseudo-groups of the whole error set."""
+    return _recipe(train, signals, error_set(signals), settings, run)
+
+
+def _recipe(train: Split, signals: Signals, conflicting: np.ndarray, settings: GroupDROSettings, run: Run) -> nn.Module:
+    """GroupDRO with `conflicting` (N,) bool as the pseudo-label; an empty one leaves the classes as groups."""
+    check_signals(signals, train)
+    if not conflicting.any():
+        run.history.append({"step": 0, "note": "no image is taken for conflicting: the groups are the classes"})
+    return fit_group_dro(train, pseudo_groups(train.labels, conflicting), settings, run)
