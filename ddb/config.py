@@ -1,0 +1,130 @@
+"""The experiment as its author writes it: one YAML file, `key=value` overrides, every mistake told before work starts.
+
+    config = load("configs/colored_digits.yaml", ["sampling.guidance=3", "seeds=[0]"])
+
+Sections: `dataset`, `cdpm`, `sampling`, `amplifier`, `training` (defaults of every method), `methods`, `seeds`,
+`memorisation`, and `resources`, which says how to compute and never changes what is computed, so it is not hashed.
+A method is `label: {settings}`; `method:` names it where the label is another, and `sampling:` and `amplifier:` in it
+override those sections for this row alone.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field
+
+from ddb.amplifier import AmplifierSettings
+from ddb.data import BENCHMARKS, DatasetConfig
+from ddb.diffusion.settings import CDPMSettings, SamplingSettings
+from ddb.errors import DDBError
+from ddb.recipes import Method, get_method
+from ddb.recipes.training import TrainingSettings
+from ddb.settings import Settings, build, unknown
+
+OVERRIDABLE = {"sampling": SamplingSettings, "amplifier": AmplifierSettings}  # sections that a method may override
+
+
+class ResourceSettings(Settings):
+    """How the work is spread out. Changes no number beyond floating-point summation order."""
+
+    cdpm_workers: int = Field(1, ge=1, description="processes that train one CDPM, each on a GPU where there are any")
+    checkpoint_every: int = Field(200, ge=1, description="CDPM steps between checkpoints")
+    sampling_actors: int | None = Field(None, ge=1, description="null: one per GPU, or one per CPU")
+    sampling_batch: int = Field(50, ge=1, description="images per network call of a sampling actor")
+
+
+class ExperimentConfig(Settings):
+    """A configuration file with its defaults filled in."""
+
+    dataset: DatasetConfig = Field(default_factory=DatasetConfig)
+    cdpm: CDPMSettings = Field(default_factory=CDPMSettings)
+    sampling: SamplingSettings = Field(default_factory=SamplingSettings)
+    amplifier: AmplifierSettings = Field(default_factory=AmplifierSettings)
+    training: dict[str, Any] = Field(default_factory=dict, description="settings that every method starts from")
+    methods: dict[str, dict[str, Any] | None] = Field(min_length=1, description="row label -> settings")
+    seeds: tuple[int, ...] = Field((0,), min_length=1, description="one repetition of everything per seed")
+    memorisation: bool = Field(True, description="also train an amplifier on the real images, for its curve")
+    resources: ResourceSettings = Field(default_factory=ResourceSettings)
+
+
+@dataclass(frozen=True)
+class MethodConfig:
+    """One row of the table, resolved."""
+
+    label: str
+    method: Method
+    settings: TrainingSettings
+    sampling: SamplingSettings
+    amplifier: AmplifierSettings
+
+
+def load(path: str | Path, overrides: list[str] | None = None) -> ExperimentConfig:
+    """Read a configuration file and apply overrides. Raises DDBError, a line per mistake."""
+    try:
+        values = yaml.safe_load(Path(path).read_text())
+    except OSError as error:
+        raise DDBError(f"configuration {path}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise DDBError(f"configuration {path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise DDBError(f"configuration {path}: must hold sections such as 'methods:'")
+    for override in overrides or []:
+        apply_override(values, override)
+    return resolve(values)
+
+
+def resolve(values: dict[str, Any]) -> ExperimentConfig:
+    """A checked configuration from plain values; also resolves every method, so that no mistake waits for its turn."""
+    name = (values.get("dataset") or {}).get("name")
+    if name is not None and name not in BENCHMARKS:
+        raise DDBError(f"dataset.name: {name!r} is unknown; {unknown(str(name), list(BENCHMARKS))}")
+    config = build(ExperimentConfig, values, "")
+    if len(set(config.seeds)) != len(config.seeds) or min(config.seeds) < 0:
+        raise DDBError(f"seeds: must be different numbers from 0 up (got {list(config.seeds)})")
+    methods(config)
+    return config
+
+
+def methods(config: ExperimentConfig) -> list[MethodConfig]:
+    """The rows of the table in the order of the file."""
+    return [_method(config, label, dict(entry or {})) for label, entry in config.methods.items()]
+
+
+def _method(config: ExperimentConfig, label: str, entry: dict[str, Any]) -> MethodConfig:
+    try:
+        method = get_method(entry.pop("method", label))
+    except DDBError as error:
+        raise DDBError(f"methods.{label}: {error}") from None
+    sections = {}
+    for name, model in OVERRIDABLE.items():
+        values = getattr(config, name).model_dump() | (entry.pop(name, None) or {})
+        sections[name] = build(model, values, f"methods.{label}.{name}")
+    build(TrainingSettings, config.training, "training")
+    settings = build(method.settings_class, {**config.training, **entry}, f"methods.{label}")
+    return MethodConfig(label, method, settings, **sections)
+
+
+def apply_override(values: dict[str, Any], override: str) -> None:
+    """`sampling.guidance=3`: set a value in place; the value is YAML. Raises DDBError where it is not of that form."""
+    name, separator, text = override.partition("=")
+    path = name.split(".")
+    if not separator or not all(path):
+        raise DDBError(f"override {override!r}: must be key=value, as in sampling.guidance=3")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise DDBError(f"override {override!r}: the value is not YAML") from None
+    for part in path[:-1]:
+        if values.get(part) is None:
+            values[part] = {}
+        values = values[part]
+        if not isinstance(values, dict):
+            raise DDBError(f"override {override!r}: {part} is a value, not a section")
+    values[path[-1]] = value
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of a configuration file, for editors."""
+    return ExperimentConfig.model_json_schema()

@@ -1,0 +1,58 @@
+import pytest
+
+from ddb.config import load, methods, resolve
+from ddb.errors import DDBError
+
+MINIMAL = {"methods": {"erm": None, "ddb_two_step": {"gamma": 2}}}
+
+
+def test_shipped_configuration_loads_with_overrides():
+    config = load("configs/colored_digits.yaml", ["sampling.guidance=3", "seeds=[4]", "methods.ddb_two_step.gamma=2"])
+    assert (config.sampling.guidance, config.seeds) == (3.0, (4,))
+    assert {row.label: row for row in methods(config)}["ddb_two_step"].settings.gamma == 2
+
+
+def test_methods_start_from_the_training_section_and_may_override_others():
+    values = {
+        "training": {"steps": 7},
+        "methods": {"erm": {}, "real": {"method": "ddb_two_step", "steps": 9, "amplifier": {"source": "real"}}},
+    }
+    erm, real = methods(resolve(values))
+    assert (erm.settings.steps, real.settings.steps) == (7, 9)
+    assert (real.label, real.method.name, real.amplifier.source) == ("real", "ddb_two_step", "real")
+    assert erm.amplifier.source == "synthetic"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"samplin": {}}, "samplin: unknown setting; did you mean 'sampling'?"),
+        ({"cdpm": {"chanels": []}}, "cdpm.chanels: unknown setting; did you mean 'channels'?"),
+        ({"cdpm": {"steps": "many"}}, "cdpm.steps: input should be a valid integer"),
+        ({"cdpm": {"engine": "ddp", "zero_stage": 1}}, "cdpm: zero_stage needs engine: deepspeed"),
+        ({"sampling": {"guidance": -0.5}}, "sampling.guidance: input should be greater than or equal to 0"),
+        ({"methods": {"ermm": {}}}, "methods.ermm: method: 'ermm' is unknown; did you mean 'erm'?"),
+        ({"methods": {"erm": {"gamma": 1}}}, "methods.erm.gamma: unknown setting"),
+        ({"methods": {"erm": {"sampling": {"guidence": 1}}}}, "methods.erm.sampling.guidence: unknown setting"),
+        ({"methods": {}}, "methods: dictionary should have at least 1 item"),
+        ({"training": {"stepz": 1}}, "training.stepz: unknown setting; did you mean 'steps'?"),
+        ({"dataset": {"name": "colored_digit"}}, "dataset.name: 'colored_digit' is unknown; did you mean"),
+        ({"seeds": [1, 1]}, "seeds: must be different numbers"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line_with_its_full_name(change, message):
+    with pytest.raises(DDBError) as error:
+        resolve(MINIMAL | change)
+    assert str(error.value).startswith(message)
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("override", ["sampling", "=3", "seeds.x.y=1", "a=[1"])
+def test_a_malformed_override_is_refused(override):
+    with pytest.raises(DDBError, match="override"):
+        load("configs/colored_digits.yaml", [override])
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(DDBError, match=r"nowhere\.yaml: No such file"):
+        load("nowhere.yaml")
