@@ -1,4 +1,4 @@
-"""A plan with hand-made results: two methods over three seeds, of which one failed and one has not run."""
+"""A plan and a store with hand-made results, so that the reports are tested without training anything."""
 
 import json
 import sys
@@ -25,17 +25,6 @@ class Cell:
     stage: Stage
 
 
-def target(method, seed, **inputs):
-    return Stage("target", {"method": method, "seed": seed}, 1, inputs)
-
-
-def finish(store, stage, **files):
-    """Write `files` (name -> JSON value) as the stage's artifact."""
-    with store.produce(stage) as work:
-        for name, value in files.items():
-            (work.result / f"{name}.json").write_text(json.dumps(value))
-
-
 @dataclass
 class Fake:
     store: Store
@@ -48,11 +37,18 @@ class Fake:
 
     def add(self, method, seed, metrics=None, guidance=None, selection="last", dataset="colored_digits", **inputs):
         """A cell; finished where `metrics` are given."""
-        stage = target(f"{method}/{guidance}/{selection}", seed, **inputs)
+        config = {"dataset": dataset, "method": method, "seed": seed, "selection": selection, "guidance": guidance}
+        stage = Stage("target", config, 1, inputs)
         self.cells.append(Cell(dataset, method, seed, selection, guidance, stage))
         if metrics is not None:
-            finish(self.store, stage, metrics=metrics)
+            self.finish(stage, metrics=metrics)
         return stage
+
+    def finish(self, stage, **files):
+        """Write `files` (name -> JSON value) as the stage's artifact."""
+        with self.store.produce(stage) as work:
+            for name, value in files.items():
+                (work.result / f"{name}.json").write_text(json.dumps(value))
 
 
 @pytest.fixture
@@ -70,9 +66,10 @@ def dataset(monkeypatch):
     return made
 
 
-def add_figure_stages(fake, dataset):
-    """The data set, a synthetic set (noisy aligned real images), its alignment, and both amplifiers' curves."""
-    finish(fake.store, fake.data)
+@pytest.fixture
+def figured(fake, dataset):
+    """`fake` with the data set, synthetic sets (noisy aligned real images), alignment and both amplifiers' curves."""
+    fake.finish(fake.data)
     train, random = dataset["train"], np.random.default_rng(0)
     for guidance in (0.0, 1.0):
         stage = fake.synthetic[0, guidance] = Stage("synthetic", {"guidance": guidance}, 1)
@@ -83,7 +80,7 @@ def add_figure_stages(fake, dataset):
             table = synthetic.to_table(images, train.labels[chosen], np.tile([0, 1], 10), 0, guidance)
             synthetic.write(table, work.result / "images.parquet")
         fake.alignment[0, guidance] = Stage("alignment", {"guidance": guidance}, 1)
-        finish(fake.store, fake.alignment[0, guidance], alignment={"aligned_share": 0.978 + 0.02 * guidance})
+        fake.finish(fake.alignment[0, guidance], alignment={"aligned_share": 0.978 + 0.02 * guidance})
     total = int((~train.aligned).sum())
     for seed in range(3):
         for source, rate in (("synthetic", 0.002), ("real", 0.22)):
@@ -93,4 +90,5 @@ def add_figure_stages(fake, dataset):
                 {"step": 20 * e, "epoch": float(e), "errors": n, "conflicting_errors": n, "conflicting_total": total}
                 for e, n in enumerate(left, start=1)
             ]
-            finish(fake.store, stage, curve=points)
+            fake.finish(stage, curve=points)
+    return fake

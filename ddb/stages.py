@@ -1,0 +1,167 @@
+"""What each stage of the graph computes, from its own settings and its inputs' directories.
+
+    run(stage, store)       # in this process; ray_jobs runs the same functions on a cluster
+
+Every function reads settings from `stage.config` alone, which is what the key hashes, and writes into `work.result`.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ddb.amplifier import AmplifierSettings, Signals, compute_signals, signal_quality, train_amplifier
+from ddb.artifacts import Stage, Store, Workspace
+from ddb.classifier import load_classifier, predict, save_classifier
+from ddb.data import BENCHMARKS, BiasedDataset, groups, load_dataset, prepared
+from ddb.diffusion import synthetic
+from ddb.metrics import evaluate
+from ddb.probe import alignment, train_probe
+from ddb.recipes import get_method
+from ddb.recipes.pseudo_groups import error_set, pseudo_groups
+from ddb.recipes.training import Run
+
+Progress = Callable[[int, int, dict[str, Any]], None]  # (step, total, numbers)
+PACKAGES = ("torch", "diffusers", "deepspeed", "ray", "numpy", "pyarrow")
+
+
+def run_classifier_stage(stage: Stage, store: Store, work: Workspace, progress: Progress, device: str = "cpu") -> None:
+    """Compute one of the stages that need no cluster of their own: all but `cdpm` and `synthetic`."""
+    FUNCTIONS[stage.name](stage, store, work.result, progress, device)
+
+
+def prepare_data(stage: Stage, store: Store, result: Path, progress: Progress, device: str) -> None:
+    """Benchmark -> arrays and labels (see `ddb.data.prepared`)."""
+    values = stage.config["dataset"]
+    settings = BENCHMARKS[values["name"]][0].model_validate(values)
+    prepared.write(load_dataset(settings), result)
+
+
+def fit_amplifier(stage: Stage, store: Store, result: Path, progress: Progress, device: str) -> None:
+    """Synthetic (or real) images -> amplifier, its signals on train and val, memorisation curve, signal quality."""
+    settings = AmplifierSettings.model_validate(stage.config["amplifier"])
+    dataset = read_data(stage, store)
+    train = dataset["train"]
+    images = train if settings.source == "real" else synthetic.read(store.path(stage.inputs["synthetic"]))
+    run = Run(stage.config["seed"], "amplifier", device=device, progress=progress)
+    model, curve = train_amplifier(images, train, settings, run)
+    save_classifier(result, model, settings.network, dataset.classes)
+    signals = compute_signals(model, train)
+    signals.write(result / "signals.parquet")
+    compute_signals(model, dataset["val"]).write(result / "signals_val.parquet")
+    _write_json(result / "curve.json", curve)
+    if train.aligned is not None:
+        _write_json(result / "quality.json", signal_quality(signals, train.aligned))
+
+
+def fit_target(stage: Stage, store: Store, result: Path, progress: Progress, device: str) -> None:
+    """Training images, and what the method asks for -> classifier, test metrics, training history."""
+    method = get_method(stage.config["method"])
+    settings = method.settings_class.model_validate(stage.config["settings"])
+    dataset = read_data(stage, store)
+    run = Run(stage.config["seed"], method.name, device=device, progress=progress, validation=dataset["val"])
+    signals = None
+    if "amplifier" in stage.inputs:
+        directory = store.path(stage.inputs["amplifier"])
+        signals = Signals.read(directory / "signals.parquet")
+        validation = Signals.read(directory / "signals_val.parquet")
+    if settings.selection == "val_worst_group":
+        run.validation_groups = groups(dataset["val"])
+    elif settings.selection == "val_pseudo_worst_group":
+        run.validation_groups = pseudo_groups(validation.labels, error_set(validation))
+    if method.needs_synthetic:
+        run.synthetic = synthetic.read(store.path(stage.inputs["synthetic"]))
+        run.amplifier_settings = AmplifierSettings.model_validate(stage.config["amplifier"])
+    model = method.function(dataset["train"], signals, settings, run)
+    save_classifier(result, model, settings.network, dataset.classes)
+    logits = predict(model, dataset["test"].images)
+    metrics = evaluate(logits, dataset["test"], dataset.classes, dataset.bias_attributes, dataset["train"])
+    _write_json(result / "metrics.json", metrics)
+    _write_json(result / "history.json", run.history)
+
+
+def fit_probe(stage: Stage, store: Store, result: Path, progress: Progress, device: str) -> None:
+    """Real images -> two classifiers that judge synthetic ones: class and bias attribute."""
+    dataset = read_data(stage, store)
+    models, accuracies = train_probe(dataset, device, progress)
+    for name, model in models.items():
+        (result / name).mkdir()
+        classes = dataset.classes if name == "class" else next(iter(dataset.bias_attributes.values()))
+        save_classifier(result / name, model, "small_cnn", classes)
+    _write_json(result / "probe.json", accuracies)
+
+
+def measure_alignment(stage: Stage, store: Store, result: Path, progress: Progress, device: str) -> None:
+    """Synthetic images -> share that follows the bias and share of the right class, as the probe sees them."""
+    directory = store.path(stage.inputs["probe"])
+    models = {name: load_classifier(directory / name) for name in ("class", "bias")}
+    images = synthetic.read(store.path(stage.inputs["synthetic"]))
+    numbers = alignment(models, images, read_data(stage, store)) | json.loads((directory / "probe.json").read_text())
+    _write_json(result / "alignment.json", numbers)
+
+
+FUNCTIONS = {
+    "data": prepare_data,
+    "amplifier": fit_amplifier,
+    "target": fit_target,
+    "probe": fit_probe,
+    "alignment": measure_alignment,
+}
+
+
+def read_data(stage: Stage, store: Store) -> BiasedDataset:
+    """The prepared data set among the stage's inputs."""
+    return prepared.read(store.path(stage.inputs["data"]))
+
+
+def write_record(stage: Stage, result: Path, began: float, numbers: dict[str, Any] | None = None) -> None:
+    """`record.json`: where this result comes from (DESIGN: artifacts). `began` is time.time() at the stage's start."""
+    record = {
+        "stage": stage.name,
+        "key": stage.key,
+        "config": stage.config,
+        "code_version": stage.code_version,
+        "inputs": {role: f"{needed.name}/{needed.key}" for role, needed in stage.inputs.items()},
+        "git": git_state(),
+        "packages": {name: version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "host": platform.node(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu ({os.cpu_count()} cores)",
+        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "seconds": round(time.time() - began, 3),
+        **(numbers or {}),
+    }
+    _write_json(result / "record.json", record)
+
+
+def git_state() -> dict[str, Any] | None:
+    """Commit and whether tracked files differ from it; None outside a checkout."""
+    here = Path(__file__).parent
+    commands = (["git", "rev-parse", "HEAD"], ["git", "status", "--porcelain", "--untracked-files=no"])
+    try:
+        commit, changes = (
+            subprocess.run(c, cwd=here, capture_output=True, text=True, check=True).stdout for c in commands
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return {"commit": commit.strip(), "dirty": bool(changes.strip())}
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1, allow_nan=False, default=_plain) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    """numpy's scalars as Python's."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} has no JSON form")

@@ -1,0 +1,163 @@
+"""The stage graph of an experiment on Ray: what is ready and fits runs, what is there is reused, failures stay apart.
+
+    python -m ray_jobs.run_experiment configs/colored_digits.yaml seeds=[0]
+
+Each stage is a Ray task that takes the artifact's lock, computes and commits it; `cdpm` and `synthetic` tasks start
+workers of their own. This loop admits a stage only while its demand fits the cluster, so that single tasks cannot
+starve a training that needs several cores at once.
+"""
+
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+from ray.exceptions import RayTaskError
+
+from ddb import progress
+from ddb.artifacts import Stage, Store
+from ddb.config import ResourceSettings
+from ddb.errors import DDBError
+from ddb.experiment import Plan
+from ddb.stages import run_classifier_stage, write_record
+from ray_jobs.cluster import Capacity
+
+PRIORITY = ("data", "cdpm", "synthetic", "amplifier", "target", "probe", "alignment")  # longest way to the end first
+POLL = 0.2  # seconds
+
+
+@dataclass
+class Outcome:
+    """What became of every stage, by key."""
+
+    cached: list[Stage] = field(default_factory=list)
+    computed: list[Stage] = field(default_factory=list)
+    failed: dict[str, tuple[Stage, str]] = field(default_factory=dict)  # key -> stage, error; also those that it blocks
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that a person may want to see: kind is cached, started, progress, finished or failed."""
+
+    kind: str
+    stage: Stage
+    seconds: float = 0.0
+    numbers: dict[str, Any] = field(default_factory=dict)
+    error: str = ""
+
+
+def demand(stage: Stage, capacity: Capacity, resources: ResourceSettings) -> Capacity:
+    """CPUs and GPUs of the cluster that `stage` needs at once. Raises DDBError where there are not as many."""
+    gpu = 1 if capacity.gpus else 0
+    if stage.name == "cdpm":
+        workers = resources.cdpm_workers
+        limit = capacity.gpus if gpu else capacity.cpus
+        if workers > limit:
+            raise DDBError(
+                f"resources.cdpm_workers: {workers} asked for, but there are {limit} {'GPU' if gpu else 'CPU'}s"
+            )
+        return Capacity(workers * (1 if gpu else capacity.cpus // workers), workers * gpu)
+    if stage.name == "synthetic":
+        limit = capacity.gpus if gpu else capacity.cpus
+        actors = resources.sampling_actors or limit
+        if actors > limit:
+            raise DDBError(
+                f"resources.sampling_actors: {actors} asked for, but there are {limit} {'GPU' if gpu else 'CPU'}s"
+            )
+        return Capacity(actors, actors * gpu)
+    return Capacity(1, 0 if stage.name == "data" else gpu)
+
+
+def run_plan(plan: Plan, store: Store, capacity: Capacity, notify: Callable[[Event], None]) -> Outcome:
+    """Compute all that is missing. A failed stage stops only what needs it; its error is recorded in the store."""
+    resources = plan.config.resources
+    stages = {stage.key: stage for stage in plan.stages()}
+    needs = {key: demand(stage, capacity, resources) for key, stage in stages.items() if not store.has(stage)}
+    outcome = Outcome()
+    done = set()
+    for key, stage in stages.items():
+        if key not in needs:
+            done.add(key)
+            outcome.cached.append(stage)
+            notify(Event("cached", stage))
+    waiting = sorted((stages[key] for key in needs), key=lambda stage: PRIORITY.index(stage.name))
+    running: dict[Any, tuple[Stage, float]] = {}
+    while waiting or running:
+        for stage in _ready(waiting, done, outcome, store, notify):
+            if _fits(needs[stage.key], [needs[other.key] for other, _ in running.values()], capacity):
+                waiting.remove(stage)
+                notify(Event("started", stage))
+                task = _task(needs[stage.key], stage.name)
+                running[task.remote(stage, str(store.root), resources, needs[stage.key])] = (stage, time.time())
+        finished, _ = ray.wait(list(running), num_returns=1, timeout=POLL) if running else ([], [])
+        for reference in finished:
+            stage, began = running.pop(reference)
+            _finish(reference, stage, time.time() - began, done, outcome, store, notify)
+        for stage, began in running.values():
+            report = progress.read(store.work_path(stage))
+            if report:
+                notify(Event("progress", stage, time.time() - began, report))
+    return outcome
+
+
+def _ready(waiting: list[Stage], done: set, outcome: Outcome, store: Store, notify) -> list[Stage]:
+    """Stages whose inputs are complete; drops those that a failed input blocks."""
+    for stage in list(waiting):
+        blocker = next((needed for needed in stage.inputs.values() if needed.key in outcome.failed), None)
+        if blocker:
+            waiting.remove(stage)
+            outcome.failed[stage.key] = (stage, f"needs {blocker.name} {blocker.key}, which failed")
+    return [stage for stage in waiting if all(needed.key in done for needed in stage.inputs.values())]
+
+
+def _fits(wanted: Capacity, taken: list[Capacity], capacity: Capacity) -> bool:
+    cpus = capacity.cpus - sum(other.cpus for other in taken)
+    gpus = capacity.gpus - sum(other.gpus for other in taken)
+    return wanted.cpus <= cpus and wanted.gpus <= gpus
+
+
+def _finish(reference, stage: Stage, seconds: float, done: set, outcome: Outcome, store: Store, notify) -> None:
+    try:
+        ray.get(reference)
+    except Exception as error:
+        cause = error.cause if isinstance(error, RayTaskError) else error
+        text = str(cause) if isinstance(cause, DDBError) else "".join(traceback.format_exception(error)).strip()
+        store.fail(stage, text)
+        outcome.failed[stage.key] = (stage, text)
+        notify(Event("failed", stage, seconds, error=text))
+    else:
+        done.add(stage.key)
+        outcome.computed.append(stage)
+        notify(Event("finished", stage, seconds))
+
+
+def _task(needed: Capacity, name: str):
+    """The remote function for a stage: those with workers of their own hold nothing themselves."""
+    if name in ("cdpm", "synthetic"):
+        return ray.remote(num_cpus=0, max_retries=0)(_produce)
+    return ray.remote(num_cpus=needed.cpus, num_gpus=needed.gpus, max_retries=0)(_produce)
+
+
+def _produce(stage: Stage, root: str, resources: ResourceSettings, needed: Capacity) -> None:
+    """Runs on the cluster: compute one artifact and commit it, unless another process has done so meanwhile."""
+    store = Store(root)
+    with store.produce(stage) as work:
+        if work is None:
+            return
+        began, numbers = time.time(), {}
+        if stage.name == "cdpm":
+            from ray_jobs.train_cdpm import train_cdpm
+
+            workers = resources.cdpm_workers
+            numbers = train_cdpm(stage, store, work, resources, needed.cpus // workers, needed.gpus > 0)
+        elif stage.name == "synthetic":
+            from ray_jobs.sample_synthetic import sample
+
+            numbers = sample(stage, store, work, resources, needed.cpus, needed.gpus > 0)
+            numbers["images_per_second"] = numbers["images"] / (time.time() - began)
+        else:
+            report = progress.reporter(store.work_path(stage))
+            run_classifier_stage(stage, store, work, report, "cuda" if needed.gpus else "cpu")
+        write_record(stage, work.result, began, numbers)
