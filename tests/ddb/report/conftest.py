@@ -1,14 +1,14 @@
 """A plan and a store with hand-made results, so that the reports are tested without training anything."""
 
 import json
-import sys
 from dataclasses import dataclass, field
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from ddb.artifacts import Stage, Store
+from ddb.data import prepared
 from ddb.data.colored_digits import ColoredDigitsConfig, load
 from ddb.diffusion import synthetic
 
@@ -57,19 +57,15 @@ def fake(tmp_path):
 
 
 @pytest.fixture
-def dataset(monkeypatch):
-    """Colored Digits, which the figure reads whatever the artifact of the data stage holds."""
-    made = load(ColoredDigitsConfig())
-    module = ModuleType("ddb.data.prepared")
-    module.read = lambda path: made
-    monkeypatch.setitem(sys.modules, "ddb.data.prepared", module)
-    return made
+def dataset():
+    return load(ColoredDigitsConfig())
 
 
 @pytest.fixture
 def figured(fake, dataset):
     """`fake` with the data set, synthetic sets (noisy aligned real images), alignment and both amplifiers' curves."""
-    fake.finish(fake.data)
+    with fake.store.produce(fake.data) as work:
+        prepared.write(dataset, work.result)
     train, random = dataset["train"], np.random.default_rng(0)
     for guidance in (0.0, 1.0):
         stage = fake.synthetic[0, guidance] = Stage("synthetic", {"guidance": guidance}, 1)
