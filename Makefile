@@ -1,31 +1,42 @@
-# make test   set up .venv and run all tests        make lint   ruff: rules and formatting
-# make format rewrite files in the house style      make clean  remove .venv
+# Everything that a contributor types; `make help` lists it. Each target that needs the environment sets it up first.
 PYTHON ?= python3
 UV_VERSION := 0.13.9
 BIN := .venv/bin
+STAMP := .venv/.installed
 export OMP_WAIT_POLICY := PASSIVE
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: setup test lint format clean
-setup: .venv/.installed
+.PHONY: help setup demo test test-fast lint format clean
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
-.venv/.installed: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed (PYTHON=...)"; exit 1; }
+setup: $(STAMP)  ## install everything into .venv (Python 3.10 or newer; PYTHON=... chooses it)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "error: Python 3.10 or newer is needed; name one with: make $(or $(MAKECMDGOALS),setup) PYTHON=/path/to/python3" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q uv==$(UV_VERSION)
 	DS_BUILD_OPS=0 $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[dev]'
-	touch $@
+	@touch $@
 
-test: setup
+demo: setup  ## the paper's argument on this machine, in minutes
+	$(BIN)/ddb demo
+
+test: setup  ## run all tests
 	$(BIN)/python -m pytest -q
 
-lint: setup
+test-fast: setup  ## run the tests that neither train for long nor start Ray
+	$(BIN)/python -m pytest -q -m "not slow and not cluster"
+
+lint: setup  ## check rules and formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-format: setup
+format: setup  ## rewrite files in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean:
-	rm -rf .venv
+clean:  ## remove .venv and caches; results in runs/ stay
+	rm -rf .venv .pytest_cache .ruff_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

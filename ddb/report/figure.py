@@ -122,7 +122,7 @@ def _real_blocks(train: Split) -> list[tuple[str, Split]]:
         if members.any():
             chosen = np.flatnonzero(members)
             part = Split(train.images[chosen], train.labels[chosen], [train.paths[i] for i in chosen])
-            blocks.append((f"real,\n{name}\n({members.mean():.1%})", part))
+            blocks.append((f"real\n{members.mean():.1%} {name}", part))
     return blocks
 
 
@@ -134,12 +134,12 @@ def _synthetic_sets(plan: "Plan", store: Store) -> dict[tuple[int, float], Stage
 
 
 def _synthetic_title(plan: "Plan", store: Store, seed: int, guidance: float) -> str:
-    """`synthetic, w = 1` and, where it was measured, the share of its images that follow the bias."""
-    title = f"synthetic,\nw = {guidance:g}"
+    """The set's guidance and, where it was measured, the share of its images that follow the bias."""
+    title = f"synthetic, w = {guidance:g}\n(scale {1 + guidance:g})"
     stage = plan.alignment.get((seed, guidance))
     if stage is None or not store.has(stage):
         return title
-    return f"{title}\n({_read_json(store, stage, 'alignment.json')['aligned_share']:.1%} aligned)"
+    return f"{title}\n{_read_json(store, stage, 'alignment.json')['aligned_share']:.1%} aligned"
 
 
 def _tiles(split: Split, label: int, wide: int, high: int) -> np.ndarray:

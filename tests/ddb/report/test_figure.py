@@ -51,10 +51,10 @@ def test_a_finished_plan_is_one_legible_picture(figured, tmp_path, texts):
         assert image.size == (1800, round(height * figure.DPI))
         assert np.asarray(image.convert("L")).std() > 10
     for part in (
-        "real,\naligned\n(95.0%)",
-        "real,\nconflicting\n(5.0%)",
-        "synthetic,\nw = 0\n(97.8% aligned)",
-        "synthetic,\nw = 1\n(99.8% aligned)",
+        "real\n95.0% aligned",
+        "real\n5.0% conflicting",
+        "synthetic, w = 0\n(scale 1)\n97.8% aligned",
+        "synthetic, w = 1\n(scale 2)\n99.8% aligned",
         "all 65 conflicting images",
         "trained on real images (3 seeds)",
         "80.0",  # ddb_two_step: (79 + 80 + 81) / 3

@@ -1,0 +1,217 @@
+"""The `ddb` command: the front door of the suite.
+
+ddb demo
+ddb run configs/colored_digits.yaml sampling.guidance=3 seeds=[0]
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ray_jobs.cluster import set_environment
+
+set_environment()  # before anything imports torch or ray
+
+from ddb import config as configuration  # noqa: E402
+from ddb.artifacts import Store  # noqa: E402
+from ddb.errors import DDBError  # noqa: E402
+from ddb.experiment import Plan, plan  # noqa: E402
+
+DEMO = Path(__file__).parent.parent / "configs" / "colored_digits.yaml"
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+data_app = typer.Typer(no_args_is_help=True, help="The data sets that are known.")
+app.add_typer(data_app, name="data")
+out, err = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
+
+ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file, as in configs/.")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings to change.")]
+StoreOption = Annotated[Path, typer.Option("--store", envvar="DDB_STORE", help="Where results are kept.")]
+STORE = Path("runs")
+
+
+@app.callback()
+def root() -> None:
+    """Diffusing DeBias on Ray: find what breaks a shortcut, and train without it."""
+
+
+@app.command(epilog="Example: ddb run configs/colored_digits.yaml sampling.guidance=3 seeds=[0]")
+def run(
+    config: ConfigArgument,
+    overrides: Overrides = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show settings and stages, compute nothing.")] = False,
+    store: StoreOption = STORE,
+) -> None:
+    """Compute whatever an experiment still misses, and print its table."""
+    graph = plan(configuration.load(config, overrides))
+    if dry_run:
+        _show_plan(graph, store)
+        return
+    failed = _execute(graph, Store(store))
+    _print_table(graph, Store(store))
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command(epilog="Example: ddb demo")
+def demo(store: StoreOption = STORE) -> None:
+    """The paper's whole argument on Colored Digits, one seed, in minutes; ends with a table and a figure."""
+    graph = plan(configuration.load(DEMO, ["seeds=[0]"]))
+    opened = Store(store)
+    failed = _execute(graph, opened)
+    _print_table(graph, opened)
+    from ddb.report.figure import draw
+
+    figure = opened.root / "demo.png"
+    draw(graph, opened, figure)
+    out.print(f"figure: {figure}")
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command(epilog="Example: ddb status configs/colored_digits.yaml")
+def status(config: ConfigArgument, overrides: Overrides = None, store: StoreOption = STORE) -> None:
+    """Which stages are done, under way, failed or missing; works while a run goes on."""
+    _show_stages(plan(configuration.load(config, overrides)), Store(store))
+
+
+@app.command(epilog="Example: ddb table configs/colored_digits.yaml --format latex")
+def table(
+    config: ConfigArgument,
+    overrides: Overrides = None,
+    format: Annotated[str, typer.Option(help="markdown, latex, csv or json.")] = "markdown",
+    store: StoreOption = STORE,
+) -> None:
+    """The table of an experiment from what is finished."""
+    from ddb.report import FORMATS, render, rows
+
+    if format not in FORMATS:
+        raise DDBError(f"--format: {format!r} is unknown; known: {', '.join(FORMATS)}")
+    text = render(rows(plan(configuration.load(config, overrides)), Store(store)), format)
+    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+
+
+@data_app.command("list", epilog="Example: ddb data list")
+def data_list() -> None:
+    """The data sets by name, with their settings."""
+    from ddb.data import BENCHMARKS
+
+    view = Table("name", "settings")
+    for name, (settings, _) in BENCHMARKS.items():
+        fields = {key: value for key, value in settings().model_dump().items() if key != "name"}
+        view.add_row(name, ", ".join(f"{key}={value}" for key, value in fields.items()))
+    out.print(view)
+
+
+@data_app.command("describe", epilog="Example: ddb data describe colored_digits conflict_ratio=0.02")
+def data_describe(
+    name: Annotated[str, typer.Argument(help="A name that ddb data list shows.")],
+    overrides: Overrides = None,
+    output: Annotated[Path | None, typer.Option(help="Contact sheet; default <name>.png.")] = None,
+) -> None:
+    """Images per group and split, and a contact sheet of images per group."""
+    from ddb.data import load_dataset
+    from ddb.report.contact_sheet import contact_sheet, group_table
+
+    values = {"dataset": {"name": name}, "methods": {"erm": {}}}
+    for override in overrides or []:
+        configuration.apply_override(values, f"dataset.{override}")
+    dataset = load_dataset(configuration.resolve(values).dataset)
+    header, rows = group_table(dataset)
+    view = Table(*header)
+    for row in rows:
+        view.add_row(*row)
+    out.print(view)
+    path = output or Path(f"{name}.png")
+    contact_sheet(dataset, path)
+    out.print(f"contact sheet: {path}")
+
+
+@app.command(epilog="Example: ddb doctor")
+def doctor(store: StoreOption = STORE) -> None:
+    """Check versions, devices, memory, store, data and Ray; exit code 1 when something is wrong."""
+    from ray_jobs.doctor import checks
+
+    colors, failed = {"ok": "green", "note": "yellow", "FAIL": "red"}, False
+    for check in checks(str(store)):
+        out.print(f"[{colors[check.status]}]{check.status:4}[/] {check.name:22} {check.detail}", highlight=False)
+        failed |= check.status == "FAIL"
+    raise typer.Exit(1 if failed else 0)
+
+
+def _execute(graph: Plan, store: Store) -> int:
+    """Run what is missing on Ray; number of failed stages. No Ray is started where nothing is missing."""
+    stages = graph.stages()
+    missing = [stage for stage in stages if not store.has(stage)]
+    out.print(f"{len(stages)} stages, {len(stages) - len(missing)} in the store {store.root}", highlight=False)
+    if not missing:
+        return 0
+    from ray_jobs.cluster import connected
+    from ray_jobs.console import StageView
+    from ray_jobs.run_experiment import run_plan
+
+    with connected() as capacity, StageView(out, store, len(stages)) as view:
+        outcome = run_plan(graph, store, capacity, view.notify)
+    for stage, error in outcome.failed.values():
+        err.print(f"{stage.name} {stage.key} failed: {error}", markup=False, highlight=False)
+    return len(outcome.failed)
+
+
+def _print_table(graph: Plan, store: Store) -> None:
+    from ddb.report import rows, terminal_table
+
+    out.print(terminal_table(rows(graph, store)))
+    for (seed, guidance), stage in graph.alignment.items():
+        if store.has(stage):
+            _print_alignment(store, stage, seed, guidance)
+
+
+def _print_alignment(store: Store, stage, seed: int, guidance: float) -> None:
+    seen = json.loads((store.path(stage) / "alignment.json").read_text())
+    out.print(
+        f"synthetic images, seed {seed}, guidance w = {guidance:g}: {seen['aligned_share']:.1%} bias-aligned, "
+        f"{seen['right_class_share']:.1%} of the right class (probe accuracy on real test images: "
+        f"bias {seen['probe_bias_accuracy']:.1%}, class {seen['probe_class_accuracy']:.1%})",
+        highlight=False,
+    )
+
+
+def _show_plan(graph: Plan, store: Path) -> None:
+    import yaml
+
+    out.print(yaml.safe_dump(graph.config.model_dump(mode="json"), sort_keys=False), highlight=False, markup=False)
+    _show_stages(graph, Store(store))
+
+
+def _show_stages(graph: Plan, store: Store) -> None:
+    from ddb import progress
+    from ray_jobs.console import stage_title
+
+    view = Table("stage", "state", "artifact")
+    for stage in graph.stages():
+        report = progress.read(store.work_path(stage))
+        if store.has(stage):
+            state = "[green]done[/]"
+        elif store.failure(stage) is not None:
+            state = "[red]failed[/]"
+        elif report:
+            state = f"[cyan]begun, {report['step']}/{report['total']}[/]"
+        else:
+            state = "missing"
+        view.add_row(stage_title(stage), state, f"{stage.name}/{stage.key}")
+    out.print(view)
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one line and exit code 2, never a traceback."""
+    try:
+        app()
+    except DDBError as error:
+        err.print(str(error), style="red", markup=False, highlight=False)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""`ddb doctor`: is this machine ready? Each check is a line with ok, note or FAIL, and what to do about it."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from typing import NamedTuple
+
+import psutil
+import torch
+
+from ddb.artifacts import Store
+from ddb.data import BENCHMARKS, load_dataset
+from ddb.errors import DDBError
+
+PACKAGES = ("ray", "torch", "torchvision", "diffusers", "deepspeed", "pyarrow", "optuna", "tensorboardX")
+NEEDED_MEMORY, NEEDED_DISK = 4e9, 2e9  # bytes, for the demo
+
+
+class Check(NamedTuple):
+    """One line: `status` is ok, note or FAIL."""
+
+    status: str
+    name: str
+    detail: str
+
+
+def checks(store: str) -> Iterator[Check]:
+    """All checks, cheap ones first."""
+    for package in PACKAGES:
+        try:
+            yield Check("ok", package, version(package))
+        except PackageNotFoundError:
+            yield Check("FAIL", package, "not installed: pip install -e .")
+    yield _devices()
+    available = psutil.virtual_memory().available
+    status = "ok" if available > NEEDED_MEMORY else "FAIL"
+    yield Check(status, "memory", f"{available / 1e9:.1f} GB available, {NEEDED_MEMORY / 1e9:.0f} GB needed")
+    yield _store(store)
+    for name, (settings, _) in BENCHMARKS.items():
+        try:
+            dataset = load_dataset(settings())
+            yield Check("ok", f"data {name}", f"{len(dataset['train'])} training images")
+        except DDBError as error:
+            yield Check("FAIL", f"data {name}", str(error))
+    yield _ray()
+
+
+def _devices() -> Check:
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        return Check("ok", "devices", ", ".join(names))
+    return Check("note", "devices", f"no GPU; {len(os.sched_getaffinity(0))} CPU cores")
+
+
+def _store(path: str) -> Check:
+    try:
+        store = Store(path)
+    except DDBError as error:
+        return Check("FAIL", "store", str(error))
+    free = shutil.disk_usage(store.root).free
+    status = "ok" if free > NEEDED_DISK else "FAIL"
+    return Check(status, "store", f"{store.root} is writable, {free / 1e9:.0f} GB free")
+
+
+def _ray() -> Check:
+    from ray_jobs.cluster import connected
+
+    where = os.environ.get("RAY_ADDRESS") or "local"
+    try:
+        with connected() as capacity:
+            return Check("ok", f"Ray ({where})", f"{capacity.cpus} CPUs, {capacity.gpus} GPUs")
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        return Check("FAIL", f"Ray ({where})", str(error).splitlines()[0])
