@@ -87,7 +87,8 @@ def _draw_images(axes: Axes, plan: "Plan", store: Store) -> None:
     classes = dataset.classes[:COLUMNS]
     blocks = _real_blocks(dataset["train"])
     sets = _synthetic_sets(plan, store)
-    blocks += [(_synthetic_title(plan, store, *key), read_synthetic(store.path(sets[key]))) for key in sets]
+    shown = list(sets)[:GUIDANCES]
+    blocks += [(_synthetic_title(plan, store, *key), read_synthetic(store.path(sets[key]))) for key in shown]
 
     wide = max(1, COLUMNS // len(classes))  # images of a class side by side
     high = 2 if len(blocks) <= 4 else 1  # and below each other
@@ -103,11 +104,16 @@ def _draw_images(axes: Axes, plan: "Plan", store: Store) -> None:
     axes.set_xticks([step * i + wide * (TILE + GAP) / 2 for i in range(len(classes))], classes)
     axes.set_yticks(ticks, [title for title, _ in blocks])
     axes.tick_params(length=0, labeltop=True, labelbottom=False)
+    if max(map(len, classes)) > 8 * wide:  # names that would run into each other
+        for label in axes.get_xticklabels():
+            label.set(rotation=30, ha="left", rotation_mode="anchor")
     axes.spines[:].set_visible(False)
     axes.set_anchor("N")
     notes = []
     if not sets:
         notes.append("no synthetic set is finished yet")
+    if len(sets) > len(shown):
+        notes.append(f"the first {len(shown)} of {len(sets)} guidances")
     if len(dataset.classes) > len(classes):
         notes.append(f"the first {len(classes)} of {len(dataset.classes)} classes")
     axes.set_xlabel("; ".join(notes), style="italic", color=GREY)
@@ -122,15 +128,14 @@ def _real_blocks(train: Split) -> list[tuple[str, Split]]:
         if members.any():
             chosen = np.flatnonzero(members)
             part = Split(train.images[chosen], train.labels[chosen], [train.paths[i] for i in chosen])
-            blocks.append((f"real\n{members.mean():.1%} {name}", part))
+            blocks.append((f"real, {name}\n({members.mean():.1%} of them)", part))
     return blocks
 
 
 def _synthetic_sets(plan: "Plan", store: Store) -> dict[tuple[int, float], Stage]:
     """Finished sets of the lowest seed that has one: (seed, guidance) -> stage, in order of guidance."""
     done = {key: plan.synthetic[key] for key in sorted(plan.synthetic) if store.has(plan.synthetic[key])}
-    shown = [key for key in done if key[0] == min(done)[0]][:GUIDANCES]
-    return {key: done[key] for key in shown}
+    return {key: stage for key, stage in done.items() if key[0] == min(done)[0]}
 
 
 def _synthetic_title(plan: "Plan", store: Store, seed: int, guidance: float) -> str:
@@ -230,14 +235,17 @@ def _draw_accuracies(axes: Axes, table: list[Row]) -> None:
 
 def _label(row: Row, table: list[Row]) -> str:
     """The method and whatever tells the row from the table's others, then what is missing from it."""
-    parts = [row.method]
+    first = [row.method]
     if len({other.dataset for other in table}) > 1:
-        parts.insert(0, row.dataset)
+        first.insert(0, row.dataset)
     if row.guidance is not None and len({other.guidance for other in table} - {None}) > 1:
-        parts.append(f"w = {row.guidance:g}")
+        first.append(f"w = {row.guidance:g}")
+    lines = [", ".join(first)]
     if len({other.selection for other in table}) > 1:
-        parts.append(row.selection)
-    return ", ".join(parts) + ("" if row.complete else f"\n{row.state}")
+        lines.append(row.selection)
+    if not row.complete:
+        lines.append(row.state)
+    return "\n".join(lines)
 
 
 def _note(axes: Axes, text: str) -> None:

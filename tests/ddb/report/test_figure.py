@@ -51,8 +51,8 @@ def test_a_finished_plan_is_one_legible_picture(figured, tmp_path, texts):
         assert image.size == (1800, round(height * figure.DPI))
         assert np.asarray(image.convert("L")).std() > 10
     for part in (
-        "real\n95.0% aligned",
-        "real\n5.0% conflicting",
+        "real, aligned\n(95.0% of them)",
+        "real, conflicting\n(5.0% of them)",
         "synthetic, w = 0\n(scale 1)\n97.8% aligned",
         "synthetic, w = 1\n(scale 2)\n99.8% aligned",
         "all 65 conflicting images",

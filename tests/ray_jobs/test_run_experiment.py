@@ -1,0 +1,140 @@
+"""The whole graph on a real local Ray: what is reused, what a failure stops, what a kill costs."""
+
+import json
+import threading
+import time
+
+import numpy as np
+import psutil
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from ddb.artifacts import Store
+from ddb.diffusion import synthetic
+from ddb.diffusion.pipeline import CDPMPipeline
+from ddb.errors import DDBError
+from ray_jobs.cluster import Capacity
+from ray_jobs.run_experiment import demand, run_plan
+from tests.ray_jobs.conftest import small_plan
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+
+def _run(graph, store, capacity):
+    return run_plan(graph, store, capacity, lambda event: None)
+
+
+def _only(graph, name):
+    return next(stage for stage in graph.stages() if stage.name == name)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, capacity):
+    graph, store = small_plan(), Store(tmp_path_factory.mktemp("runs"))
+    outcome = _run(graph, store, capacity)
+    assert not outcome.failed, outcome.failed
+    return graph, store
+
+
+def test_every_stage_is_an_artifact_with_its_record(finished):
+    graph, store = finished
+    for stage in graph.stages():
+        record = store.record(stage)
+        assert record["key"] == stage.key and record["seconds"] > 0 and record["packages"]["torch"]
+    assert not list((store.root / ".work").glob("*/*"))
+    assert (store.path(_only(graph, "cdpm")) / "tensorboard").is_dir()
+    metrics = json.loads((store.path(graph.cells[0].stage) / "metrics.json").read_text())
+    assert 0 <= metrics["worst_group_accuracy"] <= metrics["average_accuracy"] <= 1
+
+
+def test_the_same_command_finds_everything_done(finished, capacity):
+    graph, store = finished
+    outcome = _run(graph, store, capacity)
+    assert len(outcome.cached) == len(graph.stages()) and not outcome.computed
+
+
+def test_batch_and_actors_do_not_change_the_images(finished, capacity):
+    """Batch 16 on two actors against batch 7 on one: the same rows, the same noise, images to one grey level."""
+    graph, store = finished
+    stage = _only(graph, "synthetic")
+    whole = synthetic.read(store.path(stage))
+    table = pq.read_table(store.path(stage) / "images.parquet")
+    assert list(zip(table["label"].to_pylist(), table["index"].to_pylist(), strict=True)) == [
+        (label, index) for label in range(10) for index in range(3)
+    ]
+    pipeline = CDPMPipeline.from_pretrained(store.path(_only(graph, "cdpm")) / "pipeline")
+    labels, indices = np.repeat(np.arange(10), 3), np.tile(np.arange(3), 10)
+    settings = graph.config.sampling
+    for start in range(0, 30, 7):
+        chosen = slice(start, start + 7)
+        images = synthetic.generate(pipeline, labels[chosen], indices[chosen], 0, settings, 7)
+        assert np.abs(images.astype(int) - whole.images[chosen]).max() <= 1
+
+
+def test_a_failed_cell_is_recorded_and_stops_no_other(finished, capacity):
+    _, store = finished
+    broken = {"method": "erm", "learning_rate": 1e30, "optimizer": "sgd"}
+    graph = small_plan(methods={"ddb_two_step": {}, "broken": broken, "erm": {"steps": 5}})
+    outcome = _run(graph, store, capacity)
+    failed = next(cell.stage for cell in graph.cells if cell.method == "broken")
+    assert list(outcome.failed) == [failed.key]
+    assert "lower learning_rate" in store.failure(failed)
+    assert all(store.has(stage) for stage in graph.stages() if stage.key != failed.key)
+
+
+def test_a_diverging_cdpm_names_the_setting_and_blocks_only_what_needs_it(finished, capacity):
+    _, store = finished
+    graph = small_plan(cdpm={"learning_rate": 1e30, "warmup_steps": 0})
+    outcome = _run(graph, store, capacity)
+    cdpm = _only(graph, "cdpm")
+    assert "cdpm.learning_rate" in outcome.failed[cdpm.key][1]
+    assert {stage.name for stage, _ in outcome.failed.values()} == {
+        "cdpm",
+        "synthetic",
+        "alignment",
+        "amplifier",
+        "target",
+    }
+    assert store.has(graph.cells[0].stage)  # erm needs no CDPM
+
+
+def test_a_killed_worker_resumes_to_the_same_weights_bit_for_bit(tmp_path, capacity):
+    graph = small_plan(cdpm={"steps": 400}, resources={"checkpoint_every": 50}, methods={"ddb_two_step": {}})
+    stage = _only(graph, "cdpm")
+    weights, killed = [], []
+    for name in ("whole", "killed"):
+        store = Store(tmp_path / name)
+        graph.cells, graph.amplifiers, graph.alignment = [], {"none": {0: stage}}, {}  # the CDPM and its data alone
+        watcher = threading.Thread(target=_kill_worker, args=(store, stage, killed), daemon=True)
+        if name == "killed":
+            watcher.start()
+        outcome = _run(graph, store, capacity)
+        assert not outcome.failed, outcome.failed
+        unet = CDPMPipeline.from_pretrained(store.path(stage) / "pipeline").unet
+        weights.append(torch.cat([p.flatten() for p in unet.parameters()]))
+    assert killed, "the worker was never killed"
+    assert torch.equal(*weights)
+
+
+def _kill_worker(store, stage, killed):
+    """SIGKILL the training worker once a checkpoint is there and training has gone beyond it."""
+    losses = store.work_path(stage) / "resume" / "losses.jsonl"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        lines = losses.read_text().splitlines() if losses.exists() else []
+        if lines and json.loads(lines[-1])["step"] >= 120:
+            for process in psutil.process_iter(["cmdline"]):
+                if "RayTrainWorker" in " ".join(process.info["cmdline"] or []):
+                    process.kill()
+                    killed.append(process.pid)
+            return
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("setting", ["cdpm_workers", "sampling_actors"])
+def test_more_workers_than_resources_is_refused_by_name(setting):
+    graph = small_plan(resources={setting: 3})
+    stage = _only(graph, "cdpm" if setting == "cdpm_workers" else "synthetic")
+    with pytest.raises(DDBError, match=rf"resources\.{setting}: 3 asked for, but there are 2 CPUs"):
+        demand(stage, Capacity(2, 0), graph.config.resources)
