@@ -43,11 +43,14 @@ class Plan:
     alignment: dict[tuple[int, float], Stage] = field(default_factory=dict)  # (seed, guidance)
     amplifiers: dict[str, dict[int, Stage]] = field(default_factory=dict)  # source -> seed
 
-    def stages(self) -> list[Stage]:
-        """Every stage once, inputs before what needs them."""
+    def stages(self, only: str | None = None) -> list[Stage]:
+        """Every stage once, inputs before what needs them; with `only`, the stages of that name and their inputs."""
         roots = [stage for group in self.amplifiers.values() for stage in group.values()]
         roots += [cell.stage for cell in self.cells] + list(self.alignment.values())
         unique = {ancestor.key: ancestor for root in roots for ancestor in root.ancestors()}
+        if only is not None:
+            wanted = [stage for stage in unique.values() if stage.name == only]
+            unique = {ancestor.key: ancestor for root in wanted for ancestor in root.ancestors()}
         return list(unique.values())
 
 

@@ -10,23 +10,19 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from ray_jobs.cluster import set_environment
+from ray_jobs.job import err, execute, out  # first: it sets the environment that torch and ray must find
 
-set_environment()  # before anything imports torch or ray
-
-from ddb import config as configuration  # noqa: E402
-from ddb.artifacts import Store  # noqa: E402
-from ddb.errors import DDBError  # noqa: E402
-from ddb.experiment import Plan, plan  # noqa: E402
+from ddb import config as configuration  # isort: skip
+from ddb.artifacts import Store  # isort: skip
+from ddb.errors import DDBError  # isort: skip
+from ddb.experiment import Plan, plan  # isort: skip
 
 DEMO = Path(__file__).parent.parent / "configs" / "colored_digits.yaml"
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 data_app = typer.Typer(no_args_is_help=True, help="The data sets that are known.")
 app.add_typer(data_app, name="data")
-out, err = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
 
 ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file, as in configs/.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings to change.")]
@@ -51,7 +47,7 @@ def run(
     if dry_run:
         _show_plan(graph, store)
         return
-    failed = _execute(graph, Store(store))
+    failed = execute(graph, Store(store))
     _print_table(graph, Store(store))
     raise typer.Exit(1 if failed else 0)
 
@@ -61,7 +57,7 @@ def demo(store: StoreOption = STORE) -> None:
     """The paper's whole argument on Colored Digits, one seed, in minutes; ends with a table and a figure."""
     graph = plan(configuration.load(DEMO, ["seeds=[0]"]))
     opened = Store(store)
-    failed = _execute(graph, opened)
+    failed = execute(graph, opened)
     _print_table(graph, opened)
     from ddb.report.figure import draw
 
@@ -141,22 +137,24 @@ def doctor(store: StoreOption = STORE) -> None:
     raise typer.Exit(1 if failed else 0)
 
 
-def _execute(graph: Plan, store: Store) -> int:
-    """Run what is missing on Ray; number of failed stages. No Ray is started where nothing is missing."""
-    stages = graph.stages()
-    missing = [stage for stage in stages if not store.has(stage)]
-    out.print(f"{len(stages)} stages, {len(stages) - len(missing)} in the store {store.root}", highlight=False)
-    if not missing:
-        return 0
-    from ray_jobs.cluster import connected
-    from ray_jobs.console import StageView
-    from ray_jobs.run_experiment import run_plan
+@app.command(epilog="Example: ddb bench configs/colored_digits.yaml --output results/bench.json")
+def bench(
+    config: ConfigArgument,
+    overrides: Overrides = None,
+    steps: Annotated[int, typer.Option(help="CDPM steps per measurement.")] = 100,
+    rounds: Annotated[int, typer.Option(help="Alternations of direct and Ray training.")] = 2,
+    images_per_class: Annotated[int, typer.Option(help="Images per class drawn by each sampler.")] = 10,
+    output: Annotated[Path | None, typer.Option(help="JSON file to write as well.")] = None,
+    store: StoreOption = STORE,
+) -> None:
+    """Measure training through Ray against a direct call, and DPM-Solver++ against 1000 ancestral steps."""
+    from ray_jobs.bench import bench as measure
 
-    with connected() as capacity, StageView(out, store, len(stages)) as view:
-        outcome = run_plan(graph, store, capacity, view.notify)
-    for stage, error in outcome.failed.values():
-        err.print(f"{stage.name} {stage.key} failed: {error}", markup=False, highlight=False)
-    return len(outcome.failed)
+    graph = plan(configuration.load(config, overrides))
+    text = json.dumps(measure(graph, Store(store), steps, rounds, images_per_class), indent=1)
+    sys.stdout.write(text + "\n")
+    if output:
+        output.write_text(text + "\n")
 
 
 def _print_table(graph: Plan, store: Store) -> None:

@@ -70,10 +70,15 @@ def demand(stage: Stage, capacity: Capacity, resources: ResourceSettings) -> Cap
     return Capacity(1, 0 if stage.name == "data" else gpu)
 
 
-def run_plan(plan: Plan, store: Store, capacity: Capacity, notify: Callable[[Event], None]) -> Outcome:
-    """Compute all that is missing. A failed stage stops only what needs it; its error is recorded in the store."""
+def run_plan(
+    plan: Plan, store: Store, capacity: Capacity, notify: Callable[[Event], None], only: str | None = None
+) -> Outcome:
+    """Compute all that is missing (with `only`: of the stages of that name and their inputs).
+
+    A failed stage stops only what needs it; its error is recorded in the store.
+    """
     resources = plan.config.resources
-    stages = {stage.key: stage for stage in plan.stages()}
+    stages = {stage.key: stage for stage in plan.stages(only)}
     needs = {key: demand(stage, capacity, resources) for key, stage in stages.items() if not store.has(stage)}
     outcome = Outcome()
     done = set()
@@ -161,3 +166,9 @@ def _produce(stage: Stage, root: str, resources: ResourceSettings, needed: Capac
             report = progress.reporter(store.work_path(stage))
             run_classifier_stage(stage, store, work, report, "cuda" if needed.gpus else "cpu")
         write_record(stage, work.result, began, numbers)
+
+
+if __name__ == "__main__":
+    from ray_jobs.job import main
+
+    main(None, __doc__)

@@ -118,3 +118,9 @@ def _quiet() -> None:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+if __name__ == "__main__":
+    from ray_jobs.job import main
+
+    main("synthetic", __doc__)

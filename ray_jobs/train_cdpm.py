@@ -126,3 +126,9 @@ def _logger(folder: Path, progress_folder: Path, total: int):
             writer.close()
 
     return log
+
+
+if __name__ == "__main__":
+    from ray_jobs.job import main
+
+    main("cdpm", __doc__)

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from ray_jobs.cli import app
 
 CONFIG = "configs/colored_digits.yaml"
-COMMANDS = (["demo"], ["run"], ["status"], ["table"], ["doctor"], ["data", "list"], ["data", "describe"])
+COMMANDS = (["demo"], ["run"], ["status"], ["table"], ["doctor"], ["bench"], ["data", "list"], ["data", "describe"])
 
 
 def _run(*arguments):
@@ -40,6 +40,11 @@ def test_a_table_can_be_read_before_anything_is_finished(tmp_path):
 def test_status_names_every_stage(tmp_path):
     result = _run("status", CONFIG, "seeds=[0]", "--store", tmp_path)
     assert result.exit_code == 0 and result.output.count("missing") == 13
+
+
+def test_bench_needs_a_finished_experiment(tmp_path):
+    result = _run("bench", CONFIG, "seeds=[0]", "--store", tmp_path)
+    assert result.exit_code == 1 and "run the experiment first" in str(result.exception)
 
 
 def test_describe_counts_groups_and_draws_a_sheet(tmp_path):
