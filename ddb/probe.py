@@ -36,7 +36,9 @@ def train_probe(
     weights = 1 / np.bincount(pair)[pair]  # (N,), every pair equally often
     models, accuracies = {}, {}
     for name, answers in (("class", lambda split: split.labels), ("bias", lambda split: split.bias[:, 0])):
-        run = Run(0, f"probe/{name}", device=device, **({"progress": progress} if progress else {}))
+        run = Run(
+            0, f"probe/{name}", stream=f"probe/{name}", device=device, **({"progress": progress} if progress else {})
+        )
         models[name] = fit(replace(real, labels=answers(real)), mean_loss, SETTINGS, run, weights)
         correct = predict(models[name], dataset["test"].images).argmax(1).numpy() == answers(dataset["test"])
         accuracies[f"probe_{name}_accuracy"] = float(correct.mean())

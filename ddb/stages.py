@@ -52,7 +52,7 @@ def fit_amplifier(stage: Stage, store: Store, result: Path, progress: Progress, 
     dataset = read_data(stage, store)
     train = dataset["train"]
     images = train if settings.source == "real" else synthetic.read(store.path(stage.inputs["synthetic"]))
-    run = Run(stage.config["seed"], "amplifier", device=device, progress=progress)
+    run = Run(stage.config["seed"], "amplifier", stream="amplifier", device=device, progress=progress)
     model, curve = train_amplifier(images, train, settings, run)
     save_classifier(result, model, settings.network, dataset.classes)
     signals = compute_signals(model, train)

@@ -8,6 +8,7 @@ import json
 import platform
 import tempfile
 import time
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -46,8 +47,8 @@ def compare_training(graph: Plan, store: Store, steps: int, rounds: int) -> dict
     from ray_jobs.train_cdpm import train_cdpm
 
     stage = next(stage for stage in graph.stages() if stage.name == "cdpm")
-    stage.config["cdpm"]["steps"] = steps
-    settings = CDPMSettings.model_validate(stage.config["cdpm"])
+    settings = CDPMSettings.model_validate(stage.config["cdpm"] | {"steps": steps})
+    stage = replace(stage, config=stage.config | {"cdpm": settings.model_dump(mode="json", exclude={"seed"})})
     dataset = prepared.read(store.path(graph.data))
     images, labels = dataset["train"].images, dataset["train"].labels
     resources = graph.config.resources.model_copy(update={"cdpm_workers": 1})

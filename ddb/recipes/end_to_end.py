@@ -79,4 +79,4 @@ def joint_amplifier(train: Split, run: Run) -> Learner:
     missing = sorted(set(train.labels.tolist()) - set(synthetic.labels.tolist()))
     if missing:
         raise DDBError(f"{run.name}: no synthetic images of class {', '.join(map(str, missing))}")
-    return Learner(synthetic, mean_loss, run.amplifier_settings, replace(run, name="amplifier"))
+    return Learner(synthetic, mean_loss, run.amplifier_settings, replace(run, name="amplifier", stream="amplifier"))

@@ -2,7 +2,7 @@
 
     model = fit(train, lambda batch: batch.cross_entropy.mean(), settings, Run(seed=0, name="erm"))
 
-Step t draws its batch from (name, seed, t) and never from what ran before. The test split is never seen here: weights
+Step t draws its batch from (stream, seed, t) and never from what ran before. The test split is never seen here: weights
 are chosen by `settings.selection`, on validation images alone.
 """
 
@@ -49,11 +49,12 @@ class Run:
     """What surrounds one training: who it is, what it may validate on, whom it tells, what it noted."""
 
     seed: int
-    name: str  # the method; part of every random stream, and what errors name
+    name: str  # the method, for errors
     validation: Split | None = None
     validation_groups: np.ndarray | None = None  # (V,) group of each validation image, for the worst-group criteria
     device: str = "cpu"
     progress: Callable[[int, int, dict[str, Any]], None] = _silent  # (step, total, numbers)
+    stream: str = "target"  # of random numbers: all methods share one, so that their comparison is paired
     history: list[dict[str, Any]] = field(default_factory=list)  # one entry per evaluation, and notes
     synthetic: Split | None = None  # for methods that train an amplifier of their own
     amplifier_settings: TrainingSettings | None = None  # the AmplifierSettings of such a method
@@ -86,7 +87,7 @@ class Learner:
     ):
         self.train, self.loss, self.settings, self.run = train, loss, settings, run
         num_classes = int(train.labels.max()) + 1  # BiasedDataset.validate: every class has training images
-        seed = derive_seed(f"init/{run.name}", run.seed)
+        seed = derive_seed(f"init/{run.stream}", run.seed)
         self.model = build_network(settings.network, num_classes, seed).to(run.device)
         arguments = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
         if settings.optimizer == "sgd":
@@ -121,7 +122,7 @@ class Learner:
         """Rows of the training split in the batch of step `number`, (B,) int64."""
         size, total = self.settings.batch_size, len(self.train)
         if self.probability is not None:
-            random = numpy_generator(f"batch/{self.run.name}", self.run.seed, number)
+            random = numpy_generator(f"batch/{self.run.stream}", self.run.seed, number)
             return random.choice(total, size, p=self.probability)
         positions = np.arange((number - 1) * size, number * size)  # in the endless walk through the epochs
         epochs = positions // total
@@ -131,7 +132,7 @@ class Learner:
     def _epoch(self, epoch: int) -> np.ndarray:
         """The order of the images in `epoch`, (N,); the last one asked for is kept."""
         if self._permutation is None or self._permutation[0] != epoch:
-            random = numpy_generator(f"epoch/{self.run.name}", self.run.seed, epoch)
+            random = numpy_generator(f"epoch/{self.run.stream}", self.run.seed, epoch)
             self._permutation = (epoch, random.permutation(len(self.train)))
         return self._permutation[1]
 

@@ -97,7 +97,7 @@ def test_the_joint_amplifier_learns_from_synthetic_images_alone(train, synthetic
     one, two = (amplifier.model.state_dict() for amplifier in amplifiers)
     assert all(torch.equal(one[name], two[name]) for name in one)  # batch-norm statistics included
     assert not torch.equal(next(target.parameters()), next(other.parameters()))
-    beforehand, _ = train_amplifier(synthetic, train, AMPLIFIER, Run(seed=0, name="amplifier"))
+    beforehand, _ = train_amplifier(synthetic, train, AMPLIFIER, Run(seed=0, name="amplifier", stream="amplifier"))
     assert all(torch.equal(one[name], value) for name, value in beforehand.state_dict().items())
 
 

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from ddb.amplifier import Signals
+from ddb.classifier import predict
 from ddb.data import ColoredDigitsConfig, Split, load_dataset
 from ddb.errors import DDBError
 from ddb.recipes import get_method
@@ -81,3 +83,15 @@ def test_it_beats_erm_on_conflicting_images():
         method.function(dataset["train"], None, method.settings_class(steps=150, evaluate_every=150), run)
         accuracy[name] = run.history[-1]["val_average"]
     assert accuracy["group_dro"] > accuracy["erm"] + 0.03
+
+
+def test_recipe_one_with_a_perfect_amplifier_is_the_oracle_itself():
+    train = load_dataset(ColoredDigitsConfig())["train"]
+    wrong = np.where(train.aligned, train.labels, (train.labels + 1) % 10)
+    number = np.zeros(len(train), np.float32)
+    signals = Signals(train.paths, train.labels, wrong, number, number, ~train.aligned)
+    recipe, oracle = get_method("ddb_two_step_error_set"), get_method("group_dro")
+    settings = {"steps": 3, "batch_size": 16}
+    first = recipe.function(train, signals, recipe.settings_class(**settings), Run(0, "ddb_two_step_error_set"))
+    second = oracle.function(train, None, oracle.settings_class(**settings), Run(0, "group_dro"))
+    assert torch.equal(predict(first, train.images[:50]), predict(second, train.images[:50]))
