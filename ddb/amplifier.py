@@ -3,7 +3,8 @@
 It never sees a real image while it trains, so it cannot memorise the few that break the bias: what it gets wrong are
 those. `source: real` trains it on the real images instead, which is the ablation that shows the memorisation.
 
-    amplifier, curve = train_amplifier(synthetic, train, AmplifierSettings(), Run(seed=0, name="amplifier", stream="amplifier"))
+    run = Run(seed=0, name="amplifier", stream="amplifier")
+    amplifier, curve = train_amplifier(synthetic, train, AmplifierSettings(), run)
     compute_signals(amplifier, train).write("signals.parquet")
 """
 

@@ -19,7 +19,8 @@ from ddb.artifacts import Store  # noqa: E402
 from ddb.errors import DDBError  # noqa: E402
 from ddb.experiment import Plan, plan  # noqa: E402
 
-out, err = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
+WIDTH = None if sys.stdout.isatty() else 140  # a log file has no edge to wrap at
+out, err = Console(soft_wrap=True, width=WIDTH), Console(stderr=True, soft_wrap=True)
 
 
 def execute(graph: Plan, store: Store, only: str | None = None) -> int:

@@ -59,14 +59,23 @@ def render(rows: list[Row], format: str) -> str:
 
 
 def terminal_table(rows: list[Row]) -> Table:
-    """The table for the terminal; an incomplete row has its state in yellow, one with failures in red."""
+    """The table for the terminal; an incomplete row has its state in yellow, one with failures in red.
+
+    A data set or selection criterion that all rows share stands in the title, which leaves its width to the numbers.
+    """
     header, lines = _cells(rows)
-    table = Table(caption=caption(rows), caption_justify="left", header_style="bold")
-    for name in header:
-        table.add_column(Text(name), justify="right" if name in TITLES.values() else "left")
+    shared = [
+        i for i, name in enumerate(header) if name in ("data set", "selection") and len({x[i] for x in lines}) == 1
+    ]
+    title = ", ".join(f"{header[i]}: {lines[0][i]}" for i in shared)
+    table = Table(title=Text(title), caption=caption(rows), caption_justify="left", header_style="bold")
+    shown = [i for i in range(len(header)) if i not in shared]
+    for i in shown:
+        right = header[i] in TITLES.values()
+        table.add_column(Text(header[i]), justify="right" if right else "left", no_wrap=header[i] == "method")
     for row, line in zip(rows, lines, strict=True):
         color = "red" if row.failed else "" if row.complete else "yellow"
-        table.add_row(*(Text(cell) for cell in line[:-1]), Text(line[-1], style=color))
+        table.add_row(*(Text(line[i], style=color if i == len(line) - 1 else "") for i in shown))
     return table
 
 

@@ -57,12 +57,17 @@ def test_sampling_weights_are_proportions():
     assert share[0] == 0 and share[3] == pytest.approx(0.5, abs=0.06)
 
 
-def test_names_and_seeds_have_their_own_streams():
+def test_methods_share_a_stream_and_seeds_and_the_amplifier_have_their_own():
     draws = [
-        Learner(tiny(50), mean_loss, FEW, Run(seed=seed, name=name)).draw(1).tolist()
-        for seed, name in [(0, "erm"), (1, "erm"), (0, "amplifier")]
+        Learner(tiny(50), mean_loss, FEW, Run(seed, name, stream=stream)).draw(1).tolist()
+        for seed, name, stream in [
+            (0, "erm", "target"),
+            (0, "mine", "target"),
+            (1, "erm", "target"),
+            (0, "a", "amplifier"),
+        ]
     ]
-    assert draws[0] != draws[1] and draws[0] != draws[2]
+    assert draws[0] == draws[1] and draws[0] != draws[2] and draws[0] != draws[3]
 
 
 def test_the_batch_that_the_loss_sees(dataset):
