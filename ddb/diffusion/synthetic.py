@@ -4,8 +4,11 @@ Image `index` of class `label` under `seed` is a function of (CDPM, guidance, sa
 set of 50 is the prefix of the set of 500 and every guidance starts from the same noise (DESIGN: sample identity).
 """
 
+from __future__ import annotations
+
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +17,11 @@ import torch
 from PIL import Image
 
 from ddb.data import Split
-from ddb.diffusion.pipeline import CDPMPipeline
 from ddb.diffusion.settings import SamplingSettings
 from ddb.randomness import torch_generator
+
+if TYPE_CHECKING:  # diffusers takes seconds to import, and reading a finished set needs none of it
+    from ddb.diffusion.pipeline import CDPMPipeline
 
 SCHEMA = pa.schema(
     [

@@ -138,3 +138,17 @@ def test_more_workers_than_resources_is_refused_by_name(setting):
     stage = _only(graph, "cdpm" if setting == "cdpm_workers" else "synthetic")
     with pytest.raises(DDBError, match=rf"resources\.{setting}: 3 asked for, but there are 2 CPUs"):
         demand(stage, Capacity(2, 0), graph.config.resources)
+
+
+def test_two_ray_workers_follow_one(finished, tmp_path, capacity):
+    one, first = finished
+    two, second = small_plan(resources={"cdpm_workers": 2}), Store(tmp_path)
+    outcome = run_plan(two, second, capacity, lambda event: None, only="cdpm")
+    assert not outcome.failed and {stage.name for stage in outcome.computed} == {"data", "cdpm"}
+    networks = [
+        CDPMPipeline.from_pretrained(store.path(_only(graph, "cdpm")) / "pipeline").unet
+        for graph, store in ((one, first), (two, second))
+    ]
+    single, double = (torch.cat([p.flatten() for p in network.parameters()]) for network in networks)
+    assert torch.allclose(single, double, atol=1e-4) and not torch.equal(single, torch.zeros_like(single))
+    assert second.record(_only(two, "cdpm"))["workers"] == 2
