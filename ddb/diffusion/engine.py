@@ -5,6 +5,7 @@ precision bf16 is autocast in both, so the moving average and the saved network 
 """
 
 import os
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -116,7 +117,14 @@ class DeepSpeedEngine:
         self._engine.save_checkpoint(str(directory), tag="engine")
 
     def load(self, directory: Path) -> None:
-        """Restore from files that `save` wrote. DeepSpeed unpickles them: they never leave the stage's workspace."""
-        path, _ = self._engine.load_checkpoint(str(directory), tag="engine")
+        """Restore from files that `save` wrote; like all our reading, without unpickling arbitrary objects."""
+        from deepspeed.runtime.fp16.loss_scaler import LossScaler
+        from deepspeed.runtime.zero.config import ZeroStageEnum
+        from deepspeed.utils.tensor_fragment import fragment_address
+
+        # DeepSpeed's own reader unpickles whatever is there; ours admits tensors and the three classes it writes.
+        self._engine.checkpoint_engine.load = partial(torch.load, weights_only=True)
+        with torch.serialization.safe_globals([LossScaler, ZeroStageEnum, fragment_address]):
+            path, _ = self._engine.load_checkpoint(str(directory), tag="engine")
         if path is None:
             raise FileNotFoundError(f"no DeepSpeed checkpoint in {directory}")

@@ -124,7 +124,7 @@ def train(
     average = ema_model(network, settings.ema_decay) if settings.ema_decay and rank == 0 else None
     start = _resume(resume, engine, average) if resume else 0
 
-    pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).to(device)  # (N, 3, H, W) uint8
+    pixels = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).to(device)  # (N, 3, H, W) uint8
     classes = torch.from_numpy(np.asarray(labels)).to(device)  # (N,)
     schedule = noise_schedule(settings.process)
     meter = _Meter()

@@ -1,5 +1,6 @@
 import multiprocessing
 import os
+import pickle
 
 import numpy as np
 import pytest
@@ -86,3 +87,16 @@ def test_moving_average_warms_up_as_worked_by_hand():
 def test_a_diverging_run_stops_with_the_setting_to_change():
     with pytest.raises(DDBError, match=r"cdpm\.learning_rate"):
         train(IMAGES, LABELS, 2, CDPMSettings(**SMALL | {"learning_rate": 1e30, "warmup_steps": 0}, engine="ddp"), 0)
+
+
+class _Attack:
+    def __reduce__(self):
+        return (os.mkdir, ("/nonexistent/attack",))
+
+
+def test_a_checkpoint_that_carries_code_is_refused(tmp_path):
+    settings = CDPMSettings(**SMALL)
+    train(IMAGES, LABELS, 2, settings, 0, Hooks(checkpoint=lambda step, save: save(tmp_path), checkpoint_every=4))
+    torch.save(_Attack(), tmp_path / "engine" / "mp_rank_00_model_states.pt")
+    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
+        train(IMAGES, LABELS, 2, settings, 0, resume=tmp_path)
