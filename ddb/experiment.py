@@ -15,8 +15,8 @@ from ddb.artifacts import Stage
 from ddb.config import ExperimentConfig, MethodConfig, methods
 from ddb.diffusion.settings import SamplingSettings
 
-# Bumped when the same settings and inputs would give other numbers than before; `tests/ddb/test_stages.py` holds
-# golden numbers that say when.
+# Bumped when the same settings and inputs would give other numbers than before; the golden numbers in
+# `tests/ddb/test_stages.py` say when.
 CODE_VERSIONS = {"data": 1, "cdpm": 1, "synthetic": 1, "probe": 1, "alignment": 1, "amplifier": 1, "target": 2}
 
 

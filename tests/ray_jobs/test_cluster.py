@@ -1,0 +1,36 @@
+"""A local Ray is private: loopback only, never one that is found lying about, and gone afterwards."""
+
+import os
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+pytestmark = pytest.mark.cluster
+
+
+def test_every_listening_port_is_on_loopback(capacity):
+    assert capacity.cpus == 2
+    addresses = set()
+    for process in psutil.Process().children(recursive=True):
+        for connection in process.net_connections(kind="inet"):
+            if connection.status == psutil.CONN_LISTEN:
+                addresses.add(connection.laddr.ip)
+    assert addresses and addresses <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+
+
+SCRIPT = """
+import psutil
+from ray_jobs.cluster import connected
+with connected(num_cpus=1) as capacity:
+    pids = [process.pid for process in psutil.Process().children(recursive=True)]
+    assert pids
+print(capacity.cpus, [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"])
+"""
+
+
+def test_a_local_ray_leaves_no_process_behind():
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    result = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=environment)
+    assert result.stdout.strip() == "1 []", result.stderr[-500:]
