@@ -6,7 +6,7 @@ STAMP := .venv/.installed
 export OMP_WAIT_POLICY := PASSIVE
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help setup demo test test-fast lint format clean
+.PHONY: help setup demo test test-fast constraints lint format clean
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
@@ -28,6 +28,10 @@ test: setup  ## run all tests
 
 test-fast: setup  ## run the tests that neither train for long nor start Ray
 	$(BIN)/python -m pytest -q -m "not slow and not cluster"
+
+constraints: setup  ## pin current versions of everything, for every Python from 3.10 on
+	$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.10 --extra dev \
+		--no-annotate --no-header -o constraints.txt pyproject.toml
 
 lint: setup  ## check rules and formatting
 	$(BIN)/ruff check .

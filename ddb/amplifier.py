@@ -32,7 +32,9 @@ class AmplifierSettings(TrainingSettings):
     """Settings of the Bias Amplifier."""
 
     steps: int = Field(300, gt=0, description="optimizer steps")
-    evaluate_every: int = Field(20, gt=0, description="steps between two points of the memorisation curve")
+    evaluate_every: int | None = Field(
+        None, gt=0, description="steps between two points of the memorisation curve; null: after every epoch"
+    )
     source: Literal["synthetic", "real"] = Field("synthetic", description="images that it is trained on")
     images_per_class: int | None = Field(None, gt=0, description="prefix of the synthetic set; null takes all")
 
@@ -95,10 +97,11 @@ def train_amplifier(
 ) -> tuple[nn.Module, list[dict[str, Any]]]:
     """Train on `images` (the synthetic set, or the real training split itself); returns the model and its curve.
 
-    The curve has, after every `evaluate_every` steps and the last: step, epoch (passes through `images`), errors (size
-    of the error set on the real training images), conflicting_errors (how many of the truly conflicting ones are still
-    in it) and conflicting_total, both None where the bias is not labelled. A falling conflicting_errors is
-    memorisation. Raises DDBError where a class has fewer than `images_per_class` images or the loss is not finite.
+    The curve has, after every epoch (or `evaluate_every` steps) and the last step: step, epoch (passes through
+    `images`), errors (size of the error set on the real training images), conflicting_errors (how many of the truly
+    conflicting ones are still in it) and conflicting_total, both None where the bias is not labelled. A falling
+    conflicting_errors is memorisation. Raises DDBError where a class has fewer than `images_per_class` images or the
+    loss is not finite.
     """
     images = first_per_class(images, settings.images_per_class if settings.source == "synthetic" else None)
     conflicting = None if real_train.aligned is None else ~real_train.aligned  # (N,) bool

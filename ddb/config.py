@@ -83,8 +83,22 @@ def resolve(values: dict[str, Any]) -> ExperimentConfig:
     config = build(ExperimentConfig, values, "")
     if len(set(config.seeds)) != len(config.seeds) or min(config.seeds) < 0:
         raise DDBError(f"seeds: must be different numbers from 0 up (got {list(config.seeds)})")
-    methods(config)
+    workers = config.resources.cdpm_workers
+    if config.cdpm.batch_size % workers:
+        raise DDBError(f"cdpm.batch_size: {config.cdpm.batch_size} is not divisible by {workers} workers "
+                       "(resources.cdpm_workers)")  # fmt: skip
+    config.cdpm.check_image_size(config.dataset.image_size)
+    for row in methods(config):
+        _check_counts(row)
     return config
+
+
+def _check_counts(row: MethodConfig) -> None:
+    """Refuse an amplifier that asks for more synthetic images than are sampled."""
+    wanted, drawn = row.amplifier.images_per_class, row.sampling.images_per_class
+    if row.amplifier.source == "synthetic" and wanted is not None and wanted > drawn:
+        raise DDBError(f"amplifier.images_per_class: {wanted} asked for in row {row.label}, but "
+                       f"sampling.images_per_class is {drawn}")  # fmt: skip
 
 
 def methods(config: ExperimentConfig) -> list[MethodConfig]:

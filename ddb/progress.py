@@ -11,16 +11,25 @@ INTERVAL = 0.5  # seconds between two writes
 
 
 def reporter(directory: Path) -> Callable[[int, int, dict[str, Any]], None]:
-    """A progress callback (step, total, numbers) that keeps `<directory>/progress.json` up to date."""
+    """A progress callback (step, total, numbers) that keeps `<directory>/progress.json` up to date.
+
+    The file also holds `rate`, steps per second since the first report of this process, or None before the second: a
+    resumed stage is measured by what it does now, not by where it began.
+    """
+    first: tuple[int, float] | None = None
     last = 0.0
 
     def report(step: int, total: int, numbers: dict[str, Any]) -> None:
-        nonlocal last
-        if time.monotonic() - last < INTERVAL and step != total:
+        nonlocal first, last
+        now = time.monotonic()
+        first = first or (step, now)
+        if now - last < INTERVAL and step != total:
             return
-        last = time.monotonic()
+        last = now
+        rate = (step - first[0]) / (now - first[1]) if step > first[0] else None
+        content = {"step": step, "total": total, "rate": rate, "numbers": numbers, "time": time.time()}
         temporary = directory / f".progress-{os.getpid()}"
-        temporary.write_text(json.dumps({"step": step, "total": total, "numbers": numbers, "time": time.time()}))
+        temporary.write_text(json.dumps(content))
         os.replace(temporary, directory / "progress.json")
 
     return report
@@ -32,3 +41,26 @@ def read(directory: Path) -> dict[str, Any] | None:
         return json.loads((directory / "progress.json").read_text())
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def describe(report: dict[str, Any]) -> str:
+    """Step of total, images per second, loss and time left, as far as they are known.
+
+    A stage that counts in steps says `images_per_step` among its numbers.
+    """
+    parts, numbers, rate = [f"{report['step']}/{report['total']}"], report["numbers"], report["rate"]
+    if rate and "images_per_step" in numbers:
+        parts.append(f"{rate * numbers['images_per_step']:.0f} images/s")
+    if "loss" in numbers:
+        parts.append(f"loss {numbers['loss']:.3f}")
+    if rate:
+        parts.append(f"{_duration((report['total'] - report['step']) / rate)} left")
+    return ", ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"

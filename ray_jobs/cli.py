@@ -89,6 +89,20 @@ def table(
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
 
 
+@app.command(epilog="Example: ddb export configs/colored_digits.yaml results/colored_digits")
+def export(
+    config: ConfigArgument,
+    directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="Where the files go.")],
+    overrides: Overrides = None,
+    store: StoreOption = STORE,
+) -> None:
+    """Tables in every format, the figure and the records behind them, as a folder to publish."""
+    from ddb.report.export import export as write
+
+    for path in write(plan(configuration.load(config, overrides)), Store(store), directory):
+        out.print(str(path), highlight=False, markup=False)
+
+
 @data_app.command("list", epilog="Example: ddb data list")
 def data_list() -> None:
     """The data sets by name, with their settings."""
@@ -195,7 +209,7 @@ def _show_stages(graph: Plan, store: Store) -> None:
         elif store.failure(stage) is not None:
             state = "[red]failed[/]"
         elif report:
-            state = f"[cyan]begun, {report['step']}/{report['total']}[/]"
+            state = f"[cyan]begun, {progress.describe(report)}[/]"
         else:
             state = "missing"
         view.add_row(stage_title(stage), state, f"{stage.name}/{stage.key}")

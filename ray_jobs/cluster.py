@@ -6,6 +6,7 @@ A local Ray is asked for explicitly, since `ray.init()` without an address joins
 import contextlib
 import logging
 import os
+import secrets
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,22 +22,38 @@ QUIET = {  # for this process and every worker that it starts
 }
 LOCAL = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # a single-node Ray: every port on loopback
-    "RAY_AUTH_MODE": "disabled",  # nobody else reaches loopback; a token in the home directory is not ours to make
+    "RAY_AUTH_MODE": "token",  # other users of this machine reach loopback too, and Ray runs what reaches its ports
 }
 
 
 @dataclass(frozen=True)
 class Capacity:
-    """What the cluster has in all."""
+    """What the cluster has, node by node: a worker cannot reach across two."""
 
-    cpus: int
-    gpus: int
+    nodes: tuple[tuple[int, int], ...]  # (CPUs, GPUs) of each node that is alive
+
+    @property
+    def cpus(self) -> int:
+        return sum(cpus for cpus, _ in self.nodes)
+
+    @property
+    def gpus(self) -> int:
+        return sum(gpus for _, gpus in self.nodes)
+
+    def cpus_for_each(self, workers: int) -> int:
+        """The most CPUs that each of `workers` can have at once; 0 where there are too many of them."""
+        largest = max((cpus for cpus, _ in self.nodes), default=0)
+        fitting = (share for share in range(largest, 0, -1) if sum(c // share for c, _ in self.nodes) >= workers)
+        return next(fitting, 0)
 
 
 def set_environment() -> None:
     """Set what must stand before torch and ray are imported; what the user has set stays."""
-    for name, value in (QUIET | ({} if os.environ.get("RAY_ADDRESS") else LOCAL)).items():
+    address = os.environ.get("RAY_ADDRESS")
+    for name, value in (QUIET | ({} if address else LOCAL)).items():
         os.environ.setdefault(name, value)
+    if os.environ.get("RAY_AUTH_MODE") == "token" and "RAY_AUTH_TOKEN_PATH" not in os.environ and not address:
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # of this process and those it starts
 
 
 @contextlib.contextmanager
@@ -54,7 +71,7 @@ def connected(num_cpus: int | None = None) -> Iterator[Capacity]:
         log_to_driver=False, logging_level=logging.ERROR, include_dashboard=None if address else False, **arguments
     )
     try:
-        total = ray.cluster_resources()
-        yield Capacity(int(total.get("CPU", 0)), int(total.get("GPU", 0)))
+        alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        yield Capacity(tuple((int(has.get("CPU", 0)), int(has.get("GPU", 0))) for has in alive))
     finally:
         ray.shutdown()

@@ -7,6 +7,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
+from ddb import progress
 from ddb.artifacts import Stage, Store
 from ray_jobs.run_experiment import Event
 
@@ -79,16 +80,5 @@ class StageView:
 
 
 def progress_text(event: Event) -> str:
-    """Step of total, rate and time left; empty before the first report."""
-    if event.kind != "progress":
-        return "starting"
-    step, total = event.numbers["step"], event.numbers["total"]
-    numbers = event.numbers["numbers"]
-    parts = [f"{step}/{total}"]
-    if "images_per_second" in numbers:
-        parts.append(f"{numbers['images_per_second']:.0f} images/s")
-    if "loss" in numbers:
-        parts.append(f"loss {numbers['loss']:.3f}")
-    if step:
-        parts.append(f"{event.seconds / step * (total - step):.0f} s left")
-    return ", ".join(parts)
+    """How far a running stage is."""
+    return progress.describe(event.numbers) if event.kind == "progress" else "starting"

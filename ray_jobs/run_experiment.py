@@ -48,26 +48,29 @@ class Event:
     error: str = ""
 
 
-def demand(stage: Stage, capacity: Capacity, resources: ResourceSettings) -> Capacity:
-    """CPUs and GPUs of the cluster that `stage` needs at once. Raises DDBError where there are not as many."""
+@dataclass(frozen=True)
+class Demand:
+    """What a stage needs at once: `workers` processes, each with so many CPUs and GPUs."""
+
+    workers: int = 1
+    cpus: int = 1
+    gpus: int = 0
+
+
+def demand(stage: Stage, capacity: Capacity, resources: ResourceSettings) -> Demand:
+    """What `stage` needs of the cluster. Raises DDBError where there is not as much."""
     gpu = 1 if capacity.gpus else 0
+    limit, unit = (capacity.gpus, "GPU") if gpu else (capacity.cpus, "CPU")
     if stage.name == "cdpm":
-        workers = resources.cdpm_workers
-        limit = capacity.gpus if gpu else capacity.cpus
-        if workers > limit:
-            raise DDBError(
-                f"resources.cdpm_workers: {workers} asked for, but there are {limit} {'GPU' if gpu else 'CPU'}s"
-            )
-        return Capacity(workers * (1 if gpu else capacity.cpus // workers), workers * gpu)
-    if stage.name == "synthetic":
-        limit = capacity.gpus if gpu else capacity.cpus
-        actors = resources.sampling_actors or limit
-        if actors > limit:
-            raise DDBError(
-                f"resources.sampling_actors: {actors} asked for, but there are {limit} {'GPU' if gpu else 'CPU'}s"
-            )
-        return Capacity(actors, actors * gpu)
-    return Capacity(1, 0 if stage.name == "data" else gpu)
+        workers, setting = resources.cdpm_workers, "cdpm_workers"
+        cpus = 1 if gpu else capacity.cpus_for_each(workers)
+    elif stage.name == "synthetic":
+        workers, setting, cpus = resources.sampling_actors or limit, "sampling_actors", 1
+    else:
+        return Demand(gpus=0 if stage.name == "data" else gpu)
+    if workers > limit:
+        raise DDBError(f"resources.{setting}: {workers} asked for, but there are {limit} {unit}s")
+    return Demand(workers, cpus, gpu)
 
 
 def run_plan(
@@ -117,10 +120,11 @@ def _ready(waiting: list[Stage], done: set, outcome: Outcome, store: Store, noti
     return [stage for stage in waiting if all(needed.key in done for needed in stage.inputs.values())]
 
 
-def _fits(wanted: Capacity, taken: list[Capacity], capacity: Capacity) -> bool:
-    cpus = capacity.cpus - sum(other.cpus for other in taken)
-    gpus = capacity.gpus - sum(other.gpus for other in taken)
-    return wanted.cpus <= cpus and wanted.gpus <= gpus
+def _fits(wanted: Demand, taken: list[Demand], capacity: Capacity) -> bool:
+    everything = [*taken, wanted]
+    cpus = sum(each.workers * each.cpus for each in everything)
+    gpus = sum(each.workers * each.gpus for each in everything)
+    return cpus <= capacity.cpus and gpus <= capacity.gpus
 
 
 def _finish(reference, stage: Stage, seconds: float, done: set, outcome: Outcome, store: Store, notify) -> None:
@@ -138,14 +142,14 @@ def _finish(reference, stage: Stage, seconds: float, done: set, outcome: Outcome
         notify(Event("finished", stage, seconds))
 
 
-def _task(needed: Capacity, name: str):
+def _task(needed: Demand, name: str):
     """The remote function for a stage: those with workers of their own hold nothing themselves."""
     if name in ("cdpm", "synthetic"):
         return ray.remote(num_cpus=0, max_retries=0)(_produce)
     return ray.remote(num_cpus=needed.cpus, num_gpus=needed.gpus, max_retries=0)(_produce)
 
 
-def _produce(stage: Stage, root: str, resources: ResourceSettings, needed: Capacity) -> None:
+def _produce(stage: Stage, root: str, resources: ResourceSettings, needed: Demand) -> None:
     """Runs on the cluster: compute one artifact and commit it, unless another process has done so meanwhile."""
     store = Store(root)
     with store.produce(stage) as work:
@@ -155,12 +159,11 @@ def _produce(stage: Stage, root: str, resources: ResourceSettings, needed: Capac
         if stage.name == "cdpm":
             from ray_jobs.train_cdpm import train_cdpm
 
-            workers = resources.cdpm_workers
-            numbers = train_cdpm(stage, store, work, resources, needed.cpus // workers, needed.gpus > 0)
+            numbers = train_cdpm(stage, store, work, resources, needed.cpus, needed.gpus > 0)
         elif stage.name == "synthetic":
             from ray_jobs.sample_synthetic import sample
 
-            numbers = sample(stage, store, work, resources, needed.cpus, needed.gpus > 0)
+            numbers = sample(stage, store, work, resources, needed.workers, needed.gpus > 0)
             numbers["images_per_second"] = numbers["images"] / (time.time() - began)
         else:
             report = progress.reporter(store.work_path(stage))

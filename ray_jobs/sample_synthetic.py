@@ -61,6 +61,7 @@ def sample(
     total = num_classes * settings.images_per_class
     report = progress.reporter(store.work_path(stage))
     if blocks:
+        report(done, total, {"images_per_step": 1})
         _quiet()
         dataset = ray.data.from_arrow(blocks).map_batches(
             Sampler,
@@ -80,7 +81,7 @@ def sample(
         )
         for row in dataset.iter_rows():
             done += row["images"]
-            report(done, total, {})
+            report(done, total, {"images_per_step": 1})
     tables = [pq.read_table(path) for path in sorted(parts.glob("*.parquet"))]
     synthetic.write(_unique(pa.concat_tables(tables)), work.result / "images.parquet")
     return {"images": total, "actors": actors}

@@ -86,7 +86,7 @@ def _worker(arguments: dict[str, Any]) -> None:
     checkpoint = ray.train.get_checkpoint()
     hooks = Hooks(checkpoint=_report_checkpoint, checkpoint_every=arguments["checkpoint_every"])
     if rank == 0:
-        hooks.log = _logger(folder, Path(arguments["progress"]), settings.steps)
+        hooks.log = _logger(folder, Path(arguments["progress"]), settings)
     images, labels = dataset["train"].images, dataset["train"].labels
     options = (len(dataset.classes), settings, arguments["config"]["seed"], hooks)
     device = ray.train.torch.get_device()
@@ -111,17 +111,18 @@ def _report_checkpoint(step: int, save) -> None:
         ray.train.report({"step": step}, checkpoint=Checkpoint.from_directory(directory))
 
 
-def _logger(folder: Path, progress_folder: Path, total: int):
+def _logger(folder: Path, progress_folder: Path, settings: CDPMSettings):
     """Numbers of rank 0 to losses.jsonl, TensorBoard and the progress file."""
     writer = SummaryWriter(str(folder / "tensorboard"))
     report = progress.reporter(progress_folder)
+    total, batch_size = settings.steps, settings.batch_size
     losses = open(folder / "losses.jsonl", "a", buffering=1)  # noqa: SIM115 (open as long as the worker lives)
 
     def log(step: int, numbers: dict[str, float]) -> None:
         for name, value in numbers.items():
             writer.add_scalar(f"cdpm/{name}", value, step)
         losses.write(json.dumps({"step": step, **numbers}) + "\n")
-        report(step, total, numbers)
+        report(step, total, numbers | {"images_per_step": batch_size})
         if step == total:
             writer.close()
 

@@ -3,7 +3,6 @@
 from diffusers import UNet2DModel
 
 from ddb.diffusion.settings import CDPMSettings
-from ddb.errors import DDBError
 
 
 def build_unet(settings: CDPMSettings, image_size: int, num_classes: int) -> UNet2DModel:
@@ -11,10 +10,8 @@ def build_unet(settings: CDPMSettings, image_size: int, num_classes: int) -> UNe
 
     Raises DDBError where the image cannot be halved as often as `cdpm.channels` asks.
     """
+    settings.check_image_size(image_size)
     levels = len(settings.channels)
-    if image_size % 2 ** (levels - 1):
-        raise DDBError(f"cdpm.channels: {levels} resolutions need images divisible by {2 ** (levels - 1)} pixels, "
-                       f"these have {image_size}")  # fmt: skip
     attention = [image_size // 2**level in settings.attention_resolutions for level in range(levels)]
     return UNet2DModel(
         sample_size=image_size,

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from ddb.errors import DDBError
 from ddb.settings import Settings
 
 
@@ -45,6 +46,15 @@ class CDPMSettings(Settings):
         if self.engine == "ddp" and self.zero_stage:
             raise ValueError("zero_stage needs engine: deepspeed")
         return self
+
+    def check_image_size(self, image_size: int) -> None:
+        """Raise DDBError where images of `image_size` pixels cannot be halved as often as `channels` asks."""
+        factor = 2 ** (len(self.channels) - 1)
+        if image_size % factor:
+            raise DDBError(
+                f"cdpm.channels: {len(self.channels)} resolutions need images divisible by {factor} pixels, "
+                f"these have {image_size}"
+            )
 
 
 class SamplingSettings(Settings):

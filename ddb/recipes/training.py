@@ -15,14 +15,14 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
-from ddb.classifier import build_network, predict, to_tensor
+from ddb.classifier import NETWORKS, build_network, predict, to_tensor
 from ddb.data import Split
 from ddb.errors import DDBError
 from ddb.randomness import derive_seed, numpy_generator
-from ddb.settings import Settings
+from ddb.settings import Settings, unknown
 
 Selection = Literal["last", "val_average", "val_worst_group", "val_pseudo_worst_group"]
 
@@ -36,8 +36,17 @@ class TrainingSettings(Settings):
     optimizer: Literal["adamw", "sgd"] = Field("adamw", description="sgd has momentum 0.9")
     learning_rate: float = Field(3e-3, gt=0)
     weight_decay: float = Field(1e-4, ge=0)
-    evaluate_every: int = Field(100, gt=0, description="steps between two looks at the validation images")
+    evaluate_every: int | None = Field(
+        100, gt=0, description="steps between two looks at the validation images; null: after every epoch"
+    )
     selection: Selection = Field("last", description="whose weights are kept: the last, or the best on validation")
+
+    @field_validator("network")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in NETWORKS:
+            raise ValueError(f"unknown network; {unknown(name, list(NETWORKS))}")
+        return name
 
 
 def _silent(step: int, total: int, numbers: dict[str, Any]) -> None:
@@ -148,10 +157,10 @@ def fit(
 ) -> nn.Module:
     """Train a fresh network and return it in evaluation mode, with the weights that `settings.selection` keeps.
 
-    Every `evaluate_every` steps and after the last one, an entry {step, epoch, loss (mean since the last entry),
-    val_average and the criterion where known} joins `run.history`, with what `after_evaluation(step, model)` returns
-    beside it. The best validation value wins and ties keep the earlier weights. `before_step(step)` runs first in
-    every step. Raises DDBError where the loss is not finite or the criterion cannot be computed.
+    Every `evaluate_every` steps (or epoch) and after the last one, an entry {step, epoch, loss (mean since the last
+    entry), val_average and the criterion where known} joins `run.history`, with what `after_evaluation(step, model)`
+    returns beside it. The best validation value wins and ties keep the earlier weights. `before_step(step)` runs first
+    in every step. Raises DDBError where the loss is not finite or the criterion cannot be computed.
     """
     _check_selection(settings, run)
     learner = Learner(train, loss, settings, run, sampling_weights)
@@ -161,8 +170,8 @@ def fit(
         if before_step:
             before_step(step)
         losses.append(learner.step(step))
-        run.progress(step, settings.steps, {"loss": losses[-1]})
-        if step % settings.evaluate_every and step != settings.steps:
+        run.progress(step, settings.steps, {"loss": losses[-1], "images_per_step": settings.batch_size})
+        if not _due(step, settings, len(train)):
             continue
         entry = {"step": step, "epoch": step * settings.batch_size / len(train), "loss": float(np.mean(losses))}
         entry |= _validate(learner.model, settings, run)
@@ -201,6 +210,15 @@ def first_per_class(split: Split, count: int | None) -> Split:
         bias=None if split.bias is None else split.bias[keep],
         aligned=None if split.aligned is None else split.aligned[keep],
     )
+
+
+def _due(step: int, settings: TrainingSettings, images: int) -> bool:
+    """Whether the model is looked at after this step: at a multiple of `evaluate_every`, or where an epoch ends."""
+    if step == settings.steps:
+        return True
+    if settings.evaluate_every is not None:
+        return step % settings.evaluate_every == 0
+    return step * settings.batch_size // images > (step - 1) * settings.batch_size // images
 
 
 def _check_selection(settings: TrainingSettings, run: Run) -> None:

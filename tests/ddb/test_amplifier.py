@@ -48,6 +48,13 @@ def test_the_curve_counts_the_errors_on_the_real_images(train):
     assert curve[-1]["conflicting_total"] == (~train.aligned).sum() == 65
 
 
+def test_without_an_interval_the_curve_has_a_point_after_every_epoch(train):
+    """1,300 images in batches of 500: epochs end in steps 3, 6 and 8."""
+    settings = AmplifierSettings(steps=8, batch_size=500)
+    _, curve = train_amplifier(train, train, settings, Run(seed=0, name="amplifier"))
+    assert [point["step"] for point in curve] == [3, 6, 8]
+
+
 def test_the_curve_has_no_conflicting_errors_where_the_bias_is_unknown(train):
     blind = Split(train.images, train.labels, train.paths)
     _, curve = train_amplifier(blind, blind, FEW, Run(seed=0, name="amplifier"))

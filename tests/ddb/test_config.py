@@ -38,6 +38,10 @@ def test_methods_start_from_the_training_section_and_may_override_others():
         ({"training": {"stepz": 1}}, "training.stepz: unknown setting; did you mean 'steps'?"),
         ({"dataset": {"name": "colored_digit"}}, "dataset.name: 'colored_digit' is unknown; did you mean"),
         ({"seeds": [1, 1]}, "seeds: must be different numbers"),
+        ({"training": {"network": "small_cn"}}, "training.network: unknown network; did you mean 'small_cnn'?"),
+        ({"resources": {"cdpm_workers": 3}}, "cdpm.batch_size: 64 is not divisible by 3 workers"),
+        ({"cdpm": {"channels": [16] * 6}}, "cdpm.channels: 6 resolutions need images divisible by 32 pixels"),
+        ({"amplifier": {"images_per_class": 101}}, "amplifier.images_per_class: 101 asked for in row"),
     ],
 )
 def test_a_mistake_is_told_in_one_line_with_its_full_name(change, message):

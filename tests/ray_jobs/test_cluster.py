@@ -6,6 +6,7 @@ import sys
 
 import psutil
 import pytest
+import ray
 
 pytestmark = pytest.mark.cluster
 
@@ -18,6 +19,24 @@ def test_every_listening_port_is_on_loopback(capacity):
             if connection.status == psutil.CONN_LISTEN:
                 addresses.add(connection.laddr.ip)
     assert addresses and addresses <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+
+
+JOIN = """
+import sys, ray
+ray.init(sys.argv[1], _node_ip_address="127.0.0.1", log_to_driver=False)
+print("ran", ray.get(ray.remote(lambda: 7).remote()))
+"""
+
+
+def test_only_the_holder_of_the_token_runs_code_on_a_local_ray(capacity):
+    address = f"127.0.0.1:{ray.get_runtime_context().gcs_address.rpartition(':')[2]}"
+    outcomes = []
+    for token in (os.environ["RAY_AUTH_TOKEN"], "0" * 64):
+        command = [sys.executable, "-c", JOIN, address]
+        environment = os.environ | {"RAY_AUTH_TOKEN": token}
+        outcomes.append(subprocess.run(command, capture_output=True, text=True, env=environment))
+    assert outcomes[0].stdout == "ran 7\n", outcomes[0].stderr[-500:]
+    assert outcomes[1].returncode != 0 and not outcomes[1].stdout
 
 
 SCRIPT = """

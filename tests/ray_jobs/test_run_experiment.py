@@ -15,7 +15,7 @@ from ddb.diffusion import synthetic
 from ddb.diffusion.pipeline import CDPMPipeline
 from ddb.errors import DDBError
 from ray_jobs.cluster import Capacity
-from ray_jobs.run_experiment import demand, run_plan
+from ray_jobs.run_experiment import Demand, demand, run_plan
 from tests.ray_jobs.conftest import small_plan
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -133,10 +133,26 @@ def _kill_worker(store, stage, killed):
 
 @pytest.mark.parametrize("setting", ["cdpm_workers", "sampling_actors"])
 def test_more_workers_than_resources_is_refused_by_name(setting):
-    graph = small_plan(resources={setting: 3})
+    graph = small_plan(resources={setting: 3}, cdpm={"batch_size": 12})
     stage = _only(graph, "cdpm" if setting == "cdpm_workers" else "synthetic")
     with pytest.raises(DDBError, match=rf"resources\.{setting}: 3 asked for, but there are 2 CPUs"):
-        demand(stage, Capacity(2, 0), graph.config.resources)
+        demand(stage, Capacity(((2, 0),)), graph.config.resources)
+
+
+@pytest.mark.parametrize(("workers", "cpus"), [(1, 4), (2, 2), (3, 2), (4, 1), (6, 1)])
+def test_a_worker_never_asks_for_more_than_a_node_has(workers, cpus):
+    """Nodes of 4 and 2 CPUs: one worker takes the larger node, two or three get 2 each, more get 1."""
+    graph = small_plan(resources={"cdpm_workers": workers}, cdpm={"batch_size": 12})
+    needed = demand(_only(graph, "cdpm"), Capacity(((4, 0), (2, 0))), graph.config.resources)
+    assert (needed.workers, needed.cpus, needed.gpus) == (workers, cpus, 0)
+
+
+def test_a_worker_takes_one_gpu_where_there_are_any():
+    graph = small_plan(resources={"cdpm_workers": 4})
+    capacity = Capacity(((8, 2), (8, 2)))
+    assert demand(_only(graph, "cdpm"), capacity, graph.config.resources) == Demand(4, 1, 1)
+    assert demand(graph.cells[0].stage, capacity, graph.config.resources) == Demand(1, 1, 1)
+    assert demand(graph.data, capacity, graph.config.resources) == Demand(1, 1, 0)
 
 
 def test_two_ray_workers_follow_one(finished, tmp_path, capacity):

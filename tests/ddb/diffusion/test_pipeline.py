@@ -40,6 +40,45 @@ def test_an_image_does_not_depend_on_its_batch(pipeline, kind):
     assert np.abs(together[0].astype(int) - together[4]).max() > 10  # another index is another image
 
 
+@pytest.fixture
+def noises(pipeline, monkeypatch):
+    """The initial noise of every batch, (B, 3, H, W), as the pipeline draws it."""
+    seen, first = [], sampler(pipeline.scheduler, SamplingSettings(sampler_steps=2)).timesteps[0]
+    original = CDPMPipeline.guided
+
+    def guided(self, x, timestep, labels, guidance):
+        if timestep == first:
+            seen.append(x.clone())
+        return original(self, x, timestep, labels, guidance)
+
+    monkeypatch.setattr(CDPMPipeline, "guided", guided)
+    return seen
+
+
+def test_noise_is_the_same_bit_for_bit_in_any_batch_and_at_any_guidance(pipeline, noises):
+    labels, indices = np.repeat([0, 1], 8), np.tile(np.arange(8), 2)
+    for guidance, batch in ((1.0, 64), (1.0, 7), (0.0, 16), (7.0, 16)):
+        settings = SamplingSettings(sampler_steps=2, guidance=guidance)
+        for start in range(0, 16, batch):
+            chosen = slice(start, start + batch)
+            synthetic.generate(pipeline, labels[chosen], indices[chosen], 5, settings, batch)
+    whole = noises[0][:16]
+    sevens = torch.cat([noises[1], noises[2], noises[3][:2]])
+    assert len(noises) == 6
+    assert all(torch.equal(whole, other) for other in (sevens, noises[4], noises[5]))
+    assert len(torch.unique(whole.flatten(1), dim=0)) == 16
+
+
+def test_a_small_set_is_the_prefix_of_a_large_one(pipeline):
+    """Three images per class against five, at one batch shape: the shared ones are equal bit for bit."""
+    settings, sets = SamplingSettings(sampler_steps=2), {}
+    for per_class in (3, 5):
+        labels, indices = np.repeat([0, 1, 2], per_class), np.tile(np.arange(per_class), 3)
+        images = synthetic.generate(pipeline, labels, indices, 0, settings, 16)
+        sets[per_class] = {(c, i): image for c, i, image in zip(labels, indices, images, strict=True)}
+    assert all(np.array_equal(image, sets[5][key]) for key, image in sets[3].items())
+
+
 def test_saved_pipeline_loads_and_samples_the_same(pipeline, tmp_path):
     pipeline.save_pretrained(tmp_path)
     loaded = CDPMPipeline.from_pretrained(tmp_path)

@@ -1,0 +1,61 @@
+"""A finished experiment as a folder to keep or publish: its tables, its figure, and the record behind every number.
+
+    ddb export configs/colored_digits.yaml results/colored_digits
+
+<directory>/table.{md,tex,csv,json}, figure.png, and records/<stage>-<key>.json: each stage's record (settings, inputs,
+commit, versions, machine, time) together with the numbers that it found, without images and weights.
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ddb.artifacts import Stage, Store
+from ddb.errors import DDBError
+from ddb.report.figure import draw
+from ddb.report.render import render
+from ddb.report.table import rows
+
+if TYPE_CHECKING:
+    from ddb.experiment import Plan
+
+SUFFIXES = {"markdown": "md", "latex": "tex", "csv": "csv", "json": "json"}
+NUMBERS = ("metrics", "quality", "curve", "alignment", "probe")  # JSON files of an artifact that its record takes in
+
+
+def export(plan: "Plan", store: Store, directory: Path) -> list[Path]:
+    """Write everything that is finished; returns the files. Records of other keys that lie there are removed.
+
+    Raises DDBError where nothing is finished or `directory` cannot be written.
+    """
+    finished = [stage for stage in plan.stages() if store.has(stage)]
+    if not finished:
+        raise DDBError(f"export: nothing of this experiment is finished in the store {store.root}")
+    records = directory / "records"
+    try:
+        records.mkdir(parents=True, exist_ok=True)
+        for old in records.glob("*.json"):
+            old.unlink()
+        written = [_write(directory / f"table.{SUFFIXES[name]}", render(rows(plan, store), name)) for name in SUFFIXES]
+        for stage in finished:
+            text = json.dumps(full_record(stage, store), indent=1) + "\n"
+            written.append(_write(records / f"{stage.name}-{stage.key}.json", text))
+    except OSError as error:
+        raise DDBError(f"export {directory}: {error.strerror}") from None
+    draw(plan, store, directory / "figure.png")
+    return [*written, directory / "figure.png"]
+
+
+def full_record(stage: Stage, store: Store) -> dict[str, Any]:
+    """The record of a finished stage with its numbers beside it."""
+    record = store.record(stage)
+    for name in NUMBERS:
+        path = store.path(stage) / f"{name}.json"
+        if path.exists():
+            record[name] = json.loads(path.read_text())
+    return record
+
+
+def _write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
