@@ -23,6 +23,7 @@ from torch import nn
 
 from ddb.classifier import predict
 from ddb.data import Split
+from ddb.data.loading import View
 from ddb.errors import DDBError
 from ddb.recipes.erm import mean_loss
 from ddb.recipes.training import Run, TrainingSettings, first_per_class, fit
@@ -77,9 +78,9 @@ class Signals:
             raise DDBError(f"signals {path} cannot be read: {error}") from None
 
 
-def compute_signals(model: nn.Module, split: Split) -> Signals:
-    """The signals of `model` on every image of `split`."""
-    logits = predict(model, split.images)  # (N, C)
+def compute_signals(model: nn.Module, split: Split, view: View | None = None) -> Signals:
+    """The signals of `model` on every image of `split`, seen as `view` says."""
+    logits = predict(model, split, view)  # (N, C)
     loss = F.cross_entropy(logits, torch.from_numpy(split.labels), reduction="none")  # (N,)
     predicted = logits.argmax(1).numpy()  # (N,)
     return Signals(
@@ -108,7 +109,8 @@ def train_amplifier(
     curve: list[dict[str, Any]] = []
 
     def watch(step: int, model: nn.Module) -> dict[str, Any]:
-        wrong = predict(model, real_train.images).argmax(1).numpy() != real_train.labels  # (N,) bool
+        logits = predict(model, real_train, settings.view(run.workers))  # (N, C)
+        wrong = logits.argmax(1).numpy() != real_train.labels  # (N,) bool
         errors = {
             "errors": int(wrong.sum()),
             "conflicting_errors": None if conflicting is None else int((wrong & conflicting).sum()),

@@ -40,6 +40,7 @@ class Stage:
     config: dict[str, Any]  # all and only the settings that this stage reads
     code_version: int
     inputs: dict[str, "Stage"] = field(default_factory=dict)  # role -> stage
+    location: str | None = None  # where files from outside the store lie; what they hold is in `config`
 
     @property
     def key(self) -> str:

@@ -1,12 +1,11 @@
-"""Classifiers: the networks by name, uint8 images in, logits out, and how a trained one lies on disk.
+"""Classifiers: images in, logits out, and how a trained one lies on disk.
 
-    model = load_classifier(directory)
-    logits = predict(model, split.images)       # (N, C)
-
-A new network is a function of the number of classes and one line in `NETWORKS`.
+model = load_classifier(directory)
+logits = predict(model, split)       # (N, C)
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,69 +13,51 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ddb.backbones import build_network
+from ddb.data import Split
+from ddb.data.loading import View, in_order
 from ddb.errors import DDBError
-from ddb.settings import unknown
 
-
-def _small_cnn(num_classes: int) -> nn.Module:
-    """Three convolution blocks and a linear head, about 95,000 weights: for images of 8 to 64 pixels, on a CPU."""
-    layers: list[nn.Module] = []
-    for inputs, outputs in ((3, 32), (32, 64), (64, 128)):
-        layers += [
-            nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),  # batch norm brings the offset
-            nn.BatchNorm2d(outputs),
-            nn.ReLU(inplace=True),
-            nn.MaxPool2d(2),
-        ]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, num_classes))
-
-
-NETWORKS = {"small_cnn": _small_cnn}  # name -> function of the number of classes
-
-
-def build_network(name: str, num_classes: int, seed: int = 0) -> nn.Module:
-    """A fresh network whose weights are a function of `seed` alone; torch's global generator is left as it was.
-
-    Raises DDBError for an unknown name.
-    """
-    if name not in NETWORKS:
-        raise DDBError(f"network: {name!r} is unknown; {unknown(name, list(NETWORKS))}")
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        # Channels last halves the time of a step on a CPU, and suits the tensor cores of a GPU.
-        return NETWORKS[name](num_classes).to(memory_format=torch.channels_last)
-
-
-def to_tensor(images: np.ndarray) -> Tensor:
-    """(N, H, W, 3) uint8 to (N, 3, H, W) float32 in [-1, 1], laid out channels last as it came."""
-    tensor = torch.from_numpy(np.array(images))  # (N, H, W, 3) uint8, a copy: a mapped file is not ours to write
-    return tensor.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+BATCH_SIZE = 512  # of arrays; a quarter where images are read from files, which are larger
 
 
 @torch.no_grad()
-def predict(model: nn.Module, images: np.ndarray, batch_size: int = 512) -> Tensor:
+def predict(
+    model: nn.Module, images: np.ndarray | Split, view: View | None = None, batch_size: int | None = None
+) -> Tensor:
     """Logits (N, C) float32 on the CPU, in evaluation mode, computed where the model's weights are.
 
-    The model is handed back in the mode in which it came.
+    `images` is (N, H, W, 3) uint8 or a split; `view` says how the model sees it, augmentation apart. The model is
+    handed back in the mode in which it came.
     """
+    view = view or View()
+    split = images if isinstance(images, Split) else Split(images, np.zeros(len(images), np.int64), [""] * len(images))
+    size = batch_size or (BATCH_SIZE if view.image_size is None else BATCH_SIZE // 4)
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
-    chunks = [
-        model(to_tensor(images[start : start + batch_size]).to(device)).float().cpu()
-        for start in range(0, len(images), batch_size)
-    ]
+    chunks = [model(batch.to(device)).float().cpu() for batch in in_order(split, view, size)]
     model.train(was_training)
     return torch.cat(chunks)
 
 
-def save_classifier(directory: str | Path, model: nn.Module, network: str, classes: tuple[str, ...]) -> None:
-    """Write `model.safetensors` and `classifier.json` (name of the network, names of the classes)."""
+@dataclass(frozen=True)
+class Description:
+    """What one must know to use a saved classifier: `classifier.json`."""
+
+    network: str
+    classes: tuple[str, ...]
+    image_size: int | None = None  # pixels that it sees; None: the prepared arrays
+
+
+def save_classifier(directory: str | Path, model: nn.Module, description: Description) -> None:
+    """Write `model.safetensors` and `classifier.json`."""
     directory = Path(directory)
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     save_file(weights, directory / "model.safetensors")
-    description = {"network": network, "classes": list(classes)}
-    (directory / "classifier.json").write_text(json.dumps(description, indent=1) + "\n")
+    values = {"network": description.network, "classes": list(description.classes)}
+    text = json.dumps(values | {"image_size": description.image_size}, indent=1)
+    (directory / "classifier.json").write_text(text + "\n")
 
 
 def load_classifier(directory: str | Path) -> nn.Module:

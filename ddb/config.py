@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field
+from pydantic import Field, SerializeAsAny
 
 from ddb.amplifier import AmplifierSettings
-from ddb.data import BENCHMARKS, DatasetConfig
+from ddb.backbones import SMALLEST
+from ddb.data import BENCHMARKS
+from ddb.data.colored_digits import ColoredDigitsConfig
 from ddb.diffusion.settings import CDPMSettings, SamplingSettings
 from ddb.errors import DDBError
 from ddb.recipes import Method, get_method
@@ -33,12 +35,15 @@ class ResourceSettings(Settings):
     checkpoint_every: int = Field(200, ge=1, description="CDPM steps between checkpoints")
     sampling_actors: int | None = Field(None, ge=1, description="null: one per GPU, or one per CPU")
     sampling_batch: int = Field(50, ge=1, description="images per network call of a sampling actor")
+    cell_cpus: int = Field(
+        1, ge=1, description="CPUs of each amplifier or target; as many processes load its images from files"
+    )
 
 
 class ExperimentConfig(Settings):
     """A configuration file with its defaults filled in."""
 
-    dataset: DatasetConfig = Field(default_factory=DatasetConfig)
+    dataset: SerializeAsAny[Settings] = Field(default_factory=ColoredDigitsConfig)
     cdpm: CDPMSettings = Field(default_factory=CDPMSettings)
     sampling: SamplingSettings = Field(default_factory=SamplingSettings)
     amplifier: AmplifierSettings = Field(default_factory=AmplifierSettings)
@@ -77,10 +82,7 @@ def load(path: str | Path, overrides: list[str] | None = None) -> ExperimentConf
 
 def resolve(values: dict[str, Any]) -> ExperimentConfig:
     """A checked configuration from plain values; also resolves every method, so that no mistake waits for its turn."""
-    name = (values.get("dataset") or {}).get("name")
-    if name is not None and name not in BENCHMARKS:
-        raise DDBError(f"dataset.name: {name!r} is unknown; {unknown(str(name), list(BENCHMARKS))}")
-    config = build(ExperimentConfig, values, "")
+    config = build(ExperimentConfig, values | {"dataset": _dataset(values.get("dataset"))}, "")
     if len(set(config.seeds)) != len(config.seeds) or min(config.seeds) < 0:
         raise DDBError(f"seeds: must be different numbers from 0 up (got {list(config.seeds)})")
     workers = config.resources.cdpm_workers
@@ -89,16 +91,37 @@ def resolve(values: dict[str, Any]) -> ExperimentConfig:
                        "(resources.cdpm_workers)")  # fmt: skip
     config.cdpm.check_image_size(config.dataset.image_size)
     for row in methods(config):
-        _check_counts(row)
+        _check_row(row, config.dataset)
     return config
 
 
-def _check_counts(row: MethodConfig) -> None:
-    """Refuse an amplifier that asks for more synthetic images than are sampled."""
+def _dataset(values: Any) -> Settings:
+    """The dataset section by its name, so that each benchmark has its own settings and messages."""
+    if isinstance(values, Settings):
+        return values
+    if not isinstance(values, dict | None):
+        raise DDBError(f"dataset: must be a section with a name (got {values!r})")
+    name = (values or {}).get("name", "colored_digits")
+    if name not in BENCHMARKS:
+        raise DDBError(f"dataset.name: {name!r} is unknown; {unknown(str(name), list(BENCHMARKS))}")
+    return build(BENCHMARKS[name].settings, values or {}, "dataset")
+
+
+def _check_row(row: MethodConfig, dataset: Settings) -> None:
+    """Refuse what this row could only fail with later: too few synthetic images, no bias labels, images too small."""
     wanted, drawn = row.amplifier.images_per_class, row.sampling.images_per_class
     if row.amplifier.source == "synthetic" and wanted is not None and wanted > drawn:
         raise DDBError(f"amplifier.images_per_class: {wanted} asked for in row {row.label}, but "
                        f"sampling.images_per_class is {drawn}")  # fmt: skip
+    oracle = "its method" if row.method.needs_groups else "selection val_worst_group"
+    if not dataset.bias_labels and (row.method.needs_groups or row.settings.selection == "val_worst_group"):
+        raise DDBError(f"methods.{row.label}: {oracle} needs bias labels, and {dataset.name} has none")
+    for where, settings in ((f"methods.{row.label}", row.settings), ("amplifier", row.amplifier)):
+        size, smallest = settings.image_size or dataset.image_size, SMALLEST[settings.network]
+        if size < smallest:
+            raise DDBError(f"{where}.image_size: {settings.network} needs at least {smallest} pixels, not {size}")
+        if settings.image_size and dataset.name == "colored_digits":
+            raise DDBError(f"{where}.image_size: {dataset.name} has no files to read; set dataset.image_size")
 
 
 def methods(config: ExperimentConfig) -> list[MethodConfig]:
@@ -141,4 +164,7 @@ def apply_override(values: dict[str, Any], override: str) -> None:
 
 def json_schema() -> dict[str, Any]:
     """JSON Schema of a configuration file, for editors."""
-    return ExperimentConfig.model_json_schema()
+    schema = ExperimentConfig.model_json_schema()
+    datasets = {name: benchmark.settings.model_json_schema() for name, benchmark in BENCHMARKS.items()}
+    schema["properties"]["dataset"] = {"anyOf": list(datasets.values())}
+    return schema

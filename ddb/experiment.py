@@ -9,11 +9,13 @@ A stage's key follows from its own settings and inputs, so two rows that differ 
 two that differ in `gamma` share everything up to the target.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ddb.artifacts import Stage
 from ddb.config import ExperimentConfig, MethodConfig, methods
+from ddb.data import DataMissing, FilesConfig, data_root, fingerprint, load_dataset
 from ddb.diffusion.settings import SamplingSettings
+from ddb.settings import Settings
 
 # Bumped when the same settings and inputs would give other numbers than before; the golden numbers in
 # `tests/ddb/test_stages.py` say when.
@@ -38,6 +40,7 @@ class Plan:
 
     config: ExperimentConfig
     data: Stage
+    missing_data: str | None = None  # why nothing can be computed: the data set's files are not there
     cells: list[Cell] = field(default_factory=list)
     synthetic: dict[tuple[int, float], Stage] = field(default_factory=dict)  # (seed, guidance)
     alignment: dict[tuple[int, float], Stage] = field(default_factory=dict)  # (seed, guidance)
@@ -56,8 +59,8 @@ class Plan:
 
 def plan(config: ExperimentConfig) -> Plan:
     """The stages of `config`. Alignment is measured where the data set knows its bias attributes."""
-    data = _stage("data", {"dataset": config.dataset.model_dump(mode="json")})
-    graph = Plan(config, data)
+    data, missing = _data(config.dataset)
+    graph = Plan(config, data, missing)
     for seed in config.seeds:
         cdpm_seed = seed if config.cdpm.seed is None else config.cdpm.seed
         settings = config.cdpm.model_dump(mode="json", exclude={"seed"})
@@ -70,6 +73,19 @@ def plan(config: ExperimentConfig) -> Plan:
             real = _stage("amplifier", {"amplifier": settings, "seed": seed}, data=data)
             graph.amplifiers.setdefault("real", {})[seed] = real
     return graph
+
+
+def _data(settings: Settings) -> tuple[Stage, str | None]:
+    """The data stage, whose key holds the fingerprint of the files; and what is to be said where there are none."""
+    config = {"dataset": settings.model_dump(mode="json", exclude={"root"})}
+    if not isinstance(settings, FilesConfig):
+        return _stage("data", config), None
+    try:
+        files = fingerprint(load_dataset(settings))
+    except DataMissing as error:
+        return _stage("data", config | {"files": "missing"}), str(error)
+    stage = _stage("data", config | {"files": files})
+    return replace(stage, location=str(data_root(settings))), None
 
 
 def _cell(graph: Plan, row: MethodConfig, seed: int, cdpm: Stage) -> Cell:
@@ -94,7 +110,7 @@ def _synthetic(graph: Plan, sampling: SamplingSettings, seed: int, cdpm: Stage) 
     stage = _stage("synthetic", {"sampling": sampling.model_dump(mode="json"), "seed": seed}, cdpm=cdpm)
     key = (seed, sampling.guidance)
     graph.synthetic.setdefault(key, stage)
-    if key not in graph.alignment:
+    if key not in graph.alignment and graph.config.dataset.bias_labels:
         probe = _stage("probe", {}, data=graph.data)
         graph.alignment[key] = _stage("alignment", {}, synthetic=stage, probe=probe, data=graph.data)
     return stage

@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from ddb.data import Split, group_names, groups
+from ddb.data.dataset import disagreement
 
 
 def evaluate(
@@ -22,13 +23,19 @@ def evaluate(
 ) -> dict[str, Any]:
     """Accuracies in [0, 1] of `outputs`, logits (N, C) or predicted classes (N,), on `split`. Plain JSON values.
 
-    average_accuracy            over images
+    average_accuracy            over images (BAR, ImageNet-A)
     aligned_accuracy, conflicting_accuracy
     worst_group_accuracy        lowest of group_accuracy, over the groups that have images
     weighted_average_accuracy   sum_g p_g * accuracy_g, p_g the group's share of the training images (renormalised
                                 over the groups that have images in `split`)
     group_accuracy              {name as in ddb.data.group_names: accuracy}
     class_bias_accuracy         {attribute: C rows of V accuracies}, None where there are no images
+
+    With two bias attributes or more (UrbanCars; Li et al., CVPR 2023), over the patterns in which they agree:
+    id_accuracy                 sum_p share_p * accuracy_p, share_p the pattern's share of the training images: accuracy
+                                "in distribution" (UrbanCars: weights 0.9025, 0.0475, 0.0475, 0.0025)
+    <attributes>_gap            id_accuracy - accuracy of the pattern that disagrees in just these: a drop is positive,
+                                as DDB prints it (the original paper prints the negative)
     """
     outputs = np.asarray(outputs)
     predicted = outputs.argmax(1) if outputs.ndim == 2 else outputs  # (N,)
@@ -41,7 +48,7 @@ def evaluate(
         if members.any():
             result[f"{name}_accuracy"] = float(correct[members].mean())
 
-    names = group_names(classes)
+    names = group_names(classes, tuple(bias_attributes))
     accuracy = _mean_by(groups(split), correct, len(names))  # (2 C,), NaN where there are no images
     present = ~np.isnan(accuracy)
     result["worst_group_accuracy"] = float(accuracy[present].min())
@@ -51,6 +58,8 @@ def evaluate(
             result["weighted_average_accuracy"] = float(np.average(accuracy[present], weights=share[present]))
     result["group_accuracy"] = {names[g]: float(accuracy[g]) for g in np.flatnonzero(present)}
 
+    if len(bias_attributes) > 1 and train_split.aligned is not None:
+        result |= _gaps(correct, split, tuple(bias_attributes), train_split)
     if split.bias is not None:
         tables = {}
         for column, (attribute, values) in enumerate(bias_attributes.items()):
@@ -59,6 +68,23 @@ def evaluate(
             tables[attribute] = [[None if np.isnan(value) else float(value) for value in row] for row in table]
         result["class_bias_accuracy"] = tables
     return result
+
+
+def _gaps(correct: np.ndarray, split: Split, attributes: tuple[str, ...], train_split: Split) -> dict[str, float]:
+    """In-distribution accuracy and the drop from it for each set of attributes that disagree with the class."""
+    bits = 1 << np.arange(len(attributes))  # (A,)
+    number = 2 ** len(attributes)
+    accuracy = _mean_by(disagreement(split) @ bits, correct, number)  # (2^A,), pattern 0: all agree
+    share = np.bincount(disagreement(train_split) @ bits, minlength=number) / len(train_split)  # (2^A,)
+    if np.isnan(accuracy[share > 0]).any():
+        return {}  # a pattern of the training images is not tested: there is no such accuracy
+    in_distribution = float(np.nansum(accuracy * share))
+    found = {"id_accuracy": in_distribution}
+    for pattern in range(1, number):
+        if not np.isnan(accuracy[pattern]):
+            name = "_".join(attribute for i, attribute in enumerate(attributes) if pattern >> i & 1)
+            found[f"{name}_gap"] = in_distribution - float(accuracy[pattern])
+    return found
 
 
 def _mean_by(group: np.ndarray, values: np.ndarray, number: int) -> np.ndarray:

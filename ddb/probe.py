@@ -5,6 +5,7 @@ Two classifiers, one per question, learn from the real training and validation i
 images is printed beside every share they measure. The probe serves evaluation only; no method sees it.
 """
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -24,23 +25,23 @@ SETTINGS = TrainingSettings(steps=400)
 def train_probe(
     dataset: BiasedDataset, device: str = "cpu", progress: Callable[[int, int, dict[str, Any]], None] | None = None
 ) -> tuple[dict[str, nn.Module], dict[str, float]]:
-    """The classifiers "class" and "bias" (first bias attribute), and their accuracies on the test split.
+    """The classifiers "class" and "bias" (see `bias_value`), and their accuracies on the test split.
 
     Raises DDBError where the data set has no bias labels.
     """
     if dataset["train"].bias is None:
         raise DDBError(f"dataset {dataset.name}: alignment cannot be judged without bias labels")
     real = _join(dataset["train"], dataset["val"])
-    bias = real.bias[:, 0]  # (N,)
+    bias = bias_value(real, dataset)  # (N,)
     pair = real.labels * (bias.max() + 1) + bias  # (N,)
     weights = 1 / np.bincount(pair)[pair]  # (N,), every pair equally often
     models, accuracies = {}, {}
-    for name, answers in (("class", lambda split: split.labels), ("bias", lambda split: split.bias[:, 0])):
+    for name, answers in (("class", lambda split: split.labels), ("bias", lambda split: bias_value(split, dataset))):
         run = Run(
             0, f"probe/{name}", stream=f"probe/{name}", device=device, **({"progress": progress} if progress else {})
         )
         models[name] = fit(replace(real, labels=answers(real)), mean_loss, SETTINGS, run, weights)
-        correct = predict(models[name], dataset["test"].images).argmax(1).numpy() == answers(dataset["test"])
+        correct = predict(models[name], dataset["test"]).argmax(1).numpy() == answers(dataset["test"])
         accuracies[f"probe_{name}_accuracy"] = float(correct.mean())
     return models, accuracies
 
@@ -50,16 +51,27 @@ def alignment(models: dict[str, nn.Module], images: Split, dataset: BiasedDatase
 
     The aligned bias value of a class is the commonest among its aligned training images.
     """
-    train = dataset["train"]
+    train, value = dataset["train"], bias_value(dataset["train"], dataset)
     aligned_value = np.array(
-        [np.bincount(train.bias[train.aligned & (train.labels == c), 0]).argmax() for c in range(len(dataset.classes))]
+        [np.bincount(value[train.aligned & (train.labels == c)]).argmax() for c in range(len(dataset.classes))]
     )  # (C,)
-    seen = {name: predict(model, images.images).argmax(1).numpy() for name, model in models.items()}  # each (N,)
+    seen = {name: predict(model, images).argmax(1).numpy() for name, model in models.items()}  # each (N,)
     return {
         "aligned_share": float((seen["bias"] == aligned_value[images.labels]).mean()),
         "right_class_share": float((seen["class"] == images.labels).mean()),
         "images": len(images),
     }
+
+
+def bias_value(split: Split, dataset: BiasedDataset) -> np.ndarray:
+    """One number for all bias attributes of an image together, (N,) int64, in the order of `bias_names`."""
+    numbers = [len(values) for values in dataset.bias_attributes.values()]
+    return np.ravel_multi_index(tuple(split.bias.T), numbers)
+
+
+def bias_names(dataset: BiasedDataset) -> tuple[str, ...]:
+    """Names of what `bias_value` numbers."""
+    return tuple("+".join(values) for values in itertools.product(*dataset.bias_attributes.values()))
 
 
 def _join(first: Split, second: Split) -> Split:

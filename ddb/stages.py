@@ -11,6 +11,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -21,11 +22,12 @@ import torch
 
 from ddb.amplifier import AmplifierSettings, Signals, compute_signals, signal_quality, train_amplifier
 from ddb.artifacts import Stage, Store, Workspace
-from ddb.classifier import load_classifier, predict, save_classifier
-from ddb.data import BENCHMARKS, BiasedDataset, groups, load_dataset, prepared
+from ddb.classifier import Description, load_classifier, predict, save_classifier
+from ddb.data import BENCHMARKS, BiasedDataset, fingerprint, groups, load_dataset, prepared
 from ddb.diffusion import synthetic
+from ddb.errors import DDBError
 from ddb.metrics import evaluate
-from ddb.probe import alignment, train_probe
+from ddb.probe import alignment, bias_names, train_probe
 from ddb.recipes import get_method
 from ddb.recipes.pseudo_groups import error_set, pseudo_groups
 from ddb.recipes.training import Run
@@ -34,41 +36,65 @@ Progress = Callable[[int, int, dict[str, Any]], None]  # (step, total, numbers)
 PACKAGES = ("torch", "diffusers", "deepspeed", "ray", "numpy", "pyarrow")
 
 
-def run_classifier_stage(stage: Stage, store: Store, work: Workspace, progress: Progress, device: str = "cpu") -> None:
+@dataclass(frozen=True)
+class Machine:
+    """What a stage may use: `cpu` or `cuda`, and CPU cores."""
+
+    device: str = "cpu"
+    cpus: int = 1
+
+    @property
+    def workers(self) -> int:
+        """Processes that load images beside the one that trains."""
+        return self.cpus if self.cpus > 1 else 0
+
+
+def run_classifier_stage(
+    stage: Stage, store: Store, work: Workspace, progress: Progress, machine: Machine | None = None
+) -> None:
     """Compute one of the stages that need no cluster of their own: all but `cdpm` and `synthetic`."""
-    FUNCTIONS[stage.name](stage, store, work.result, progress, device)
+    FUNCTIONS[stage.name](stage, store, work.result, progress, machine or Machine())
 
 
-def prepare_data(stage: Stage, store: Store, result: Path, progress: Progress, device: str) -> None:
-    """Benchmark -> arrays and labels (see `ddb.data.prepared`)."""
+def prepare_data(stage: Stage, store: Store, result: Path, progress: Progress, machine: Machine) -> None:
+    """Benchmark -> arrays and labels (see `ddb.data.prepared`). Raises DDBError where files changed since planning."""
     values = stage.config["dataset"]
-    settings = BENCHMARKS[values["name"]][0].model_validate(values)
-    prepared.write(load_dataset(settings), result)
+    if stage.location is not None:
+        values = values | {"root": stage.location}
+    settings = BENCHMARKS[values["name"]].settings.model_validate(values)
+    dataset = load_dataset(settings)
+    if stage.location is not None and fingerprint(dataset) != stage.config["files"]:
+        raise DDBError(f"dataset {dataset.name}: files below {stage.location} changed while the command ran")
+    report = lambda done, total: progress(done, total, {"images_per_step": 1})  # noqa: E731
+    prepared.write(dataset, result, settings.image_size, machine.cpus, report)
 
 
-def fit_amplifier(stage: Stage, store: Store, result: Path, progress: Progress, device: str) -> None:
+def fit_amplifier(stage: Stage, store: Store, result: Path, progress: Progress, machine: Machine) -> None:
     """Synthetic (or real) images -> amplifier, its signals on train and val, memorisation curve, signal quality."""
     settings = AmplifierSettings.model_validate(stage.config["amplifier"])
     dataset = read_data(stage, store)
     train = dataset["train"]
     images = train if settings.source == "real" else synthetic.read(store.path(stage.inputs["synthetic"]))
-    run = Run(stage.config["seed"], "amplifier", stream="amplifier", device=device, progress=progress)
+    surrounding = {"device": machine.device, "workers": machine.workers, "progress": progress}
+    run = Run(stage.config["seed"], "amplifier", stream="amplifier", **surrounding)
     model, curve = train_amplifier(images, train, settings, run)
-    save_classifier(result, model, settings.network, dataset.classes)
-    signals = compute_signals(model, train)
+    save_classifier(result, model, Description(settings.network, dataset.classes, settings.image_size))
+    view = settings.view(machine.workers)
+    signals = compute_signals(model, train, view)
     signals.write(result / "signals.parquet")
-    compute_signals(model, dataset["val"]).write(result / "signals_val.parquet")
+    compute_signals(model, dataset["val"], view).write(result / "signals_val.parquet")
     _write_json(result / "curve.json", curve)
     if train.aligned is not None:
         _write_json(result / "quality.json", signal_quality(signals, train.aligned))
 
 
-def fit_target(stage: Stage, store: Store, result: Path, progress: Progress, device: str) -> None:
+def fit_target(stage: Stage, store: Store, result: Path, progress: Progress, machine: Machine) -> None:
     """Training images, and what the method asks for -> classifier, test metrics, training history."""
     method = get_method(stage.config["method"])
     settings = method.settings_class.model_validate(stage.config["settings"])
     dataset = read_data(stage, store)
-    run = Run(stage.config["seed"], method.name, device=device, progress=progress, validation=dataset["val"])
+    surrounding = {"device": machine.device, "workers": machine.workers, "progress": progress}
+    run = Run(stage.config["seed"], method.name, validation=dataset["val"], **surrounding)
     signals = None
     if "amplifier" in stage.inputs:
         directory = store.path(stage.inputs["amplifier"])
@@ -82,25 +108,25 @@ def fit_target(stage: Stage, store: Store, result: Path, progress: Progress, dev
         run.synthetic = synthetic.read(store.path(stage.inputs["synthetic"]))
         run.amplifier_settings = AmplifierSettings.model_validate(stage.config["amplifier"])
     model = method.function(dataset["train"], signals, settings, run)
-    save_classifier(result, model, settings.network, dataset.classes)
-    logits = predict(model, dataset["test"].images)
+    save_classifier(result, model, Description(settings.network, dataset.classes, settings.image_size))
+    logits = predict(model, dataset["test"], settings.view(machine.workers))
     metrics = evaluate(logits, dataset["test"], dataset.classes, dataset.bias_attributes, dataset["train"])
     _write_json(result / "metrics.json", metrics)
     _write_json(result / "history.json", run.history)
 
 
-def fit_probe(stage: Stage, store: Store, result: Path, progress: Progress, device: str) -> None:
+def fit_probe(stage: Stage, store: Store, result: Path, progress: Progress, machine: Machine) -> None:
     """Real images -> two classifiers that judge synthetic ones: class and bias attribute."""
     dataset = read_data(stage, store)
-    models, accuracies = train_probe(dataset, device, progress)
+    models, accuracies = train_probe(dataset, machine.device, progress)
     for name, model in models.items():
         (result / name).mkdir()
-        classes = dataset.classes if name == "class" else next(iter(dataset.bias_attributes.values()))
-        save_classifier(result / name, model, "small_cnn", classes)
+        names = dataset.classes if name == "class" else bias_names(dataset)
+        save_classifier(result / name, model, Description("small_cnn", names))
     _write_json(result / "probe.json", accuracies)
 
 
-def measure_alignment(stage: Stage, store: Store, result: Path, progress: Progress, device: str) -> None:
+def measure_alignment(stage: Stage, store: Store, result: Path, progress: Progress, machine: Machine) -> None:
     """Synthetic images -> share that follows the bias and share of the right class, as the probe sees them."""
     directory = store.path(stage.inputs["probe"])
     models = {name: load_classifier(directory / name) for name in ("class", "bias")}

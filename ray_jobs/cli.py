@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from ray_jobs.job import err, execute, out  # first: it sets the environment that torch and ray must find
@@ -105,13 +106,23 @@ def export(
 
 @data_app.command("list", epilog="Example: ddb data list")
 def data_list() -> None:
-    """The data sets by name, with their settings."""
-    from ddb.data import BENCHMARKS
+    """The data sets by name: what papers compare on them, whether they are here, and where they are looked for."""
+    from ddb.data import BENCHMARKS, DataMissing, data_root
+    from ddb.data.files import data_home
 
-    view = Table("name", "settings")
-    for name, (settings, _) in BENCHMARKS.items():
-        fields = {key: value for key, value in settings().model_dump().items() if key != "name"}
-        view.add_row(name, ", ".join(f"{key}={value}" for key, value in fields.items()))
+    view = Table("name", "metric", "present", "where")
+    for name, benchmark in BENCHMARKS.items():
+        if name == "colored_digits":
+            present, where = "[green]yes[/]", "built in"
+        elif not benchmark.places:
+            present, where = "–", "any folder: dataset.root"
+        else:
+            try:
+                present, where = "[green]yes[/]", escape(str(data_root(benchmark.settings())))
+            except DataMissing:
+                present = "[yellow]no[/]"
+                where = escape(" or ".join(str(data_home() / place) for place in benchmark.places))
+        view.add_row(name, benchmark.metric, present, where)
     out.print(view)
 
 
@@ -136,6 +147,8 @@ def data_describe(
     out.print(view)
     path = output or Path(f"{name}.png")
     contact_sheet(dataset, path)
+    for note in dataset.notes:
+        out.print(note, highlight=False, markup=False)
     out.print(f"contact sheet: {path}")
 
 

@@ -16,6 +16,7 @@ set_environment()  # before anything imports torch or ray
 
 from ddb import config as configuration  # noqa: E402
 from ddb.artifacts import Store  # noqa: E402
+from ddb.backbones import ensure_weights  # noqa: E402
 from ddb.errors import DDBError  # noqa: E402
 from ddb.experiment import Plan, plan  # noqa: E402
 
@@ -33,6 +34,11 @@ def execute(graph: Plan, store: Store, only: str | None = None) -> int:
     out.print(f"{len(stages)} stages, {len(stages) - len(missing)} in the store {store.root}", highlight=False)
     if not missing:
         return 0
+    if graph.missing_data:
+        raise DDBError(graph.missing_data)
+    for row in configuration.methods(graph.config):
+        for settings in (row.settings, row.amplifier):
+            ensure_weights(settings.network, settings.weights)
     from ray_jobs.console import StageView
     from ray_jobs.run_experiment import run_plan
 

@@ -21,7 +21,7 @@ from ddb.artifacts import Stage, Store
 from ddb.config import ResourceSettings
 from ddb.errors import DDBError
 from ddb.experiment import Plan
-from ddb.stages import run_classifier_stage, write_record
+from ddb.stages import Machine, run_classifier_stage, write_record
 from ray_jobs.cluster import Capacity
 
 PRIORITY = ("data", "cdpm", "synthetic", "amplifier", "target", "probe", "alignment")  # longest way to the end first
@@ -66,8 +66,13 @@ def demand(stage: Stage, capacity: Capacity, resources: ResourceSettings) -> Dem
         cpus = 1 if gpu else capacity.cpus_for_each(workers)
     elif stage.name == "synthetic":
         workers, setting, cpus = resources.sampling_actors or limit, "sampling_actors", 1
+    elif stage.name == "data":
+        return Demand(cpus=capacity.cpus_for_each(1))
     else:
-        return Demand(gpus=0 if stage.name == "data" else gpu)
+        cpus, largest = resources.cell_cpus, capacity.cpus_for_each(1)
+        if cpus > largest:
+            raise DDBError(f"resources.cell_cpus: {cpus} asked for, but no node has more than {largest} CPUs")
+        return Demand(cpus=cpus, gpus=gpu)
     if workers > limit:
         raise DDBError(f"resources.{setting}: {workers} asked for, but there are {limit} {unit}s")
     return Demand(workers, cpus, gpu)
@@ -167,7 +172,8 @@ def _produce(stage: Stage, root: str, resources: ResourceSettings, needed: Deman
             numbers["images_per_second"] = numbers["images"] / (time.time() - began)
         else:
             report = progress.reporter(store.work_path(stage))
-            run_classifier_stage(stage, store, work, report, "cuda" if needed.gpus else "cpu")
+            machine = Machine("cuda" if needed.gpus else "cpu", needed.cpus)
+            run_classifier_stage(stage, store, work, report, machine)
         write_record(stage, work.result, began, numbers)
 
 

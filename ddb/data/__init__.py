@@ -1,16 +1,85 @@
-"""Benchmarks, one file each. A new one is a file with a settings class and `load`, and one line in `BENCHMARKS`."""
+"""Benchmarks, one file each. A new one is a file with a settings class and `index`, and one line in `BENCHMARKS`."""
 
-from ddb.data import colored_digits
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ddb.data import align_conflict, bar, bffhq, colored_digits, folder, imagenet9, metadata_csv, urbancars, waterbirds
 from ddb.data.colored_digits import ColoredDigitsConfig
 from ddb.data.dataset import SPLITS, BiasedDataset, Split, group_names, groups
-
-BENCHMARKS = {"colored_digits": (ColoredDigitsConfig, colored_digits.load)}  # name -> (settings, loader)
-DatasetConfig = ColoredDigitsConfig
-
-
-def load_dataset(config: DatasetConfig) -> BiasedDataset:
-    """The benchmark that `config.name` names, checked. Raises DDBError where it cannot be used."""
-    return BENCHMARKS[config.name][1](config).validate()
+from ddb.data.files import DataMissing, FilesConfig, fingerprint, locate
+from ddb.settings import Settings
 
 
-__all__ = ["BENCHMARKS", "SPLITS", "BiasedDataset", "DatasetConfig", "Split", "group_names", "groups", "load_dataset"]
+@dataclass(frozen=True)
+class Benchmark:
+    """What is known of a data set: its settings, how to list it, where it is looked for, what papers report of it."""
+
+    settings: type[Settings]
+    index: Callable[..., BiasedDataset]  # (settings, root) -> listed data set; of a built-in one: (settings)
+    metric: str  # that papers compare
+    places: tuple[str, ...] = ()  # below DDB_DATA; empty where it is built in, or only `root` can say
+    published: dict | None = None  # split -> images, or images per group or class
+    marker: str = "."  # what a folder must hold to be taken for this data set
+
+
+BENCHMARKS = {
+    "colored_digits": Benchmark(ColoredDigitsConfig, colored_digits.load, "conflicting_accuracy"),
+    "waterbirds": Benchmark(
+        waterbirds.WaterbirdsConfig,
+        waterbirds.index,
+        "worst_group_accuracy",
+        waterbirds.PLACES,
+        waterbirds.PUBLISHED,
+        "metadata.csv",
+    ),
+    "bffhq": Benchmark(bffhq.BFFHQConfig, bffhq.index, "conflicting_accuracy", bffhq.PLACES, bffhq.PUBLISHED, "test"),
+    "bar": Benchmark(bar.BARConfig, bar.index, "average_accuracy", bar.PLACES, bar.PUBLISHED, "train"),
+    "imagenet9": Benchmark(
+        imagenet9.ImageNet9Config, imagenet9.index, "average_accuracy", imagenet9.PLACES, imagenet9.PUBLISHED, "train"
+    ),
+    "urbancars": Benchmark(
+        urbancars.UrbanCarsConfig,
+        urbancars.index,
+        "id_accuracy",
+        urbancars.PLACES,
+        urbancars.PUBLISHED,
+        urbancars.TRAIN,
+    ),
+    "metadata_csv": Benchmark(metadata_csv.MetadataConfig, metadata_csv.index, "worst_group_accuracy"),
+    "align_conflict": Benchmark(align_conflict.AlignConflictConfig, align_conflict.index, "conflicting_accuracy"),
+    "folder": Benchmark(folder.FolderConfig, folder.index, "average_accuracy"),
+}
+
+
+def load_dataset(config: Settings) -> BiasedDataset:
+    """The data set that `config.name` names, checked; one of files is listed, not decoded.
+
+    Raises DataMissing where its folder is not there, and DDBError where it cannot be used.
+    """
+    benchmark = BENCHMARKS[config.name]
+    if not isinstance(config, FilesConfig):
+        return benchmark.index(config).validate()
+    return benchmark.index(config, data_root(config)).validate()
+
+
+def data_root(config: FilesConfig) -> Path:
+    """The folder of a data set of files. Raises DataMissing where there is none."""
+    benchmark = BENCHMARKS[config.name]
+    return locate(config, benchmark.places or (config.name,), benchmark.marker)
+
+
+__all__ = [
+    "BENCHMARKS",
+    "SPLITS",
+    "Benchmark",
+    "BiasedDataset",
+    "DataMissing",
+    "FilesConfig",
+    "Split",
+    "data_root",
+    "fingerprint",
+    "group_names",
+    "groups",
+    "load_dataset",
+]

@@ -8,7 +8,7 @@ construction is that of the field's Colored MNIST; no scan is in two splits.
     ddb data describe colored_digits conflict_ratio=0.02
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from PIL import Image
@@ -42,6 +42,7 @@ class ColoredDigitsConfig(Settings):
     conflict_ratio: float = Field(0.05, ge=0, le=1, description="share of each class whose colour is not its class's")
     image_size: int = Field(16, ge=8, le=64, multiple_of=4, description="height and width in pixels")
     seed: int = Field(0, ge=0, description="draws the splits and the colours; training seeds are apart")
+    bias_labels: ClassVar[bool] = True
 
 
 def load(config: ColoredDigitsConfig) -> BiasedDataset:

@@ -1,15 +1,17 @@
-"""What every benchmark is turned into: uint8 images, class labels and, where known, bias attributes.
+"""What every benchmark is turned into: images, class labels and, where known, bias attributes.
 
 dataset = load_dataset(ColoredDigitsConfig())
 dataset["train"].images     # (N, H, W, 3) uint8
 dataset["train"].aligned    # (N,) bool, or None where the bias is not labelled
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from ddb.errors import DDBError
+from ddb.randomness import numpy_generator
 
 SPLITS = ("train", "val", "test")
 
@@ -18,14 +20,26 @@ SPLITS = ("train", "val", "test")
 class Split:
     """One split of a benchmark, row by row. Bias knowledge that a data set lacks is None: absent, never guessed."""
 
-    images: np.ndarray  # (N, H, W, 3) uint8, RGB
+    images: np.ndarray | None  # (N, H, W, 3) uint8, RGB; None while the files are only listed
     labels: np.ndarray  # (N,) int64, class
-    paths: list[str]  # (N,) identity of each image, unique within the split
+    paths: list[str]  # (N,) identity of each image, unique within the split; below `root` where they are files
     bias: np.ndarray | None = None  # (N, A) int64, value of each bias attribute
-    aligned: np.ndarray | None = None  # (N,) bool, the bias agrees with the class
+    aligned: np.ndarray | None = None  # (N,) bool, every bias attribute agrees with the class
+    root: Path | None = None  # the folder of the files; None where the images exist in memory alone
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def take(self, rows: np.ndarray) -> "Split":
+        """The given rows, (M,) int64, in their order."""
+        return replace(
+            self,
+            images=None if self.images is None else self.images[rows],
+            labels=self.labels[rows],
+            paths=[self.paths[row] for row in rows],
+            bias=None if self.bias is None else self.bias[rows],
+            aligned=None if self.aligned is None else self.aligned[rows],
+        )
 
 
 @dataclass(frozen=True)
@@ -36,6 +50,7 @@ class BiasedDataset:
     classes: tuple[str, ...]
     bias_attributes: dict[str, tuple[str, ...]]  # attribute -> names of its values; empty where unknown
     splits: dict[str, Split]
+    notes: tuple[str, ...] = ()  # what a reader of the numbers must know, such as a split that we held out
 
     def __getitem__(self, split: str) -> Split:
         return self.splits[split]
@@ -44,26 +59,60 @@ class BiasedDataset:
         """Raise DDBError where a split could not be trained or evaluated on; returns self."""
         for name in SPLITS:
             split = self.splits[name]
-            if split.images.dtype != np.uint8 or split.images.ndim != 4 or split.images.shape[-1] != 3:
+            if not len(split):
+                raise DDBError(f"dataset {self.name}: no {name} images")
+            if split.images is not None and (split.images.dtype != np.uint8 or split.images.shape[3:] != (3,)):
                 raise DDBError(f"dataset {self.name}: {name} images must be uint8 of shape (N, H, W, 3)")
         counts = np.bincount(self["train"].labels, minlength=len(self.classes))  # (C,)
         empty = [self.classes[c] for c in np.flatnonzero(counts == 0)]
         if empty:
             raise DDBError(f"dataset {self.name}: no training images of class {', '.join(empty)}")
+        if len(self.classes) < 2:
+            raise DDBError(f"dataset {self.name}: needs at least two classes, has {', '.join(self.classes)}")
         return self
 
 
 def groups(split: Split) -> np.ndarray:
-    """Group of each image, (N,) int64: 2 * class + (1 if bias-conflicting). Needs bias labels.
+    """Group of each image, (N,) int64, numbered as in `group_names`. Needs bias labels.
 
-    On a benchmark with one bias attribute this is the field's (class x attribute) grouping up to the order of names
-    whenever the attribute has as many values as there are classes, as in Waterbirds and BFFHQ.
+    With one bias attribute, 2 * class + (1 if bias-conflicting): the field's class x attribute grouping up to the order
+    of names whenever the attribute has as many values as there are classes, as in Waterbirds and BFFHQ. With A of them
+    (UrbanCars), 2^A * class + sum_a 2^a * (1 if attribute a disagrees with the class).
     """
     if split.aligned is None:
         raise DDBError("this data set has no bias labels, so its groups are unknown")
-    return 2 * split.labels + (~split.aligned).astype(np.int64)
+    disagrees = disagreement(split)  # (N, A)
+    bits = 1 << np.arange(disagrees.shape[1])  # (A,)
+    return (split.labels << disagrees.shape[1]) + disagrees @ bits
 
 
-def group_names(classes: tuple[str, ...]) -> list[str]:
-    """Names in the order of `groups`."""
-    return [f"{name}/{kind}" for name in classes for kind in ("aligned", "conflicting")]
+def disagreement(split: Split) -> np.ndarray:
+    """(N, A) bool: whether each bias attribute disagrees with the class; for A > 1, values are numbered as classes."""
+    if split.bias is None or split.bias.shape[1] == 1:
+        return ~split.aligned[:, None]
+    return split.bias != split.labels[:, None]
+
+
+def group_names(classes: tuple[str, ...], attributes: tuple[str, ...] = ()) -> list[str]:
+    """Names in the order of `groups`, for the bias attributes of that data set."""
+    patterns = ["aligned", "conflicting"]
+    if len(attributes) > 1:
+        numbers = range(1, 2 ** len(attributes))
+        chosen = ["+".join(a for i, a in enumerate(attributes) if number >> i & 1) for number in numbers]
+        patterns = ["aligned", *(f"conflicting in {names}" for names in chosen)]
+    return [f"{name}/{pattern}" for name in classes for pattern in patterns]
+
+
+def hold_out(split: Split, share: float, seed: int) -> tuple[Split, Split]:
+    """What remains of `split` and a random `share` of it, stratified by class; both in the order of `split`.
+
+    Every class of two images or more keeps at least one on both sides.
+    """
+    random, taken = numpy_generator("hold out", seed), []
+    for label in np.unique(split.labels):
+        members = np.flatnonzero(split.labels == label)
+        number = min(max(1, round(share * len(members))), len(members) - 1)
+        taken.append(random.choice(members, number, replace=False))
+    held = np.zeros(len(split), bool)
+    held[np.concatenate(taken)] = True
+    return split.take(np.flatnonzero(~held)), split.take(np.flatnonzero(held))

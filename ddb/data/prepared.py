@@ -1,49 +1,113 @@
-"""A prepared data set: decoded once, kept as memory-mapped uint8 arrays that every later stage reads.
+"""A prepared data set: every image decoded once, resized and kept as a uint8 array that all later stages read.
 
-<directory>/dataset.json          names of the data set, its classes and bias values
-<directory>/<split>.npy           (N, H, W, 3) uint8
+<directory>/dataset.json          names of the data set, its classes and bias values, notes, and where its files are
+<directory>/<split>.npy           (N, S, S, 3) uint8
 <directory>/<split>.parquet       path, label, aligned and one column per bias attribute, row by row
 """
 
 import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ddb.data.dataset import SPLITS, BiasedDataset, Split
+from ddb.data.images import read_array
+from ddb.errors import DDBError
+
+MEMORY_SHARE = 0.25  # arrays that are larger than this share of the free memory stay on disk, mapped
+SHOWN = 5  # broken files named in an error; `ddb data check` lists all
+CHUNK = 256  # images decoded between two looks at the progress
 
 
-def write(dataset: BiasedDataset, directory: Path) -> None:
-    """Write into an existing directory."""
-    description = {"name": dataset.name, "classes": dataset.classes, "bias_attributes": dataset.bias_attributes}
+def write(
+    dataset: BiasedDataset,
+    directory: Path,
+    image_size: int | None = None,
+    threads: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Write into an existing directory; splits without arrays are decoded from their files at `image_size` pixels.
+
+    Pillow decodes and resizes outside Python's lock, so threads use as many cores. Raises DDBError that names the files
+    that cannot be used.
+    """
+    description = {
+        "name": dataset.name,
+        "classes": dataset.classes,
+        "bias_attributes": dataset.bias_attributes,
+        "notes": dataset.notes,
+        "root": None if dataset["train"].root is None else str(dataset["train"].root),
+    }
     (directory / "dataset.json").write_text(json.dumps(description, indent=1))
+    total, done, broken = sum(len(dataset[name]) for name in SPLITS), 0, []
     for name, split in dataset.splits.items():
-        np.save(directory / f"{name}.npy", split.images)
-        columns = {"path": split.paths, "label": split.labels}
-        if split.aligned is not None:
-            columns["aligned"] = split.aligned
-        if split.bias is not None:
-            columns |= {f"bias_{key}": split.bias[:, i] for i, key in enumerate(dataset.bias_attributes)}
-        pq.write_table(pa.table(columns), directory / f"{name}.parquet")
+        _write_rows(split, directory / f"{name}.parquet", list(dataset.bias_attributes))
+        if split.images is not None:
+            np.save(directory / f"{name}.npy", split.images)
+            continue
+        shape = (len(split), image_size, image_size, 3)
+        array = np.lib.format.open_memmap(directory / f"{name}.npy", mode="w+", dtype=np.uint8, shape=shape)
+        with ThreadPoolExecutor(threads) as pool:
+            for start in range(0, len(split), CHUNK):
+                rows = range(start, min(start + CHUNK, len(split)))
+                for row, found in zip(rows, pool.map(partial(_decode, split, image_size), rows), strict=True):
+                    if isinstance(found, DDBError):
+                        broken.append(str(found))
+                    else:
+                        array[row] = found
+                done += len(rows)
+                progress(done, total)
+        array.flush()
+    if broken:
+        more = f"\nand {len(broken) - SHOWN} more: ddb data check {dataset.name}" if len(broken) > SHOWN else ""
+        raise DDBError(f"dataset {dataset.name}: {len(broken)} of {total} images cannot be used\n"
+                       + "\n".join(broken[:SHOWN]) + more)  # fmt: skip
+
+
+def _decode(split: Split, image_size: int, row: int) -> np.ndarray | DDBError:
+    try:
+        return read_array(split.root / split.paths[row], image_size)
+    except DDBError as error:
+        return error
+
+
+def _write_rows(split: Split, path: Path, attributes: list[str]) -> None:
+    columns = {"path": split.paths, "label": split.labels}
+    if split.aligned is not None:
+        columns["aligned"] = split.aligned
+    if split.bias is not None:
+        columns |= {f"bias_{key}": split.bias[:, i] for i, key in enumerate(attributes)}
+    pq.write_table(pa.table(columns), path)
 
 
 def read(directory: Path) -> BiasedDataset:
-    """What `write` wrote; images are memory-mapped, read-only."""
+    """What `write` wrote; arrays are read-only, in memory where they are small against it and mapped otherwise."""
     directory = Path(directory)
     description = json.loads((directory / "dataset.json").read_text())
     attributes = {key: tuple(values) for key, values in description["bias_attributes"].items()}
+    root = None if description["root"] is None else Path(description["root"])
+    size = sum((directory / f"{name}.npy").stat().st_size for name in SPLITS)
+    mode = "r" if size > MEMORY_SHARE * psutil.virtual_memory().available else None
     splits = {}
     for name in SPLITS:
         table = pq.read_table(directory / f"{name}.parquet")
         known = set(table.column_names)
         bias = [table[f"bias_{key}"].to_numpy() for key in attributes if f"bias_{key}" in known]
+        images = np.load(directory / f"{name}.npy", mmap_mode=mode)
+        images.flags.writeable = False
         splits[name] = Split(
-            np.load(directory / f"{name}.npy", mmap_mode="r"),
+            images,
             table["label"].to_numpy().copy(),
             table["path"].to_pylist(),
             np.stack(bias, axis=1) if bias else None,
             table["aligned"].to_numpy().astype(bool) if "aligned" in known else None,
+            root,
         )
-    return BiasedDataset(description["name"], tuple(description["classes"]), attributes, splits)
+    classes, notes = tuple(description["classes"]), tuple(description["notes"])
+    return BiasedDataset(description["name"], classes, attributes, splits, notes)

@@ -7,19 +7,23 @@ are chosen by `settings.selection`, on validation images alone.
 """
 
 import copy
+import itertools
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 
-from ddb.classifier import NETWORKS, build_network, predict, to_tensor
+from ddb.backbones import NETWORKS, build_network
+from ddb.classifier import predict
 from ddb.data import Split
+from ddb.data.loading import Items, View, batches
 from ddb.errors import DDBError
 from ddb.randomness import derive_seed, numpy_generator
 from ddb.settings import Settings, unknown
@@ -30,7 +34,10 @@ Selection = Literal["last", "val_average", "val_worst_group", "val_pseudo_worst_
 class TrainingSettings(Settings):
     """How a classifier is trained."""
 
-    network: str = Field("small_cnn", description="a name in ddb.classifier.NETWORKS")
+    network: str = Field("small_cnn", description="small_cnn, resnet18, resnet50 or densenet121")
+    weights: str = Field("none", description="of a backbone at the start: none, imagenet, or a file")
+    image_size: int | None = Field(None, ge=8, description="pixels, read from the files; null: the prepared arrays")
+    augment: bool = Field(False, description="random mirror and crop of training images")
     steps: int = Field(500, gt=0, description="optimizer steps")
     batch_size: int = Field(64, ge=2, description="images per step")
     optimizer: Literal["adamw", "sgd"] = Field("adamw", description="sgd has momentum 0.9")
@@ -40,6 +47,16 @@ class TrainingSettings(Settings):
         100, gt=0, description="steps between two looks at the validation images; null: after every epoch"
     )
     selection: Selection = Field("last", description="whose weights are kept: the last, or the best on validation")
+
+    def view(self, workers: int = 0) -> View:
+        """How the classifier sees its training images, read by so many processes."""
+        return View(self.image_size, self.augment, workers)
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        if self.weights != "none" and self.network == "small_cnn":
+            raise ValueError("weights need one of torchvision's networks")
+        return self
 
     @field_validator("network")
     @classmethod
@@ -62,6 +79,7 @@ class Run:
     validation: Split | None = None
     validation_groups: np.ndarray | None = None  # (V,) group of each validation image, for the worst-group criteria
     device: str = "cpu"
+    workers: int = 0  # processes that load images from files
     progress: Callable[[int, int, dict[str, Any]], None] = _silent  # (step, total, numbers)
     stream: str = "target"  # of random numbers: all methods share one, so that their comparison is paired
     history: list[dict[str, Any]] = field(default_factory=list)  # one entry per evaluation, and notes
@@ -97,7 +115,7 @@ class Learner:
         self.train, self.loss, self.settings, self.run = train, loss, settings, run
         num_classes = int(train.labels.max()) + 1  # BiasedDataset.validate: every class has training images
         seed = derive_seed(f"init/{run.stream}", run.seed)
-        self.model = build_network(settings.network, num_classes, seed).to(run.device)
+        self.model = build_network(settings.network, num_classes, seed, settings.weights).to(run.device)
         arguments = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
         if settings.optimizer == "sgd":
             self.optimizer = torch.optim.SGD(self.model.parameters(), momentum=0.9, **arguments)
@@ -105,11 +123,15 @@ class Learner:
             self.optimizer = torch.optim.AdamW(self.model.parameters(), **arguments)
         self.probability = None if sampling_weights is None else sampling_weights / sampling_weights.sum()  # (N,)
         self._permutation: tuple[int, np.ndarray] | None = None  # of the current epoch
+        self._drawn: deque[np.ndarray] = deque()  # rows of the batches that are being loaded
+        self._batches: Iterator[Tensor] | None = None
 
     def step(self, number: int) -> float:
-        """Take step `number` (from 1); returns its loss. Raises DDBError where the loss is not finite."""
-        index = self.draw(number)  # (B,)
-        images = to_tensor(self.train.images[index]).to(self.run.device)  # (B, 3, H, W)
+        """Take step `number`, the one after the last; returns its loss. Raises DDBError where it is not finite."""
+        if self._batches is None:
+            self._batches = batches(self.train, self._items(number), self.settings.view(self.run.workers))
+        images = next(self._batches).to(self.run.device)  # (B, 3, H, W)
+        index = self._drawn.popleft()  # (B,)
         labels = torch.from_numpy(self.train.labels[index]).to(self.run.device)  # (B,)
         self.model.train()
         logits = self.model(images)  # (B, C)
@@ -126,6 +148,18 @@ class Learner:
         loss.backward()
         self.optimizer.step()
         return value
+
+    def _items(self, number: int) -> Iterator[Items]:
+        """Rows with their augmentation's seeds, a batch at a time from step `number` on; loaders ask ahead."""
+        for step in itertools.count(number):
+            index = self.draw(step)  # (B,)
+            self._drawn.append(index)
+            purpose, seed = f"augment/{self.run.stream}", self.run.seed
+            augment = self.settings.augment
+            yield [
+                (int(row), derive_seed(purpose, seed, step, position) if augment else None)
+                for position, row in enumerate(index)
+            ]
 
     def draw(self, number: int) -> np.ndarray:
         """Rows of the training split in the batch of step `number`, (B,) int64."""
@@ -201,15 +235,7 @@ def first_per_class(split: Split, count: int | None) -> Split:
         if len(members) < count:
             raise DDBError(f"images_per_class: {count} asked for, but class {label} has only {len(members)} images")
         rows.append(members[:count])
-    keep = np.sort(np.concatenate(rows))
-    return replace(
-        split,
-        images=split.images[keep],
-        labels=split.labels[keep],
-        paths=[split.paths[row] for row in keep],
-        bias=None if split.bias is None else split.bias[keep],
-        aligned=None if split.aligned is None else split.aligned[keep],
-    )
+    return split.take(np.sort(np.concatenate(rows)))
 
 
 def _due(step: int, settings: TrainingSettings, images: int) -> bool:
@@ -237,7 +263,8 @@ def _validate(model: nn.Module, settings: TrainingSettings, run: Run) -> dict[st
     """Accuracy on the validation images, and the lowest among their groups if that is the criterion."""
     if run.validation is None or len(run.validation) == 0:
         return {}
-    correct = predict(model, run.validation.images).argmax(1).numpy() == run.validation.labels  # (V,)
+    logits = predict(model, run.validation, settings.view(run.workers))  # (V, C)
+    correct = logits.argmax(1).numpy() == run.validation.labels  # (V,)
     numbers = {"val_average": float(correct.mean())}
     if settings.selection in ("val_worst_group", "val_pseudo_worst_group"):
         by_group = [correct[run.validation_groups == group].mean() for group in np.unique(run.validation_groups)]

@@ -6,6 +6,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ddb.data import SPLITS, BiasedDataset, Split, group_names, groups
+from ddb.data.images import read_image, resize
+from ddb.errors import DDBError
 
 TILE, GAP, LABEL_WIDTH, COLUMNS = 48, 4, 170, 12  # pixels, pixels, pixels, images per group
 
@@ -28,14 +30,25 @@ def contact_sheet(dataset: BiasedDataset, path: Path) -> None:
         top = row * (TILE + GAP)
         draw.text((GAP, top + TILE // 3), name, fill="black")
         for column, index in enumerate(np.flatnonzero(member == row)[:COLUMNS]):
-            tile = Image.fromarray(dataset["train"].images[index]).resize((TILE, TILE), Image.Resampling.NEAREST)
-            sheet.paste(tile, (LABEL_WIDTH + column * (TILE + GAP), top))
+            sheet.paste(_tile(dataset["train"], index), (LABEL_WIDTH + column * (TILE + GAP), top))
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(path)
+
+
+def _tile(split: Split, index: int) -> Image.Image:
+    """One image at the sheet's size; a file that cannot be read is a crossed square."""
+    if split.images is not None:
+        return Image.fromarray(split.images[index]).resize((TILE, TILE), Image.Resampling.NEAREST)
+    try:
+        return resize(read_image(split.root / split.paths[index]), TILE)
+    except DDBError:
+        tile = Image.new("RGB", (TILE, TILE), "lightgrey")
+        ImageDraw.Draw(tile).line((0, 0, TILE, TILE), fill="red", width=2)
+        return tile
 
 
 def _members(dataset: BiasedDataset, split: Split) -> tuple[list[str], np.ndarray]:
     """Names of the groups and the group of each image, (N,)."""
     if dataset["train"].aligned is None:
         return list(dataset.classes), split.labels
-    return group_names(dataset.classes), groups(split)
+    return group_names(dataset.classes, tuple(dataset.bias_attributes)), groups(split)

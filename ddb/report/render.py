@@ -20,10 +20,19 @@ from ddb.settings import unknown
 
 TITLES = {
     "average_accuracy": "average",
+    "weighted_average_accuracy": "weighted average",
     "conflicting_accuracy": "conflicting",
     "aligned_accuracy": "aligned",
     "worst_group_accuracy": "worst group",
+    "id_accuracy": "I.D.",
+    "bg_gap": "BG gap",
+    "co_occur_obj_gap": "CoObj gap",
+    "bg_co_occur_obj_gap": "BG+CoObj gap",
 }
+WEIGHTED = (
+    "Weighted average: test groups weighted by their shares of the training set, as the field averages Waterbirds."
+)
+GAPS = "Gaps: points by which accuracy falls below I.D. accuracy where just these attributes disagree with the class."
 GUIDANCE = "guidance w (scale 1 + w)"
 SELECTION = {
     "last": "the weights after the last step",
@@ -89,6 +98,9 @@ def caption(rows: list[Row]) -> str:
     ]
     if criteria:
         sentences.append(f"Selection criterion: {criteria}.")
+    used = {name for row in rows for name in row.metrics}
+    sentences += [WEIGHTED] * ("weighted_average_accuracy" in used) + [GAPS] * ("bg_gap" in used)
+    sentences += dict.fromkeys(f"{row.dataset}: {note}." for row in rows for note in row.notes)
     if any(not row.complete for row in rows):
         sentences.append("Rows with fewer seeds than planned rest on the finished ones only.")
     return " ".join(sentences)

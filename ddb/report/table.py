@@ -18,7 +18,17 @@ from ddb.artifacts import Store
 if TYPE_CHECKING:
     from ddb.experiment import Cell, Plan
 
-METRICS = ("average_accuracy", "conflicting_accuracy", "aligned_accuracy", "worst_group_accuracy")
+METRICS = (  # in the order of the table's columns; each as defined in ddb.metrics
+    "average_accuracy",
+    "weighted_average_accuracy",
+    "conflicting_accuracy",
+    "aligned_accuracy",
+    "worst_group_accuracy",
+    "id_accuracy",
+    "bg_gap",
+    "co_occur_obj_gap",
+    "bg_co_occur_obj_gap",
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +43,7 @@ class Row:
     seeds: list[int]  # seeds that finished, ascending
     failed: int  # seeds that cannot finish, as their target stage or one that it needs failed
     metrics: dict[str, dict[str, float | int | None]] = field(default_factory=dict)  # name -> mean, std, n
+    notes: tuple[str, ...] = ()  # what a reader must know of the data set
 
     def as_json(self) -> dict[str, Any]:
         """The row as plain JSON values, accuracies in [0, 1]; what `ddb table --format json` prints."""
@@ -65,10 +76,20 @@ def rows(plan: "Plan", store: Store) -> list[Row]:
     together: dict[tuple, list[Cell]] = {}
     for cell in plan.cells:
         together.setdefault((cell.dataset, cell.method, cell.selection, cell.guidance), []).append(cell)
-    return [_row(key, cells, store) for key, cells in together.items()]
+    notes = data_notes(plan, store)
+    return [_row(key, cells, store, notes) for key, cells in together.items()]
 
 
-def _row(key: tuple, cells: "list[Cell]", store: Store) -> Row:
+def data_notes(plan: "Plan", store: Store) -> tuple[str, ...]:
+    """The data set's notes, such as a split that we held out; none before it is prepared."""
+    try:
+        description = json.loads((store.path(plan.data) / "dataset.json").read_text())
+    except FileNotFoundError:
+        return ()
+    return tuple(description["notes"])
+
+
+def _row(key: tuple, cells: "list[Cell]", store: Store, notes: tuple[str, ...]) -> Row:
     done = sorted((cell for cell in cells if store.has(cell.stage)), key=lambda cell: cell.seed)
     results = [json.loads((store.path(cell.stage) / "metrics.json").read_text()) for cell in done]
     finished = {cell.stage.key for cell in done}
@@ -78,7 +99,7 @@ def _row(key: tuple, cells: "list[Cell]", store: Store) -> Row:
         values = [result[name] for result in results if name in result]
         if values:
             metrics[name] = summarize(values)
-    return Row(*key, len(cells), [cell.seed for cell in done], failed, metrics)
+    return Row(*key, len(cells), [cell.seed for cell in done], failed, metrics, notes)
 
 
 def summarize(values: list[float]) -> dict[str, float | int | None]:

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from ddb.classifier import build_network, load_classifier, predict, save_classifier, to_tensor
+from ddb.backbones import build_network
+from ddb.classifier import Description, load_classifier, predict, save_classifier
+from ddb.data.loading import to_tensor
 from ddb.errors import DDBError
 
 
@@ -52,12 +54,12 @@ def test_prediction_does_not_depend_on_the_batch_and_leaves_the_model_alone(imag
 def test_a_classifier_comes_back_from_disk(images, tmp_path):
     model = build_network("small_cnn", 3, seed=1)
     model.train()(to_tensor(images))  # moves the batch-norm statistics, which must travel too
-    save_classifier(tmp_path, model, "small_cnn", ("cat", "dog", "owl"))
+    save_classifier(tmp_path, model, Description("small_cnn", ("cat", "dog", "owl")))
     loaded = load_classifier(tmp_path)
     assert not loaded.training
     assert torch.equal(predict(loaded, images), predict(model, images))
     description = json.loads((tmp_path / "classifier.json").read_text())
-    assert description == {"network": "small_cnn", "classes": ["cat", "dog", "owl"]}
+    assert description == {"network": "small_cnn", "classes": ["cat", "dog", "owl"], "image_size": None}
 
 
 def test_errors_name_the_network_and_the_place(tmp_path):

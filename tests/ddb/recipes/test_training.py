@@ -113,8 +113,8 @@ def test_selection_keeps_the_best_on_validation_and_ties_keep_the_earlier(datase
     script = iter([[1, 0, 0, 0], [1, 1, 1, 0], [0, 1, 1, 1], [1, 1, 0, 0]])
     states = []
 
-    def scripted(model, images):
-        assert images is validation.images  # no other split is ever looked at
+    def scripted(model, images, view=None):
+        assert images is validation  # no other split is ever looked at
         states.append({name: value.clone() for name, value in model.state_dict().items()})
         right = np.array(next(script), bool)
         predicted = np.where(right, validation.labels, 1 - validation.labels)
@@ -131,7 +131,7 @@ def test_selection_keeps_the_best_on_validation_and_ties_keep_the_earlier(datase
 def test_worst_group_is_the_lowest_over_the_groups_given(dataset, monkeypatch):
     validation = dataclasses.replace(tiny(4), labels=np.array([0, 0, 1, 1]))
     logits = torch.tensor([[1.0, 0], [1, 0], [0, 1], [1, 0]])  # right, right, right, wrong
-    monkeypatch.setattr("ddb.recipes.training.predict", lambda model, images: logits)
+    monkeypatch.setattr("ddb.recipes.training.predict", lambda model, images, view: logits)
     one = run(validation=validation, validation_groups=np.array([0, 7, 7, 5]))
     settings = TrainingSettings(steps=1, batch_size=8, selection="val_worst_group")
     fit(dataset["train"], mean_loss, settings, one)

@@ -1,0 +1,119 @@
+"""The networks by name: torchvision's backbones with a fresh head, pretrained or not, and a small one of ours.
+
+    network = build_network("resnet18", num_classes=6, seed=0, weights="imagenet")
+
+All take images in [-1, 1]; the backbones turn them into ImageNet's normalisation themselves. Pretrained weights come
+from torchvision's own cache, or from a file of the same format that a setting names; nothing is unpickled.
+"""
+
+import pickle
+import re
+from collections.abc import Callable
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+from ddb.errors import DDBError
+from ddb.settings import unknown
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels in [0, 1]
+BACKBONES: dict[str, tuple[Callable[..., nn.Module], models.WeightsEnum, str]] = {  # builder, weights, name of the head
+    "resnet18": (models.resnet18, models.ResNet18_Weights.IMAGENET1K_V1, "fc"),
+    "resnet50": (models.resnet50, models.ResNet50_Weights.IMAGENET1K_V1, "fc"),
+    "densenet121": (models.densenet121, models.DenseNet121_Weights.IMAGENET1K_V1, "classifier"),
+}
+NETWORKS = ("small_cnn", *BACKBONES)
+SMALLEST = {"small_cnn": 8} | dict.fromkeys(BACKBONES, 32)  # pixels, below which nothing is left after the strides
+
+
+class ImageNetInput(nn.Module):
+    """A backbone that takes images in [-1, 1]."""
+
+    def __init__(self, backbone: nn.Module):
+        super().__init__()
+        self.backbone = backbone
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, S, S) in [-1, 1] to logits (B, C)."""
+        return self.backbone(((images + 1) / 2 - self.mean) / self.std)
+
+
+def small_cnn(num_classes: int) -> nn.Module:
+    """Three convolution blocks and a linear head, about 95,000 weights: for small images, on a CPU."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in ((3, 32), (32, 64), (64, 128)):
+        layers += [
+            nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),  # batch norm brings the offset
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(2),
+        ]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, num_classes))
+
+
+def build_network(name: str, num_classes: int, seed: int = 0, weights: str = "none") -> nn.Module:
+    """A network whose fresh weights are a function of `seed` alone; torch's global generator is left as it was.
+
+    `weights`: none, imagenet, or a file. Raises DDBError for an unknown name or weights that cannot be had.
+    """
+    if name not in NETWORKS:
+        raise DDBError(f"network: {name!r} is unknown; {unknown(name, list(NETWORKS))}")
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        network = small_cnn(num_classes) if name == "small_cnn" else _backbone(name, num_classes, weights)
+    # Channels last halves the time of a step on a CPU, and suits the tensor cores of a GPU.
+    return network.to(memory_format=torch.channels_last)
+
+
+def _backbone(name: str, num_classes: int, weights: str) -> nn.Module:
+    builder, _, head = BACKBONES[name]
+    backbone = builder(weights=None)
+    if weights != "none":
+        state = _read(name, weights_file(name, weights))
+        try:
+            backbone.load_state_dict(state)
+        except RuntimeError:
+            raise DDBError(f"weights: {weights_file(name, weights)} does not hold torchvision's {name}") from None
+    setattr(backbone, head, nn.Linear(getattr(backbone, head).in_features, num_classes))
+    return ImageNetInput(backbone)
+
+
+def weights_file(name: str, weights: str) -> Path:
+    """Where the pretrained weights of a backbone lie: the named file, or its place in torchvision's cache."""
+    if weights != "imagenet":
+        return Path(weights)
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(BACKBONES[name][1].url).name
+
+
+def ensure_weights(name: str, weights: str) -> None:
+    """See that pretrained weights are there, before work starts: torchvision downloads what its cache lacks.
+
+    Raises DDBError that says where to put the file where that fails.
+    """
+    if weights == "none" or weights_file(name, weights).is_file():
+        return
+    if weights != "imagenet":
+        raise DDBError(f"weights: no file {weights}")
+    try:
+        BACKBONES[name][1].get_state_dict(progress=False, check_hash=True)
+    except (URLError, OSError, RuntimeError) as error:
+        raise DDBError(f"weights: the ImageNet weights of {name} cannot be downloaded ({error}); put "
+                       f"{Path(BACKBONES[name][1].url).name} into {weights_file(name, weights).parent}, name a file "
+                       "with weights=, or train from scratch with weights=none") from None  # fmt: skip
+
+
+def _read(name: str, path: Path) -> dict[str, Tensor]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise DDBError(f"weights: {path}: {error.strerror or error}") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError):
+        raise DDBError(f"weights: {path} is not a file of weights") from None
+    # torchvision's DenseNet file is older than its network's names: norm.1 is norm1 there.
+    old = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(\d)\.")
+    return {old.sub(r"\1\2.", key) if name.startswith("densenet") else key: value for key, value in state.items()}

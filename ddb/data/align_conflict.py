@@ -1,0 +1,92 @@
+"""Any data set in the field's align/conflict folders: Colored MNIST, Corrupted CIFAR-10, BFFHQ and their relatives.
+
+    <root>/<train>/align/<class>/<id>_<target>_<bias>.png
+    <root>/<train>/conflict/<class>/<id>_<target>_<bias>.png
+    <root>/<val>/..., <root>/<test>/...       the same folders, or all files flat
+
+The folder says the class; the name's suffix says target and bias, by the class's place in sorted order. An image is
+aligned iff target == bias; a name that contradicts its folder is refused, since one of the two must be wrong.
+"""
+
+import re
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from ddb.data.dataset import BiasedDataset, Split
+from ddb.data.files import FilesConfig, folders, images, listed
+from ddb.errors import DDBError
+
+SUFFIX = re.compile(r"_(\d+)_(\d+)\.[^.]+$")  # _<target>_<bias>.png
+
+
+class AlignConflictConfig(FilesConfig):
+    """Settings of an align/conflict tree."""
+
+    name: Literal["align_conflict"] = "align_conflict"
+    train: str = Field("train", description="folder of the training images, below root")
+    val: str = Field("valid", description="folder of the validation images")
+    test: str = Field("test", description="folder of the test images")
+    attribute: str = Field("bias", description="name of the bias attribute in tables")
+
+    @property
+    def bias_labels(self) -> bool:
+        return True
+
+
+def index(config: AlignConflictConfig, root: Path) -> BiasedDataset:
+    """List the data set. Raises DDBError that names the folder or file at fault."""
+    classes = class_folders(root / config.train / "align")
+    splits = {
+        "train": read_tree([root / config.train / kind for kind in ("align", "conflict")], root, classes),
+        "val": read_split(root / config.val, root, classes),
+        "test": read_split(root / config.test, root, classes),
+    }
+    return BiasedDataset(config.name, classes, {config.attribute: classes}, splits)
+
+
+def class_folders(directory: Path) -> tuple[str, ...]:
+    """The classes: folders of `directory`, sorted, by number where all are numbers."""
+    names = folders(directory)
+    if not names:
+        raise DDBError(f"{directory}: no class folders")
+    return tuple(sorted(names, key=int if all(name.isdigit() for name in names) else str))
+
+
+def read_split(directory: Path, root: Path, classes: tuple[str, ...]) -> Split:
+    """A split that is flat, or has align and conflict folders of its own."""
+    if (directory / "align").is_dir():
+        return read_tree([directory / "align", directory / "conflict"], root, classes)
+    return from_names(images(directory, root), root, classes)
+
+
+def read_tree(kinds: list[Path], root: Path, classes: tuple[str, ...]) -> Split:
+    """The images below align and conflict folders, checked against their names' suffixes."""
+    paths, expected = [], []
+    for kind in kinds:
+        for label, name in enumerate(classes):
+            if not (kind / name).is_dir():  # a class may have no conflicting image
+                continue
+            found = images(kind / name, root)
+            paths += found
+            expected += [(label, kind.name == "align")] * len(found)
+    split = from_names(paths, root, classes)
+    known = dict(zip(paths, expected, strict=True))
+    for path, label, aligned in zip(split.paths, split.labels, split.aligned, strict=True):
+        if known[path] != (label, aligned):
+            raise DDBError(f"{root / path}: its name (_<target>_<bias>) contradicts its folder")
+    return split
+
+
+def from_names(paths: list[str], root: Path, classes: tuple[str, ...]) -> Split:
+    """Labels and bias from `_<target>_<bias>` suffixes. Raises DDBError for a name without, or with unknown numbers."""
+    pairs = []
+    for path in paths:
+        match = SUFFIX.search(path)
+        pair = tuple(map(int, match.groups())) if match else ()
+        if not pair or max(pair) >= len(classes):
+            raise DDBError(f"{root / path}: its name must end in _<target>_<bias>, numbers below {len(classes)}")
+        pairs.append(pair)
+    targets, biases = [target for target, _ in pairs], [bias for _, bias in pairs]
+    return listed(root, paths, targets, biases, [target == bias for target, bias in pairs])

@@ -1,0 +1,53 @@
+"""BFFHQ (Kim et al. 2021; Lee et al. 2021): the target is age, the bias is gender.
+
+    <pct>/align/<class>/*, <pct>/conflict/<class>/*, flat valid/* and test/*        (the original)
+    train/align/<class>/*, train/conflict/<class>/*, flat valid/* and test/*        (also in use; `pct` must be train)
+
+Names are `<id>_<target>_<bias>.png`: target 0 young (10-29), 1 old (40-59). The metric is the accuracy on the
+conflicting test images; the average over all is reported beside it (some loaders drop the aligned ones silently).
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from ddb.data.align_conflict import AlignConflictConfig, class_folders, read_split, read_tree
+from ddb.data.dataset import BiasedDataset
+from ddb.data.files import FilesConfig
+from ddb.errors import DDBError
+
+CLASSES = ("young", "old")
+PLACES = ("bffhq",)
+PUBLISHED = {"train": 19_200, "val": 1_000, "test": 1_000}  # of 0.5pct: 19,104 aligned and 96 conflicting
+
+
+class BFFHQConfig(FilesConfig):
+    """Settings of BFFHQ."""
+
+    name: Literal["bffhq"] = "bffhq"
+    pct: Literal["0.5pct", "1pct", "2pct", "5pct", "train"] = Field(
+        "0.5pct", description="share of conflicting training images: the folder's name"
+    )
+
+    @property
+    def bias_labels(self) -> bool:
+        return True
+
+
+def index(config: BFFHQConfig, root: Path) -> BiasedDataset:
+    """List the data set. Raises DDBError where the folder of `pct` is not there, naming those that are."""
+    train = root / config.pct
+    if not (train / "align").is_dir():
+        there = sorted(path.parent.name for path in root.glob("*/align"))
+        raise DDBError(f"dataset.pct: {train}/align is not there; {root} has {', '.join(there) or 'none'}")
+    numbers = class_folders(train / "align")
+    if len(numbers) != 2:
+        raise DDBError(f"{train}/align: BFFHQ has two classes, here are {', '.join(numbers)}")
+    defaults = AlignConflictConfig()
+    splits = {
+        "train": read_tree([train / "align", train / "conflict"], root, numbers),
+        "val": read_split(root / defaults.val, root, numbers),
+        "test": read_split(root / defaults.test, root, numbers),
+    }
+    return BiasedDataset("bffhq", CLASSES, {"gender": ("gender 0", "gender 1")}, splits)

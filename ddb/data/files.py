@@ -1,0 +1,180 @@
+"""Image files on disk: where a data set lies, which files it has, and a fingerprint of what they hold.
+
+A result must belong to the images that it was computed from, so a data stage's key holds the fingerprint: a hash over
+every row (split, path, label, bias) and the content of its file. Contents are hashed once; afterwards a file whose size
+and time of change are as before is not read again (the cache is in DDB_CACHE, else the user's cache folder).
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import Field
+
+from ddb.data.dataset import SPLITS, BiasedDataset, Split
+from ddb.data.images import is_image_name
+from ddb.errors import DDBError
+from ddb.settings import Settings
+
+
+class DataMissing(DDBError):
+    """The files of a data set are not where they are looked for; the message says where, and how to get them."""
+
+
+class FilesConfig(Settings):
+    """Settings that every data set of files has."""
+
+    name: str
+    root: Path | None = Field(None, description="folder of the files; null: looked for below DDB_DATA, else data/")
+    image_size: int = Field(64, ge=8, description="pixels at which the CDPM, and classifiers by default, see images")
+
+    @property
+    def bias_labels(self) -> bool:
+        """Whether the data set says which images conflict with the bias."""
+        return False
+
+
+def data_home() -> Path:
+    """The folder below which data sets are looked for: DDB_DATA, else `data` in the working directory."""
+    return Path(os.environ.get("DDB_DATA") or "data")
+
+
+def locate(config: FilesConfig, places: tuple[str, ...], marker: str = ".") -> Path:
+    """The folder of a data set: its `root`, else the first of `places` below the data home that holds `marker`.
+
+    Raises DataMissing where there is none.
+    """
+    candidates = [config.root] if config.root else [data_home() / place for place in places]
+    for candidate in candidates:
+        if candidate.is_dir() and (config.root or (candidate / marker).exists()):
+            return candidate.absolute()
+    looked = " or ".join(str(path) for path in candidates)
+    raise DataMissing(f"dataset {config.name}: not found at {looked} (ddb data fetch {config.name}; dataset.root or "
+                      "DDB_DATA name another place)")  # fmt: skip
+
+
+def folders(directory: Path) -> list[str]:
+    """Names of the folders in `directory`, sorted, hidden ones left out. Raises DDBError where it is not there."""
+    return [entry.name for entry in _entries(directory) if entry.is_dir()]
+
+
+def images(directory: Path, root: Path) -> list[str]:
+    """Paths below `root` of the image files right in `directory`, sorted, so that no file system's order shows.
+
+    Raises DDBError where the directory is not there.
+    """
+    names = [entry.name for entry in _entries(directory) if is_image_name(entry.name) and entry.is_file()]
+    below = directory.relative_to(root).as_posix()
+    return [name if below == "." else f"{below}/{name}" for name in names]
+
+
+def _entries(directory: Path) -> list[os.DirEntry]:
+    try:
+        with os.scandir(directory) as entries:
+            return sorted((e for e in entries if not e.name.startswith(".")), key=lambda entry: entry.name)
+    except OSError as error:
+        raise DDBError(f"{directory}: {error.strerror}") from None
+
+
+def listed(root: Path, paths: list[str], labels: list[int], bias: list | None = None, aligned=None) -> Split:
+    """A Split of files that are not decoded yet, its rows sorted by path."""
+    order = sorted(range(len(paths)), key=paths.__getitem__)
+    rows = np.array(order, np.int64)
+    split = Split(
+        None,
+        np.array(labels, np.int64).reshape(-1),
+        list(paths),
+        None if bias is None else np.array(bias, np.int64).reshape(len(paths), -1),
+        None if aligned is None else np.array(aligned, bool),
+        root,
+    )
+    return split.take(rows)
+
+
+def fingerprint(dataset: BiasedDataset) -> str:
+    """A hash of all rows and of what their files hold; a file that is missing counts as such. 32 hex digits."""
+    paths = sorted({path for name in SPLITS for path in dataset[name].paths})
+    digests = dict(zip(paths, file_digests(dataset["train"].root, paths), strict=True))
+    whole = hashlib.blake2b(digest_size=16)
+    for name in SPLITS:
+        split = dataset[name]
+        for row, path in enumerate(split.paths):
+            bias = "" if split.bias is None else ",".join(map(str, split.bias[row]))
+            aligned = "" if split.aligned is None else int(split.aligned[row])
+            whole.update(f"{name}\0{path}\0{split.labels[row]}\0{bias}\0{aligned}\0".encode("utf-8", "surrogateescape"))
+            whole.update(digests[path])
+    return whole.hexdigest()
+
+
+def file_digests(root: Path, paths: list[str]) -> list[bytes]:
+    """Content hash, 16 bytes, of each file below `root`; empty bytes for one that is not there."""
+    cache = _cache_path(root)
+    known = _read_cache(cache)
+    stats = [_stat(root / path) for path in paths]
+    stale = [i for i, path in enumerate(paths) if stats[i] and known.get(path, (None,))[0] != stats[i]]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        fresh = dict(zip(stale, pool.map(lambda i: _digest(root / paths[i]), stale), strict=True))
+    found = [fresh.get(i, known[path][1] if stats[i] and i not in fresh else b"") for i, path in enumerate(paths)]
+    if stale:
+        known.update({paths[i]: (stats[i], fresh[i]) for i in stale})
+        _write_cache(cache, known)
+    return found
+
+
+def _digest(path: Path) -> bytes:
+    whole = hashlib.blake2b(digest_size=16)
+    with open(path, "rb") as file:
+        for part in _parts(file):
+            whole.update(part)
+    return whole.digest()
+
+
+def _parts(file, size: int = 1 << 20) -> Iterator[bytes]:
+    while part := file.read(size):
+        yield part
+
+
+def _stat(path: Path) -> tuple[int, int] | None:
+    """(bytes, time of change in ns); None where there is no such file."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def _cache_path(root: Path) -> Path:
+    home = Path(os.environ.get("DDB_CACHE") or platformdirs.user_cache_path("ddb"))
+    return home / "digests" / f"{hashlib.blake2b(str(root).encode(), digest_size=8).hexdigest()}.parquet"
+
+
+def _read_cache(path: Path) -> dict[str, tuple[tuple[int, int], bytes]]:
+    try:
+        columns = pq.read_table(path).to_pydict()
+    except (OSError, pa.ArrowInvalid):
+        return {}
+    stats = zip(columns["bytes"], columns["changed_ns"], strict=True)
+    return dict(zip(columns["path"], zip(stats, columns["digest"], strict=True), strict=True))
+
+
+def _write_cache(path: Path, known: dict[str, tuple[tuple[int, int], bytes]]) -> None:
+    """Best effort: where the folder cannot be written, contents are hashed again next time."""
+    columns = {
+        "path": list(known),
+        "bytes": [stat[0] for stat, _ in known.values()],
+        "changed_ns": [stat[1] for stat, _ in known.values()],
+        "digest": [digest for _, digest in known.values()],
+    }
+    temporary = path.with_suffix(f".{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table(columns), temporary)
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)

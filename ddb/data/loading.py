@@ -1,0 +1,119 @@
+"""From a split to the batches that a classifier sees: arrays as they are, or images at another size, augmented or not.
+
+    view = View(image_size=224, augment=True, workers=4)
+    for images in batches(split, rows, view): ...           # (B, 3, S, S) float32 in [-1, 1]
+
+Files are read by worker processes through torchvision's v2 transforms: stretched to 256/224 of the size, then cropped
+to it, at the centre or, augmented, at random with a random mirror (the field's transform for these benchmarks). Without
+an `image_size` the prepared arrays are used; augmented, they are mirrored and shifted by up to an eighth. The random
+choices for an image follow from the seed that comes with it, so neither the number of workers nor a restart changes
+them.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
+
+from ddb.data.dataset import Split
+from ddb.data.images import read_image
+from ddb.errors import DDBError
+
+MARGIN = 256 / 224  # resized to this multiple of the size, then cropped
+Items = list[tuple[int, int | None]]  # (row, seed of the augmentation; None: no augmentation)
+
+
+@dataclass(frozen=True)
+class View:
+    """How a classifier sees images."""
+
+    image_size: int | None = None  # pixels, read from the files; None: the prepared arrays as they are
+    augment: bool = False
+    workers: int = 0  # processes that read and transform; 0: this one
+
+    @property
+    def plain(self) -> bool:
+        """Whether batches are slices of the array, with nothing to do for single images."""
+        return self.image_size is None and not self.augment
+
+
+def to_tensor(images: np.ndarray) -> Tensor:
+    """(N, H, W, 3) uint8 to (N, 3, H, W) float32 in [-1, 1], laid out channels last as it came."""
+    tensor = torch.from_numpy(np.array(images))  # (N, H, W, 3) uint8, a copy: a mapped file is not ours to write
+    return tensor.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+
+def batches(split: Split, items: Iterable[Items], view: View) -> Iterator[Tensor]:
+    """One (B, 3, S, S) float32 batch for each list of items, in order. `items` may be endless.
+
+    Raises DDBError that names the file where one can no longer be read.
+    """
+    if view.plain:
+        for rows in items:
+            yield to_tensor(split.images[[row for row, _ in rows]])
+        return
+    dataset = _Images(split, view)
+    for batch in DataLoader(dataset, batch_sampler=_Once(items), num_workers=view.workers, collate_fn=_stack):
+        if isinstance(batch, DDBError):
+            raise batch
+        yield batch
+
+
+def in_order(split: Split, view: View, batch_size: int) -> Iterator[Tensor]:
+    """Every image of `split` once, without augmentation."""
+    starts = range(0, len(split), batch_size)
+    rows = ([(row, None) for row in range(start, min(start + batch_size, len(split)))] for start in starts)
+    return batches(split, rows, View(view.image_size, False, view.workers))
+
+
+class _Once:
+    """Batches of items as DataLoader wants them: an iterable without a length."""
+
+    def __init__(self, items: Iterable[Items]):
+        self.items = items
+
+    def __iter__(self) -> Iterator[Items]:
+        return iter(self.items)
+
+
+class _Images(Dataset):
+    """Single images: (3, S, S) float32 in [-1, 1], or the error that names a broken file."""
+
+    def __init__(self, split: Split, view: View):
+        self.split, self.from_files = split, view.image_size is not None and split.root is not None
+        size = view.image_size or split.images.shape[1]
+        if view.image_size is None:
+            before = []
+            crop = v2.RandomCrop(size, padding=size // 8, padding_mode="reflect")
+        else:
+            before = [v2.Resize([round(size * MARGIN)] * 2, antialias=True)]
+            crop = v2.RandomCrop(size)
+        after = [v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5] * 3, [0.5] * 3)]
+        self.augmented = v2.Compose([*before, crop, v2.RandomHorizontalFlip(), *after])
+        self.plain = v2.Compose([*before, v2.CenterCrop(size), *after])
+
+    def __getitem__(self, item: tuple[int, int | None]) -> Tensor | DDBError:
+        row, seed = item
+        try:
+            image = self._picture(row)  # (3, H, W) uint8
+        except DDBError as error:
+            return error
+        if seed is None:
+            return self.plain(image)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            return self.augmented(image)
+
+    def _picture(self, row: int) -> Tensor:
+        if self.from_files:
+            return v2.functional.pil_to_tensor(read_image(self.split.root / self.split.paths[row]))
+        return torch.from_numpy(np.array(self.split.images[row])).permute(2, 0, 1)
+
+
+def _stack(items: list) -> Tensor | DDBError:
+    """A batch; or the first error, handed to the main process as it is: one line, without a worker's traceback."""
+    return next((item for item in items if isinstance(item, DDBError)), None) or torch.stack(items)

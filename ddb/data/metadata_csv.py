@@ -1,0 +1,100 @@
+"""Any data set that a table describes: one row per image with its file, class, bias attribute and split.
+
+    dataset: {name: metadata_csv, root: my_images, label: y, bias: [place], splits: {train: "0", val: "1", test: "2"}}
+
+The columns' names are settings. Classes and bias values are the distinct entries of their columns, in numeric order
+where all are numbers. Which value is aligned with a class is not written in such a table: it is taken to be the class's
+commonest value in the training split, per attribute (the field's meaning of a spurious correlation).
+"""
+
+import csv
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from ddb.data.dataset import SPLITS, BiasedDataset
+from ddb.data.files import FilesConfig, listed
+from ddb.errors import DDBError
+
+
+class MetadataConfig(FilesConfig):
+    """Settings of a data set with a table."""
+
+    name: Literal["metadata_csv"] = "metadata_csv"
+    table: str = Field("metadata.csv", description="the table, below root")
+    filename: str = Field("img_filename", description="column: file, below root")
+    label: str = Field("y", description="column: class")
+    bias: tuple[str, ...] = Field(("place",), description="columns: bias attributes; [] where there are none")
+    split: str = Field("split", description="column: split")
+    splits: dict[Literal["train", "val", "test"], str] = Field(
+        default={"train": "0", "val": "1", "test": "2"}, description="what the split column says for each split"
+    )
+
+    @property
+    def bias_labels(self) -> bool:
+        return bool(self.bias)
+
+
+def index(config: MetadataConfig, root: Path) -> BiasedDataset:
+    """List the data set. Raises DDBError that names the table and the column or row at fault."""
+    rows = read_table(root / config.table, [config.filename, config.label, *config.bias, config.split])
+    classes = distinct(row[config.label] for row in rows)
+    attributes = {name: distinct(row[name] for row in rows) for name in config.bias}
+    position = {name: i for i, name in enumerate(classes)}
+    members = {split: [row for row in rows if row[config.split] == config.splits.get(split)] for split in SPLITS}
+    splits = {}
+    for split, chosen in members.items():
+        bias = [[attributes[name].index(row[name]) for name in config.bias] for row in chosen] or None
+        labels = [position[row[config.label]] for row in chosen]
+        splits[split] = listed(root, [row[config.filename] for row in chosen], labels, bias if config.bias else None)
+    dataset = BiasedDataset(config.name, classes, attributes, splits)
+    return align_by_majority(dataset) if config.bias else dataset
+
+
+def read_table(path: Path, columns: list[str]) -> list[dict[str, str]]:
+    """Rows of a CSV file. Raises DDBError where it cannot be read, lacks a column, or a row lacks a value."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            known = reader.fieldnames or []
+            if absent := [name for name in columns if name not in known]:
+                raise DDBError(f"{path}: no column {absent[0]!r}; it has {', '.join(known) or 'none'}")
+            rows = list(reader)
+    except OSError as error:
+        raise DDBError(f"{path}: {error.strerror}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DDBError(f"{path}: not a CSV table ({error})") from None
+    for number, row in enumerate(rows, 2):
+        if empty := [name for name in columns if not row[name]]:
+            raise DDBError(f"{path}: line {number} has no value in column {empty[0]!r}")
+    return rows
+
+
+def distinct(values) -> tuple[str, ...]:
+    """The distinct values in order: by number where all are numbers, else by text."""
+    found = set(values)
+    numeric = all(value.lstrip("-").isdigit() for value in found)
+    return tuple(sorted(found, key=int if numeric else str))
+
+
+def align_by_majority(dataset: BiasedDataset) -> BiasedDataset:
+    """Mark an image as aligned where each bias attribute has its class's commonest value in the training split.
+
+    Raises DDBError where two values are equally common: then no value is aligned with that class.
+    """
+    train, usual = dataset["train"], []
+    for label, name in enumerate(dataset.classes):
+        for column, (attribute, values) in enumerate(dataset.bias_attributes.items()):
+            counts = np.bincount(train.bias[train.labels == label, column], minlength=len(values))  # (V,)
+            if (counts == counts.max()).sum() > 1:
+                raise DDBError(f"dataset {dataset.name}: no value of {attribute!r} is the commonest of class {name!r}, "
+                               "so none is aligned with it; leave it out of dataset.bias")  # fmt: skip
+            usual.append(counts.argmax())
+    table = np.array(usual).reshape(len(dataset.classes), -1)  # (C, A)
+    splits = {}
+    for name, split in dataset.splits.items():
+        aligned = (split.bias == table[split.labels]).all(axis=1)  # (N,)
+        splits[name] = type(split)(split.images, split.labels, split.paths, split.bias, aligned, split.root)
+    return BiasedDataset(dataset.name, dataset.classes, dataset.bias_attributes, splits, dataset.notes)

@@ -1,0 +1,58 @@
+"""UrbanCars (Li et al., CVPR 2023): urban and country cars with two shortcuts, background and co-occurring object.
+
+    bg-0.95_co_occur_obj-0.95/train/obj-<o>_bg-<b>_co_occur_obj-<c>/*.jpg
+    bg-0.5_co_occur_obj-0.5/{val,test}/obj-<o>_bg-<b>_co_occur_obj-<c>/*.jpg        (<o>, <b>, <c>: urban, country)
+
+Files named `*_mask.png` are masks, not images. Metrics: I.D. accuracy and the BG, CoObj and BG+CoObj gaps
+(`ddb.metrics`). The images are not distributed; users generate them with the authors' script.
+"""
+
+import re
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ddb.data.dataset import BiasedDataset, Split
+from ddb.data.files import FilesConfig, folders, images, listed
+from ddb.errors import DDBError
+
+VALUES = ("urban", "country")
+FOLDER = re.compile(r"obj-(urban|country)_bg-(urban|country)_co_occur_obj-(urban|country)")
+PLACES = ("urbancars", "urban_cars")
+PUBLISHED = {  # images per split and group: class x (aligned, bg, co_occur_obj, both)
+    "train": (3610, 190, 190, 10) * 2,
+    "val": (125,) * 8,
+    "test": (125,) * 8,
+}
+TRAIN, BALANCED = "bg-0.95_co_occur_obj-0.95/train", "bg-0.5_co_occur_obj-0.5"
+
+
+class UrbanCarsConfig(FilesConfig):
+    """Settings of UrbanCars."""
+
+    name: Literal["urbancars"] = "urbancars"
+
+    @property
+    def bias_labels(self) -> bool:
+        return True
+
+
+def index(config: UrbanCarsConfig, root: Path) -> BiasedDataset:
+    """List the data set. Raises DDBError that names the folder at fault."""
+    places = {"train": TRAIN, "val": f"{BALANCED}/val", "test": f"{BALANCED}/test"}
+    splits = {name: _read(root / place, root) for name, place in places.items()}
+    return BiasedDataset("urbancars", VALUES, {"bg": VALUES, "co_occur_obj": VALUES}, splits)
+
+
+def _read(directory: Path, root: Path) -> Split:
+    paths, rows = [], []
+    for name in folders(directory):
+        match = FOLDER.fullmatch(name)
+        if not match:
+            raise DDBError(f"{directory / name}: must be named obj-<o>_bg-<b>_co_occur_obj-<c>")
+        found = [path for path in images(directory / name, root) if not path.endswith("_mask.png")]
+        paths += found
+        rows += [[VALUES.index(value) for value in match.groups()]] * len(found)
+    values = np.array(rows, np.int64).reshape(-1, 3)  # (N, 3): class, background, object
+    return listed(root, paths, values[:, 0], values[:, 1:], (values[:, 1:] == values[:, :1]).all(axis=1))
