@@ -5,7 +5,8 @@
 Sections: `dataset`, `cdpm`, `sampling`, `amplifier`, `training` (defaults of every method), `methods`, `seeds`,
 `memorisation`, and `resources`, which says how to compute and never changes what is computed, so it is not hashed.
 A method is `label: {settings}`; `method:` names it where the label is another, and `sampling:` and `amplifier:` in it
-override those sections for this row alone.
+override those sections for this row alone. A file may offer `presets`, sets of changes by name; `preset=fast` on the
+command line applies one.
 """
 
 from dataclasses import dataclass
@@ -66,23 +67,65 @@ class MethodConfig:
 
 
 def load(path: str | Path, overrides: list[str] | None = None) -> ExperimentConfig:
-    """Read a configuration file and apply overrides. Raises DDBError, a line per mistake."""
+    """Read a configuration file and apply preset and overrides, in this order. Raises DDBError, a line per mistake."""
+    values = read_file(path)
+    presets = values.pop("presets", None) or {}
+    for override in overrides or []:
+        if override.startswith("preset="):
+            apply_override(values, override)
+    if (name := values.pop("preset", None)) is not None:
+        if name not in presets:
+            raise DDBError(f"preset: {name!r} is not in {path}; {unknown(str(name), list(presets))}")
+        values = _merged(values, presets[name])
+    for override in overrides or []:
+        if not override.startswith("preset="):
+            apply_override(values, override)
+    return resolve(values)
+
+
+def read_file(path: str | Path) -> dict[str, Any]:
+    """The plain values of a configuration file. Raises DDBError where it is none."""
     try:
         values = yaml.safe_load(Path(path).read_text())
-    except OSError as error:
-        raise DDBError(f"configuration {path}: {error.strerror}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a text file"
+        raise DDBError(f"configuration {path}: {reason}") from None
     except yaml.YAMLError as error:
         raise DDBError(f"configuration {path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise DDBError(f"configuration {path}: must hold sections such as 'methods:'")
-    for override in overrides or []:
-        apply_override(values, override)
-    return resolve(values)
+    return values
+
+
+def preset_changes(path: str | Path, name: str) -> list[str]:
+    """`section.setting: before -> after` for everything that a preset of the file changes."""
+    values = read_file(path)
+    before = resolve({key: value for key, value in values.items() if key not in ("preset", "presets")})
+    after = load(path, [f"preset={name}"])
+    old, new = (_flat(config.model_dump(mode="json")) for config in (before, after))
+    return [f"{key}: {old.get(key)} -> {value}" for key, value in new.items() if old.get(key) != value]
+
+
+def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`changes` laid over `values`, section by section."""
+    result = dict(values)
+    for key, value in changes.items():
+        nested = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = _merged(result[key], value) if nested else value
+    return result
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested sections as one level of dotted names."""
+    flat = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
+    return flat
 
 
 def resolve(values: dict[str, Any]) -> ExperimentConfig:
     """A checked configuration from plain values; also resolves every method, so that no mistake waits for its turn."""
-    config = build(ExperimentConfig, values | {"dataset": _dataset(values.get("dataset"))}, "")
+    config = build(ExperimentConfig, values | {"dataset": dataset_settings(values.get("dataset"))}, "")
     if len(set(config.seeds)) != len(config.seeds) or min(config.seeds) < 0:
         raise DDBError(f"seeds: must be different numbers from 0 up (got {list(config.seeds)})")
     workers = config.resources.cdpm_workers
@@ -95,8 +138,8 @@ def resolve(values: dict[str, Any]) -> ExperimentConfig:
     return config
 
 
-def _dataset(values: Any) -> Settings:
-    """The dataset section by its name, so that each benchmark has its own settings and messages."""
+def dataset_settings(values: Any) -> Settings:
+    """The dataset section by its name, so that each benchmark has its own settings and messages. Raises DDBError."""
     if isinstance(values, Settings):
         return values
     if not isinstance(values, dict | None):

@@ -54,11 +54,12 @@ def describe(report: dict[str, Any]) -> str:
     if "loss" in numbers:
         parts.append(f"loss {numbers['loss']:.3f}")
     if rate:
-        parts.append(f"{_duration((report['total'] - report['step']) / rate)} left")
+        parts.append(f"{duration((report['total'] - report['step']) / rate)} left")
     return ", ".join(parts)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours in words, to a whole second or minute."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from ray_jobs.job import err, execute, out  # first: it sets the environment that torch and ray must find
@@ -19,16 +18,20 @@ from ddb import config as configuration  # isort: skip
 from ddb.artifacts import Store  # isort: skip
 from ddb.errors import DDBError  # isort: skip
 from ddb.experiment import Plan, plan  # isort: skip
+from ray_jobs.cli_data import Overrides, data_app  # isort: skip
 
 DEMO = Path(__file__).parent.parent / "configs" / "colored_digits.yaml"
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
-data_app = typer.Typer(no_args_is_help=True, help="The data sets that are known.")
 app.add_typer(data_app, name="data")
 
 ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file, as in configs/.")]
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings to change.")]
 StoreOption = Annotated[Path, typer.Option("--store", envvar="DDB_STORE", help="Where results are kept.")]
 STORE = Path("runs")
+ConfigOrOverrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[CONFIG] [KEY=VALUE]...", help="YAML file as in configs/ (none with --data); settings."),
+]
+DataOption = Annotated[Path | None, typer.Option("--data", help="A folder of images, one folder per class.")]
 
 
 @app.callback()
@@ -38,19 +41,42 @@ def root() -> None:
 
 @app.command(epilog="Example: ddb run configs/colored_digits.yaml sampling.guidance=3 seeds=[0]")
 def run(
-    config: ConfigArgument,
-    overrides: Overrides = None,
+    arguments: ConfigOrOverrides = None,
+    data: DataOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show settings and stages, compute nothing.")] = False,
     store: StoreOption = STORE,
 ) -> None:
     """Compute whatever an experiment still misses, and print its table."""
+    config, overrides = _config_or_data(arguments, data, store)
     graph = plan(configuration.load(config, overrides))
+    for override in overrides or []:
+        if override.startswith("preset="):
+            for change in configuration.preset_changes(config, override.removeprefix("preset=")):
+                out.print(f"{override}: {change}", highlight=False, markup=False)
     if dry_run:
-        _show_plan(graph, store)
+        _show_plan(graph, Store(store))
         return
     failed = execute(graph, Store(store))
     _print_table(graph, Store(store))
     raise typer.Exit(1 if failed else 0)
+
+
+@app.command(epilog="Example: ddb audit --data my_images")
+def audit(
+    arguments: ConfigOrOverrides = None,
+    data: DataOption = None,
+    output: Annotated[Path | None, typer.Option(help="Folder for the files; default: audit in the store.")] = None,
+    store: StoreOption = STORE,
+) -> None:
+    """Which training images break the shortcut, and is there a sign of one? Scores as Parquet and CSV, and a page."""
+    from ray_jobs.audit import run_audit
+
+    config, overrides = _config_or_data(arguments, data, store)
+    result, paths = run_audit(configuration.load(config, overrides), Store(store), output or store / "audit")
+    verdicts = {"shortcut": "sign of a shortcut", "none": "no sign of a shortcut", "unclear": "not enough evidence"}
+    out.print(f"{verdicts[result.evidence.verdict]}. {result.evidence.reason}", highlight=False)
+    for path in paths:
+        out.print(str(path), markup=False, highlight=False)
 
 
 @app.command(epilog="Example: ddb demo")
@@ -104,54 +130,6 @@ def export(
         out.print(str(path), highlight=False, markup=False)
 
 
-@data_app.command("list", epilog="Example: ddb data list")
-def data_list() -> None:
-    """The data sets by name: what papers compare on them, whether they are here, and where they are looked for."""
-    from ddb.data import BENCHMARKS, DataMissing, data_root
-    from ddb.data.files import data_home
-
-    view = Table("name", "metric", "present", "where")
-    for name, benchmark in BENCHMARKS.items():
-        if name == "colored_digits":
-            present, where = "[green]yes[/]", "built in"
-        elif not benchmark.places:
-            present, where = "–", "any folder: dataset.root"
-        else:
-            try:
-                present, where = "[green]yes[/]", escape(str(data_root(benchmark.settings())))
-            except DataMissing:
-                present = "[yellow]no[/]"
-                where = escape(" or ".join(str(data_home() / place) for place in benchmark.places))
-        view.add_row(name, benchmark.metric, present, where)
-    out.print(view)
-
-
-@data_app.command("describe", epilog="Example: ddb data describe colored_digits conflict_ratio=0.02")
-def data_describe(
-    name: Annotated[str, typer.Argument(help="A name that ddb data list shows.")],
-    overrides: Overrides = None,
-    output: Annotated[Path | None, typer.Option(help="Contact sheet; default <name>.png.")] = None,
-) -> None:
-    """Images per group and split, and a contact sheet of images per group."""
-    from ddb.data import load_dataset
-    from ddb.report.contact_sheet import contact_sheet, group_table
-
-    values = {"dataset": {"name": name}, "methods": {"erm": {}}}
-    for override in overrides or []:
-        configuration.apply_override(values, f"dataset.{override}")
-    dataset = load_dataset(configuration.resolve(values).dataset)
-    header, rows = group_table(dataset)
-    view = Table(*header)
-    for row in rows:
-        view.add_row(*row)
-    out.print(view)
-    path = output or Path(f"{name}.png")
-    contact_sheet(dataset, path)
-    for note in dataset.notes:
-        out.print(note, highlight=False, markup=False)
-    out.print(f"contact sheet: {path}")
-
-
 @app.command(epilog="Example: ddb doctor")
 def doctor(store: StoreOption = STORE) -> None:
     """Check versions, devices, memory, store, data and Ray; exit code 1 when something is wrong."""
@@ -184,6 +162,28 @@ def bench(
         output.write_text(text + "\n")
 
 
+def _config_or_data(arguments: list[str] | None, data: Path | None, store: Path) -> tuple[Path, list[str]]:
+    """Configuration file and overrides; for a folder of images, a file with what is chosen for it, which is printed."""
+    arguments = list(arguments or [])
+    if data is None:
+        if not arguments or "=" in arguments[0]:
+            raise DDBError("name a configuration (CONFIG) or a folder of images (--data DIR)")
+        return Path(arguments[0]), arguments[1:]
+    if arguments and "=" not in arguments[0]:
+        raise DDBError(f"{arguments[0]}: give either a configuration or --data")
+    import torch
+    import yaml
+
+    from ddb.defaults import configuration_for
+
+    values, reasons = configuration_for(data, torch.cuda.is_available())
+    path = Store(store).root / f"{data.absolute().name}.yaml"
+    path.write_text(yaml.safe_dump(values, sort_keys=False))
+    for reason in [*reasons, f"chosen configuration: {path}"]:
+        out.print(reason, markup=False, highlight=False)
+    return path, arguments
+
+
 def _print_table(graph: Plan, store: Store) -> None:
     from ddb.report import rows, terminal_table
 
@@ -203,11 +203,34 @@ def _print_alignment(store: Store, stage, seed: int, guidance: float) -> None:
     )
 
 
-def _show_plan(graph: Plan, store: Path) -> None:
+def _show_plan(graph: Plan, store: Store) -> None:
     import yaml
 
     out.print(yaml.safe_dump(graph.config.model_dump(mode="json"), sort_keys=False), highlight=False, markup=False)
-    _show_stages(graph, Store(store))
+    _show_stages(graph, store)
+    missing = [stage for stage in graph.stages() if not store.has(stage)]
+    if graph.missing_data:
+        out.print(f"cannot run yet: {graph.missing_data}", style="yellow", highlight=False, markup=False)
+    if missing:
+        _show_cost(graph, missing)
+
+
+def _show_cost(graph: Plan, missing: list) -> None:
+    import torch
+
+    from ddb.cost import estimate
+    from ddb.progress import duration
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    view = Table("to compute", "stages", "one unit", "all together")
+    total = 0.0
+    for cost in estimate(graph, missing, device):
+        unit = f"{cost.unit_seconds:.3g} s per {cost.unit}"
+        view.add_row(cost.name, str(cost.stages), unit, duration(cost.seconds))
+        total += cost.seconds
+    view.add_row("total", str(len(missing)), "", duration(total))
+    out.print(view)
+    out.print(f"estimated from a probe of this machine's {device}, one stage at a time; start-up and files come on top")
 
 
 def _show_stages(graph: Plan, store: Store) -> None:

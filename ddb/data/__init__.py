@@ -19,8 +19,9 @@ class Benchmark:
     index: Callable[..., BiasedDataset]  # (settings, root) -> listed data set; of a built-in one: (settings)
     metric: str  # that papers compare
     places: tuple[str, ...] = ()  # below DDB_DATA; empty where it is built in, or only `root` can say
-    published: dict | None = None  # split -> images, or images per group or class
+    published: Callable[..., dict] | None = None  # settings -> {split: images, or images per group or class}
     marker: str = "."  # what a folder must hold to be taken for this data set
+    size: tuple[int, int, int] | None = None  # classes, images to train and to validate on, for cost estimates
 
 
 BENCHMARKS = {
@@ -30,21 +31,37 @@ BENCHMARKS = {
         waterbirds.index,
         "worst_group_accuracy",
         waterbirds.PLACES,
-        waterbirds.PUBLISHED,
+        waterbirds.published,
         "metadata.csv",
+        (2, 4795, 1199),
     ),
-    "bffhq": Benchmark(bffhq.BFFHQConfig, bffhq.index, "conflicting_accuracy", bffhq.PLACES, bffhq.PUBLISHED, "test"),
-    "bar": Benchmark(bar.BARConfig, bar.index, "average_accuracy", bar.PLACES, bar.PUBLISHED, "train"),
+    "bffhq": Benchmark(
+        bffhq.BFFHQConfig,
+        bffhq.index,
+        "conflicting_accuracy",
+        bffhq.PLACES,
+        bffhq.published,
+        "test",
+        (2, 19_200, 1_000),
+    ),
+    "bar": Benchmark(bar.BARConfig, bar.index, "average_accuracy", bar.PLACES, bar.published, "train", (6, 1746, 195)),
     "imagenet9": Benchmark(
-        imagenet9.ImageNet9Config, imagenet9.index, "average_accuracy", imagenet9.PLACES, imagenet9.PUBLISHED, "train"
+        imagenet9.ImageNet9Config,
+        imagenet9.index,
+        "average_accuracy",
+        imagenet9.PLACES,
+        imagenet9.published,
+        "train",
+        (9, 54_600, 2_100),
     ),
     "urbancars": Benchmark(
         urbancars.UrbanCarsConfig,
         urbancars.index,
         "id_accuracy",
         urbancars.PLACES,
-        urbancars.PUBLISHED,
+        urbancars.published,
         urbancars.TRAIN,
+        (2, 8_000, 1_000),
     ),
     "metadata_csv": Benchmark(metadata_csv.MetadataConfig, metadata_csv.index, "worst_group_accuracy"),
     "align_conflict": Benchmark(align_conflict.AlignConflictConfig, align_conflict.index, "conflicting_accuracy"),

@@ -39,6 +39,14 @@ class BARConfig(FilesConfig):
         return self.variant != "original"
 
 
+def published(config: BARConfig) -> dict[str, tuple[int, ...]]:
+    """Images per split and class of the original, for the classes that are used; train before the hold-out."""
+    if config.variant != "original":
+        return {}
+    chosen = [CLASSES.index(name) for name in config.classes]
+    return {split: tuple(counts[label] for label in chosen) for split, counts in PUBLISHED.items()}
+
+
 def index(config: BARConfig, root: Path) -> BiasedDataset:
     """List the data set. Raises DDBError that names the file or folder at fault."""
     return _original(config, root) if config.variant == "original" else _variant(config, root)

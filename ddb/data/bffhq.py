@@ -35,6 +35,11 @@ class BFFHQConfig(FilesConfig):
         return True
 
 
+def published(config: BFFHQConfig) -> dict[str, int]:
+    """Images per split; of the training splits only the original's size is known to us."""
+    return PUBLISHED if config.pct == "0.5pct" else {name: PUBLISHED[name] for name in ("val", "test")}
+
+
 def index(config: BFFHQConfig, root: Path) -> BiasedDataset:
     """List the data set. Raises DDBError where the folder of `pct` is not there, naming those that are."""
     train = root / config.pct

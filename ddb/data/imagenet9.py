@@ -35,6 +35,11 @@ class ImageNet9Config(FilesConfig):
     test: str = "imagenet-a"
 
 
+def published(config: ImageNet9Config) -> dict[str, int | None]:
+    """Images per split, as far as known."""
+    return PUBLISHED
+
+
 def index(config: ImageNet9Config, root: Path) -> BiasedDataset:
     """List the data set. Raises DDBError that names the folder that is missing."""
     splits = {

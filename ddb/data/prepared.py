@@ -45,7 +45,7 @@ def write(
         "root": None if dataset["train"].root is None else str(dataset["train"].root),
     }
     (directory / "dataset.json").write_text(json.dumps(description, indent=1))
-    total, done, broken = sum(len(dataset[name]) for name in SPLITS), 0, []
+    total, done, broken = sum(map(len, dataset.splits.values())), 0, []
     for name, split in dataset.splits.items():
         _write_rows(split, directory / f"{name}.parquet", list(dataset.bias_attributes))
         if split.images is not None:

@@ -38,6 +38,11 @@ class UrbanCarsConfig(FilesConfig):
         return True
 
 
+def published(config: UrbanCarsConfig) -> dict[str, tuple[int, ...]]:
+    """Images per split and group."""
+    return PUBLISHED
+
+
 def index(config: UrbanCarsConfig, root: Path) -> BiasedDataset:
     """List the data set. Raises DDBError that names the folder at fault."""
     places = {"train": TRAIN, "val": f"{BALANCED}/val", "test": f"{BALANCED}/test"}

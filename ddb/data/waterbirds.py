@@ -35,6 +35,11 @@ class WaterbirdsConfig(FilesConfig):
         return True
 
 
+def published(config: WaterbirdsConfig) -> dict[str, tuple[int, ...]]:
+    """Images per split and group."""
+    return PUBLISHED
+
+
 def index(config: WaterbirdsConfig, root: Path) -> BiasedDataset:
     """List the data set from its official table."""
     table = index_table(MetadataConfig(root=root), root)

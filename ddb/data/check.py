@@ -1,0 +1,153 @@
+"""`ddb data check`: is a data set complete, readable, and what its papers used? All problems at once, before training.
+
+    report = check(WaterbirdsConfig())
+    report.problems         # one line each, naming the file; empty where all is well
+
+Every file is opened and decoded; counts per split and group stand beside the published ones; an image whose content is
+in two splits is reported, since a model that has seen it is not tested by it.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ddb.data import BENCHMARKS, SPLITS, BiasedDataset, FilesConfig, group_names, groups, load_dataset
+from ddb.data.files import file_digests
+from ddb.data.images import read_image
+from ddb.errors import DDBError
+
+CHUNK = 512  # files between two looks at the progress
+
+
+@dataclass
+class Report:
+    """What was found. `counts` has rows (split, group or class, found, published or None)."""
+
+    name: str
+    root: Path | None
+    rows: int = 0
+    present: int = 0  # of the rows' files
+    bytes: int = 0
+    counts: list[tuple[str, str, int, int | None]] = field(default_factory=list)
+    sizes: str = ""  # smallest and largest image in pixels
+    notes: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def check(
+    config: FilesConfig, threads: int = 1, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Report:
+    """Look at everything. Raises DataMissing where the folder is not there; all else is in the report."""
+    try:
+        dataset = load_dataset(config)
+    except DDBError as error:
+        if type(error) is not DDBError:
+            raise
+        return Report(config.name, config.root, problems=[str(error)])
+    report = Report(config.name, dataset["train"].root, notes=list(dataset.notes))
+    report.counts = count(dataset, config)
+    report.problems += count_problems(report.counts)
+    if report.root is not None:
+        _read_files(dataset, report, threads, progress)
+        report.problems += duplicates(dataset)
+    return report
+
+
+def verify_counts(config: FilesConfig) -> None:
+    """Raise DDBError where the counts of a data set differ from the published ones; reads no image."""
+    problems = count_problems(count(load_dataset(config), config))
+    if problems:
+        raise DDBError("; ".join(problems))
+
+
+def count(dataset: BiasedDataset, config: FilesConfig) -> list[tuple[str, str, int, int | None]]:
+    """Rows (split, group, found, published). A split that we held out counts with train where papers have none."""
+    published = BENCHMARKS[config.name].published
+    published = published(config) if published else {}
+    by_group = dataset["train"].aligned is not None
+    names = group_names(dataset.classes, tuple(dataset.bias_attributes)) if by_group else list(dataset.classes)
+    found = {}
+    for name in SPLITS:
+        member = groups(dataset[name]) if by_group else dataset[name].labels
+        found[name] = np.bincount(member, minlength=len(names))  # (G,)
+    if published and "val" not in published:
+        found["train"] = found["train"] + found.pop("val")
+    rows = []
+    for split, numbers in found.items():
+        known = published.get(split)
+        each = known if isinstance(known, tuple) else [None] * len(names)
+        rows += [(split, group, int(n), k) for group, n, k in zip(names, numbers, each, strict=True)]
+        rows.append((split, "all", int(numbers.sum()), sum(known) if isinstance(known, tuple) else known))
+    return rows
+
+
+def count_problems(counts: list[tuple[str, str, int, int | None]]) -> list[str]:
+    """A line for each count that is not the published one."""
+    wrong = [row for row in counts if row[3] is not None and row[2] != row[3]]
+    return [f"{split} {group}: {found:,} images, published are {known:,}" for split, group, found, known in wrong]
+
+
+def _read_files(dataset: BiasedDataset, report: Report, threads: int, progress: Callable[[int, int], None]) -> None:
+    """Open and decode every file; missing and broken ones become problems."""
+    paths = [path for name in SPLITS for path in dataset[name].paths]
+    report.rows, areas = len(paths), []
+    with ThreadPoolExecutor(threads) as pool:
+        for start in range(0, len(paths), CHUNK):
+            part = [report.root / path for path in paths[start : start + CHUNK]]
+            for path, seen in zip(part, pool.map(_look, part), strict=True):
+                if isinstance(seen, DDBError):
+                    report.problems.append(str(seen))
+                else:
+                    areas.append(seen)
+                    report.bytes += path.stat().st_size
+                report.present += path.is_file()
+            progress(min(start + CHUNK, len(paths)), len(paths))
+    if areas:
+        ordered = sorted(areas, key=lambda size: size[0] * size[1])
+        report.sizes = " to ".join(f"{width} x {height}" for width, height in (ordered[0], ordered[-1]))
+
+
+def _look(path: Path) -> tuple[int, int] | DDBError:
+    """Width and height in pixels, or what is wrong with the file."""
+    try:
+        return read_image(path).size
+    except DDBError as error:
+        return error
+
+
+def duplicates(dataset: BiasedDataset) -> list[str]:
+    """A line for each content that is in more than one split; missing files have none."""
+    places: dict[bytes, dict[str, str]] = {}
+    for name in SPLITS:
+        split = dataset[name]
+        for path, digest in zip(split.paths, file_digests(split.root, split.paths), strict=True):
+            if digest:
+                places.setdefault(digest, {}).setdefault(name, path)
+    shared = [found for found in places.values() if len(found) > 1]
+    return [f"the same content in {' and '.join(f'{name} ({path})' for name, path in each.items())}" for each in shared]
+
+
+def summarize(problems: list[str], shown: int) -> list[str]:
+    """At most `shown` problems of each kind, and how many more there are."""
+    kinds = Counter(_kind(problem) for problem in problems)
+    left, lines = Counter(), []
+    for problem in problems:
+        kind = _kind(problem)
+        left[kind] += 1
+        if left[kind] <= shown:
+            lines.append(problem)
+        if left[kind] == shown and kinds[kind] > shown:
+            lines.append(f"... and {kinds[kind] - shown:,} more of this kind")
+    return lines
+
+
+def _kind(problem: str) -> str:
+    """Missing files, broken ones and duplicates apart; the rest is one kind."""
+    for kind in ("no such file", "the same content", "broken image", "empty file", "not an image", "published"):
+        if kind in problem:
+            return kind
+    return "other"

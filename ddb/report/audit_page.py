@@ -1,0 +1,174 @@
+"""The practitioner's answer as one HTML page: is there a shortcut, and which training images break it?
+
+    Path("audit.html").write_text(render_audit(audit), encoding="utf-8")
+
+The page is one file that needs no network and runs no script; its policy forbids both, so that nothing in a file name
+can bring them in. Images are embedded losslessly as they are given: large ones should be scaled down before.
+"""
+
+import base64
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
+
+SMALL = 96  # pixels; images below are shown enlarged, with their pixels as squares
+
+
+@dataclass(frozen=True)
+class Example:
+    """One training image of the list."""
+
+    path: str
+    score: float  # the amplifier's loss in nats
+    taken_for: str  # the class that the amplifier finds most likely
+    image: np.ndarray  # (H, W, 3) uint8
+
+
+@dataclass(frozen=True)
+class ClassAudit:
+    """What was found in one class."""
+
+    name: str
+    images: int
+    conflicting: int  # marked by the amplifier
+    typical: list[np.ndarray]  # synthetic images, (H, W, 3) uint8 each
+    breaking: list[Example]  # in any order; the page shows the highest scores first
+
+    @property
+    def share(self) -> float | None:
+        """Share of the images that are marked; None where there are no images."""
+        return self.conflicting / self.images if self.images else None
+
+
+@dataclass(frozen=True)
+class Audit:
+    """All that the page says."""
+
+    dataset: str
+    verdict: Literal["shortcut", "none", "unclear"]
+    reason: str  # one or two sentences with the numbers behind the verdict
+    classes: list[ClassAudit]
+    precision: float | None  # of the marked images against bias labels; None where there are none
+    recall: float | None
+    provenance: dict[str, str]
+    notes: list[str]
+
+    @property
+    def images(self) -> int:
+        """Training images of all classes."""
+        return sum(part.images for part in self.classes)
+
+    @property
+    def conflicting(self) -> int:
+        """Marked images of all classes."""
+        return sum(part.conflicting for part in self.classes)
+
+    @property
+    def share(self) -> float | None:
+        """Share of the images that are marked; None where there are no images."""
+        return self.conflicting / self.images if self.images else None
+
+
+@dataclass(frozen=True)
+class Wording:
+    """How the page speaks under one verdict: only a shortcut allows it to call the marked images conflicting."""
+
+    title: str
+    meaning: str
+    marked: str  # after the number of marked images
+    share: str
+    typical: str  # heading of the synthetic images
+    breaking: str  # heading of the list
+    caution: str  # below that heading; may be empty
+
+
+WORDINGS = {
+    "shortcut": Wording(
+        title="Sign of a shortcut",
+        meaning=(
+            "Most images of a class seem to share something that a classifier can learn instead of the class. "
+            "The images listed below seem to lack it."
+        ),
+        marked="conflicting (estimate)",
+        share="estimated share of conflicting images",
+        typical="What the shortcut looks like",
+        breaking="Images that break it",
+        caution="",
+    ),
+    "none": Wording(
+        title="No sign of a shortcut",
+        meaning=(
+            "Nothing here suggests that a classifier learns a shortcut. That is no proof: a shortcut that every image "
+            "of a class takes part in leaves no image that would give it away."
+        ),
+        marked="marked as hard",
+        share="share of images marked as hard",
+        typical="What the model associates with the class",
+        breaking="Hardest images",
+        caution="With no sign of a shortcut, these are merely the images that the amplifier finds hardest.",
+    ),
+    "unclear": Wording(
+        title="Not enough evidence",
+        meaning=(
+            "These images do not let the method tell whether a classifier learns a shortcut. What follows is there to "
+            "be looked at; it does not support a conclusion."
+        ),
+        marked="candidates",
+        share="share of candidates",
+        typical="What the model associates with the class",
+        breaking="Candidates",
+        caution="If there is a shortcut, these might break it; they might as well just be hard.",
+    ),
+}
+
+
+def render_audit(audit: Audit) -> str:
+    """The page as text that can be written as UTF-8. Raises KeyError for a verdict that is not in WORDINGS."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "percent": _percent,
+        "count": "{:,}".format,
+        "breakable": _breakable,
+        "png": _png,
+        "small": _small,
+    }
+    page = environment.get_template("audit.html.j2").render(audit=audit, words=WORDINGS[audit.verdict])
+    # A file name that is not UTF-8 reaches here with lone surrogates, which could not be written.
+    return page.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _percent(share: float | None) -> str:
+    """One decimal; a dash for None; a share that would round to zero does not claim to be zero."""
+    if share is None:
+        return "–"
+    return "<0.1%" if 0 < share < 0.0005 else f"{share:.1%}"
+
+
+def _breakable(path: str) -> Markup:
+    """The escaped path, which may start a new line between its parts instead of anywhere."""
+    return Markup("<wbr>").join(re.split(r"(?<=[/_-])", path))
+
+
+def _png(image: np.ndarray) -> str:
+    """(H, W, 3) uint8 as a data URI of a PNG."""
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, format="PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _small(image: np.ndarray) -> bool:
+    return max(image.shape[:2]) < SMALL

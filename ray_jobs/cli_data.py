@@ -1,0 +1,152 @@
+"""`ddb data`: which data sets are known and here, what is in them, whether they are sound, and how to get them.
+
+ddb data list
+ddb data check bar
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.progress import DownloadColumn, Progress
+from rich.table import Table
+from rich.text import Text
+
+from ray_jobs.job import err, out  # first: it sets the environment that torch and ray must find
+
+from ddb import config as configuration  # isort: skip
+from ddb.data import BENCHMARKS, DataMissing, FilesConfig, data_root, load_dataset  # isort: skip
+from ddb.data.files import data_home  # isort: skip
+from ddb.errors import DDBError  # isort: skip
+
+data_app = typer.Typer(no_args_is_help=True, help="The data sets that are known.")
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings to change.")]
+NameArgument = Annotated[str, typer.Argument(help="A name that ddb data list shows.")]
+
+
+@data_app.command("list", epilog="Example: ddb data list")
+def data_list() -> None:
+    """The data sets by name: what papers compare on them, whether they are here, and where they are looked for."""
+    view = Table("name", "metric", "present", "where")
+    for name, benchmark in BENCHMARKS.items():
+        if name == "colored_digits":
+            present, where = "[green]yes[/]", "built in"
+        elif not benchmark.places:
+            present, where = "–", "any folder: dataset.root"
+        else:
+            try:
+                present, where = "[green]yes[/]", escape(str(data_root(benchmark.settings())))
+            except DataMissing:
+                present = "[yellow]no[/]"
+                where = escape(" or ".join(str(data_home() / place) for place in benchmark.places))
+        view.add_row(name, benchmark.metric, present, where)
+    out.print(view)
+
+
+@data_app.command("describe", epilog="Example: ddb data describe colored_digits conflict_ratio=0.02")
+def data_describe(
+    name: NameArgument,
+    overrides: Overrides = None,
+    output: Annotated[Path | None, typer.Option(help="Contact sheet; default <name>.png.")] = None,
+) -> None:
+    """Images per group and split, and a contact sheet of images per group."""
+    from ddb.report.contact_sheet import contact_sheet, group_table
+
+    dataset = load_dataset(_dataset_config(name, overrides))
+    header, rows = group_table(dataset)
+    view = Table(*header)
+    for row in rows:
+        view.add_row(*row)
+    out.print(view)
+    path = output or Path(f"{name}.png")
+    contact_sheet(dataset, path)
+    for note in dataset.notes:
+        out.print(note, highlight=False, markup=False)
+    out.print(f"contact sheet: {path}")
+
+
+@data_app.command("check", epilog="Example: ddb data check bar")
+def data_check(
+    name: NameArgument,
+    overrides: Overrides = None,
+    shown: Annotated[int, typer.Option(help="Problems of a kind that are printed.")] = 10,
+    output: Annotated[Path | None, typer.Option(help="Text file for every problem.")] = None,
+) -> None:
+    """Every file there and readable, counts as published, no image in two splits; exit code 1 when something is off."""
+    from ddb.data.check import check, summarize
+
+    config = _dataset_config(name, overrides)
+    if not isinstance(config, FilesConfig):
+        raise DDBError(f"{name} is built in: it has no files to check")
+    with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task("reading images")
+        report = check(config, os.cpu_count(), lambda done, total: bar.update(task, completed=done, total=total))
+    view = Table("split", "group", "found", "published")
+    for split, group, found, known in report.counts:
+        color = "" if known is None else "green" if known == found else "red"
+        view.add_row(split, group, Text(f"{found:,}", color), "–" if known is None else f"{known:,}")
+    if report.counts:
+        out.print(view)
+    lines = [f"{report.rows:,} rows, {report.present:,} images present, {report.bytes / 1e6:,.1f} MB"]
+    lines += [f"sizes: {report.sizes} pixels"] * bool(report.sizes) + report.notes
+    lines += [f"{len(report.problems):,} problems" if report.problems else "no problems"]
+    for line in [*lines, *summarize(report.problems, shown)]:
+        out.print(line, markup=False, highlight=False)
+    if output:
+        output.write_text("".join(f"{problem}\n" for problem in report.problems))
+    raise typer.Exit(1 if report.problems else 0)
+
+
+@data_app.command("fetch", epilog="Example: ddb data fetch waterbirds")
+def data_fetch(
+    name: NameArgument,
+    root: Annotated[
+        Path | None, typer.Option(help="Folder to fill; default: its place below DDB_DATA or data/.")
+    ] = None,
+) -> None:
+    """Download a data set where it is public, and verify it; else say how to place it by hand."""
+    from ddb.data.check import verify_counts
+    from ddb.data.fetch import fetch
+
+    config = _dataset_config(name, [])
+    places = BENCHMARKS[name].places
+    if not places:
+        raise DDBError(f"{name}: nothing to fetch; it is built in, or your own data that dataset.root names")
+    target = root or data_home() / places[0]
+    with Progress(*Progress.get_default_columns(), DownloadColumn(), console=err, disable=not err.is_terminal) as bar:
+        task = bar.add_task(f"fetching {name}")
+        report = lambda done, total: bar.update(task, completed=done, total=total)  # noqa: E731
+        where = fetch(name, target, lambda folder: verify_counts(config.model_copy(update={"root": folder})), report)
+    out.print(f"{name}: verified, in {where}", highlight=False, markup=False)
+
+
+@data_app.command("bench", epilog="Example: ddb data bench bar --output results/bar_small/data_bench.json")
+def data_bench(
+    name: NameArgument,
+    overrides: Overrides = None,
+    rounds: Annotated[int, typer.Option(help="Alternations of preparing and the Pillow loop.")] = 3,
+    small_files: Annotated[int, typer.Option(help="Files of the larger folder that is fingerprinted.")] = 200_000,
+    output: Annotated[Path | None, typer.Option(help="JSON file to write as well.")] = None,
+) -> None:
+    """Measure preparing against a bare Pillow loop, reading back, and fingerprints of folders of two sizes."""
+    from ray_jobs.bench_data import bench_data
+
+    config = _dataset_config(name, overrides)
+    if not isinstance(config, FilesConfig):
+        raise DDBError(f"{name} is built in: it has no files to measure")
+    text = json.dumps(bench_data(config, rounds, small_files), indent=1) + "\n"
+    sys.stdout.write(text)
+    if output:
+        output.write_text(text)
+
+
+def _dataset_config(name: str, overrides: list[str] | None):
+    """Settings of a data set from its name and KEY=VALUE overrides."""
+    values = {"dataset": {"name": name}}
+    for override in overrides or []:
+        configuration.apply_override(values, f"dataset.{override}")
+    return configuration.dataset_settings(values["dataset"])

@@ -1,0 +1,67 @@
+"""Cost estimates: probe times, as told here, multiplied as worked by hand."""
+
+import pytest
+
+from ddb import cost
+from ddb.config import load, resolve
+from ddb.data import DataMissing
+from ddb.experiment import plan
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """Probe results instead of measurements: 2 s to train and 1 s to run the UNet, 0.5 s and 0.1 s a classifier."""
+    monkeypatch.setattr(cost._Probe, "unet", lambda self, settings: (2.0, 1.0))
+    monkeypatch.setattr(cost._Probe, "classifier", lambda self, settings: (0.5, 0.1))
+
+
+def test_costs_by_hand(told):
+    """Colored Digits: 1,300 training and 2,000 validation images, ten classes."""
+    graph = plan(
+        resolve(
+            {
+                "cdpm": {"steps": 10, "batch_size": 4},
+                "sampling": {"images_per_class": 3, "sampler_steps": 5, "guidance": 1},
+                "amplifier": {"steps": 20, "batch_size": 10, "evaluate_every": 10},
+                "training": {"steps": 30, "batch_size": 10, "evaluate_every": 15},
+                "methods": {"ddb_two_step": {}},
+                "memorisation": False,
+                "seeds": [0, 1],
+            }
+        )
+    )
+    found = {each.name: each for each in cost.estimate(graph, graph.stages())}
+    assert list(found) == ["cdpm", "synthetic", "amplifier", "target"]
+    assert all(each.stages == 2 for each in found.values())
+    assert found["cdpm"].unit_seconds == 8 and found["cdpm"].seconds == 2 * 80
+    assert found["synthetic"].unit_seconds == 10 and found["synthetic"].seconds == 2 * 300  # two passes a step
+    assert found["amplifier"].unit_seconds == 0.5 * 30
+    assert found["amplifier"].seconds == pytest.approx(2 * (0.5 * 200 + 0.1 * 2 * 1300))
+    assert found["target"].unit_seconds == 0.5 * 1300
+    assert found["target"].seconds == pytest.approx(2 * (0.5 * 300 + 0.1 * 2 * 2000))
+
+
+def test_without_guidance_a_step_is_one_network_pass(told):
+    graph = plan(resolve({"methods": {"ddb_two_step": {}}, "sampling": {"guidance": 0, "sampler_steps": 5}}))
+    found = {each.name: each for each in cost.estimate(graph, graph.stages())}
+    assert found["synthetic"].unit_seconds == 5
+
+
+def test_absent_benchmarks_are_estimated_from_their_published_size(told, monkeypatch, tmp_path):
+    monkeypatch.setenv("DDB_DATA", str(tmp_path))
+    graph = plan(load("configs/benchmarks/urbancars.yaml"))
+    assert "not found" in graph.missing_data
+    found = {each.name: each for each in cost.estimate(graph, graph.stages())}
+    assert found["target"].unit_seconds == 0.5 * 8000
+
+
+def test_an_absent_folder_has_no_size(told, tmp_path):
+    values = {"dataset": {"name": "align_conflict", "root": str(tmp_path / "nowhere")}, "methods": {"erm": {}}}
+    with pytest.raises(DataMissing, match="nowhere"):
+        cost.estimate(plan(resolve(values)), [])
+
+
+def test_the_probe_measures_real_networks():
+    graph = plan(resolve({"methods": {"ddb_two_step": {}}, "memorisation": False}))
+    found = cost.estimate(graph, graph.stages())
+    assert all(0 < each.unit_seconds < each.seconds for each in found)

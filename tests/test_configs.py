@@ -1,0 +1,49 @@
+"""Every configuration that ships: it loads, its presets apply, and the paper's settings are the paper's."""
+
+from pathlib import Path
+
+import pytest
+
+from ddb.config import load, preset_changes
+from ddb.errors import DDBError
+from ddb.experiment import plan
+
+CONFIGS = sorted(Path("configs").rglob("*.yaml"))
+BENCHMARKS = ("bar", "bffhq", "imagenet9", "urbancars", "waterbirds")
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=str)
+def test_it_loads_and_plans_without_its_data(path, monkeypatch, tmp_path):
+    monkeypatch.setenv("DDB_DATA", str(tmp_path))
+    graph = plan(load(path))
+    assert graph.cells and graph.stages()[0].name == "data"
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_the_papers_settings(name):
+    config = load(f"configs/benchmarks/{name}.yaml")
+    assert config.dataset.name == name and config.dataset.image_size == 64
+    cdpm, sampling = config.cdpm, config.sampling
+    assert (cdpm.process, cdpm.channels, cdpm.steps, cdpm.batch_size) == ("paper", (128, 256, 256, 256), 100_000, 32)
+    assert (cdpm.dropout, cdpm.label_drop, cdpm.learning_rate, cdpm.ema_decay) == (0.15, 0.1, 1e-4, None)
+    assert (sampling.guidance, sampling.images_per_class, sampling.sampler_steps) == (1, 1000, 1000)
+    assert config.amplifier.network == "densenet121"
+    network = "resnet50" if name in ("waterbirds", "urbancars") else "resnet18"
+    assert config.training["network"] == network
+    assert ("group_dro" in config.methods) is (name in ("bffhq", "urbancars", "waterbirds"))
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_the_fast_preset_says_what_it_changes(name):
+    path = f"configs/benchmarks/{name}.yaml"
+    fast, paper = load(path, ["preset=fast", "sampling.sampler_steps=10"]), load(path)
+    assert fast.cdpm.steps * fast.cdpm.batch_size == paper.cdpm.steps * paper.cdpm.batch_size
+    assert fast.sampling.sampler_steps == 10  # an override comes last
+    changes = preset_changes(path, "fast")
+    assert "cdpm.process: paper -> fast" in changes and "sampling.sampler_steps: 1000 -> 20" in changes
+    assert not any(change.startswith("dataset") for change in changes)
+
+
+def test_an_unknown_preset_is_refused():
+    with pytest.raises(DDBError, match=r"preset: 'fats' is not in .*; did you mean 'fast'\?"):
+        load("configs/benchmarks/bar.yaml", ["preset=fats"])
