@@ -30,7 +30,7 @@ from ddb.errors import DDBError
 from ddb.experiment import Cell, Plan
 
 SIGNIFICANCE = 0.01  # one-sided p below which the gain is no accident
-LEAST_GAIN = 0.1  # of accuracy on the misclassified validation images, below which a shortcut is called none
+LEAST_GAIN = 0.05  # of accuracy on the misclassified validation images, below which a shortcut is called none
 FEWEST = 20  # misclassified validation images below which no verdict is given, unless the gain is significant
 
 

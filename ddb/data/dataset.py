@@ -26,6 +26,7 @@ class Split:
     bias: np.ndarray | None = None  # (N, A) int64, value of each bias attribute
     aligned: np.ndarray | None = None  # (N,) bool, every bias attribute agrees with the class
     root: Path | None = None  # the folder of the files; None where the images exist in memory alone
+    disagrees: np.ndarray | None = None  # (N, A) bool, which attributes disagree with the class, where A > 1
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -39,6 +40,7 @@ class Split:
             paths=[self.paths[row] for row in rows],
             bias=None if self.bias is None else self.bias[rows],
             aligned=None if self.aligned is None else self.aligned[rows],
+            disagrees=None if self.disagrees is None else self.disagrees[rows],
         )
 
 
@@ -87,10 +89,8 @@ def groups(split: Split) -> np.ndarray:
 
 
 def disagreement(split: Split) -> np.ndarray:
-    """(N, A) bool: whether each bias attribute disagrees with the class; for A > 1, values are numbered as classes."""
-    if split.bias is None or split.bias.shape[1] == 1:
-        return ~split.aligned[:, None]
-    return split.bias != split.labels[:, None]
+    """(N, A) bool: whether each bias attribute disagrees with the class. Needs bias labels."""
+    return ~split.aligned[:, None] if split.disagrees is None else split.disagrees
 
 
 def group_names(classes: tuple[str, ...], attributes: tuple[str, ...] = ()) -> list[str]:
@@ -108,7 +108,7 @@ def hold_out(split: Split, share: float, seed: int) -> tuple[Split, Split]:
 
     Every class of two images or more keeps at least one on both sides.
     """
-    random, taken = numpy_generator("hold out", seed), []
+    random, taken = numpy_generator("hold out", seed), [np.zeros(0, np.int64)]
     for label in np.unique(split.labels):
         members = np.flatnonzero(split.labels == label)
         number = min(max(1, round(share * len(members))), len(members) - 1)

@@ -7,7 +7,6 @@ filter runs as well, but old Pythons have known ways around it, and it silently 
 """
 
 import errno
-import gzip
 import shutil
 import stat
 import tarfile
@@ -20,8 +19,8 @@ from ddb.errors import DDBError
 BLOCK = 512  # bytes of a tar header
 CHUNK = 1 << 20
 
-# What tarfile, zipfile and gzip raise on bytes that are not what they should be (RuntimeError: encrypted zip members)
-DAMAGE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, ValueError, RuntimeError)
+# What tarfile and zipfile raise on bytes that are not what they should be (RuntimeError: an encrypted zip)
+DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError)
 DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE}
 
 

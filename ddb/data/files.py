@@ -5,6 +5,7 @@ every row (split, path, label, bias) and the content of its file. Contents are h
 and time of change are as before is not read again (the cache is in DDB_CACHE, else the user's cache folder).
 """
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
@@ -82,19 +83,38 @@ def _entries(directory: Path) -> list[os.DirEntry]:
         raise DDBError(f"{directory}: {error.strerror}") from None
 
 
-def listed(root: Path, paths: list[str], labels: list[int], bias: list | None = None, aligned=None) -> Split:
-    """A Split of files that are not decoded yet, its rows sorted by path."""
+def listed(
+    root: Path,
+    paths: list[str],
+    labels: list[int] | np.ndarray,
+    bias: list | np.ndarray | None = None,
+    aligned: list | np.ndarray | None = None,
+    disagrees: np.ndarray | None = None,
+) -> Split:
+    """A Split of files that are not decoded yet, its rows sorted by path; `bias` is (N,) or (N, A).
+
+    Raises DDBError for a file name that is not text in the file system's encoding.
+    """
+    for path in paths:
+        if not path.isprintable() and any("\ud800" <= character <= "\udfff" for character in path):
+            raise DDBError(f"{root}: the file name {path!r} is not UTF-8; rename it")
     order = sorted(range(len(paths)), key=paths.__getitem__)
     rows = np.array(order, np.int64)
     split = Split(
         None,
         np.array(labels, np.int64).reshape(-1),
         list(paths),
-        None if bias is None else np.array(bias, np.int64).reshape(len(paths), -1),
+        None if bias is None else _columns(np.array(bias, np.int64)),
         None if aligned is None else np.array(aligned, bool),
         root,
+        disagrees,
     )
     return split.take(rows)
+
+
+def _columns(values: np.ndarray) -> np.ndarray:
+    """(N,) or (N, A) to (N, A)."""
+    return values if values.ndim == 2 else values[:, None]
 
 
 def fingerprint(dataset: BiasedDataset) -> str:
@@ -177,4 +197,5 @@ def _write_cache(path: Path, known: dict[str, tuple[tuple[int, int], bytes]]) ->
         pq.write_table(pa.table(columns), temporary)
         os.replace(temporary, path)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()

@@ -57,7 +57,14 @@ def batches(split: Split, items: Iterable[Items], view: View) -> Iterator[Tensor
             yield to_tensor(split.images[[row for row, _ in rows]])
         return
     dataset = _Images(split, view)
-    for batch in DataLoader(dataset, batch_sampler=_Once(items), num_workers=view.workers, collate_fn=_stack):
+    loader = DataLoader(
+        dataset,
+        batch_sampler=_Once(items),
+        num_workers=view.workers,
+        collate_fn=_stack,
+        generator=torch.Generator(),  # else it would draw from the global one
+    )
+    for batch in loader:
         if isinstance(batch, DDBError):
             raise batch
         yield batch

@@ -8,6 +8,8 @@ commonest value in the training split, per attribute (the field's meaning of a s
 """
 
 import csv
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +19,8 @@ from pydantic import Field
 from ddb.data.dataset import SPLITS, BiasedDataset
 from ddb.data.files import FilesConfig, listed
 from ddb.errors import DDBError
+
+NUMBER = re.compile(r"-?[0-9]+")
 
 
 class MetadataConfig(FilesConfig):
@@ -39,6 +43,12 @@ class MetadataConfig(FilesConfig):
 
 def index(config: MetadataConfig, root: Path) -> BiasedDataset:
     """List the data set. Raises DDBError that names the table and the column or row at fault."""
+    dataset = from_table(config, root)
+    return align_by_majority(dataset) if config.bias else dataset
+
+
+def from_table(config: MetadataConfig, root: Path) -> BiasedDataset:
+    """What the table says, without a judgement of what is aligned."""
     rows = read_table(root / config.table, [config.filename, config.label, *config.bias, config.split])
     classes = distinct(row[config.label] for row in rows)
     attributes = {name: distinct(row[name] for row in rows) for name in config.bias}
@@ -46,11 +56,11 @@ def index(config: MetadataConfig, root: Path) -> BiasedDataset:
     members = {split: [row for row in rows if row[config.split] == config.splits.get(split)] for split in SPLITS}
     splits = {}
     for split, chosen in members.items():
-        bias = [[attributes[name].index(row[name]) for name in config.bias] for row in chosen] or None
+        values = [[attributes[name].index(row[name]) for name in config.bias] for row in chosen]
+        bias = np.array(values, np.int64).reshape(len(chosen), len(config.bias)) if config.bias else None  # (N, A)
         labels = [position[row[config.label]] for row in chosen]
-        splits[split] = listed(root, [row[config.filename] for row in chosen], labels, bias if config.bias else None)
-    dataset = BiasedDataset(config.name, classes, attributes, splits)
-    return align_by_majority(dataset) if config.bias else dataset
+        splits[split] = listed(root, [row[config.filename] for row in chosen], labels, bias)
+    return BiasedDataset(config.name, classes, attributes, splits)
 
 
 def read_table(path: Path, columns: list[str]) -> list[dict[str, str]]:
@@ -61,22 +71,22 @@ def read_table(path: Path, columns: list[str]) -> list[dict[str, str]]:
             known = reader.fieldnames or []
             if absent := [name for name in columns if name not in known]:
                 raise DDBError(f"{path}: no column {absent[0]!r}; it has {', '.join(known) or 'none'}")
-            rows = list(reader)
+            rows = [(reader.line_num, row) for row in reader]
     except OSError as error:
         raise DDBError(f"{path}: {error.strerror}") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise DDBError(f"{path}: not a CSV table ({error})") from None
-    for number, row in enumerate(rows, 2):
+    for number, row in rows:
         if empty := [name for name in columns if not row[name]]:
             raise DDBError(f"{path}: line {number} has no value in column {empty[0]!r}")
-    return rows
+    return [row for _, row in rows]
 
 
 def distinct(values) -> tuple[str, ...]:
     """The distinct values in order: by number where all are numbers, else by text."""
     found = set(values)
-    numeric = all(value.lstrip("-").isdigit() for value in found)
-    return tuple(sorted(found, key=int if numeric else str))
+    numeric = all(NUMBER.fullmatch(value) for value in found)
+    return tuple(sorted(found, key=lambda value: (int(value) if numeric else 0, value)))
 
 
 def align_by_majority(dataset: BiasedDataset) -> BiasedDataset:
@@ -88,13 +98,13 @@ def align_by_majority(dataset: BiasedDataset) -> BiasedDataset:
     for label, name in enumerate(dataset.classes):
         for column, (attribute, values) in enumerate(dataset.bias_attributes.items()):
             counts = np.bincount(train.bias[train.labels == label, column], minlength=len(values))  # (V,)
-            if (counts == counts.max()).sum() > 1:
+            if counts.any() and (counts == counts.max()).sum() > 1:
                 raise DDBError(f"dataset {dataset.name}: no value of {attribute!r} is the commonest of class {name!r}, "
                                "so none is aligned with it; leave it out of dataset.bias")  # fmt: skip
             usual.append(counts.argmax())
     table = np.array(usual).reshape(len(dataset.classes), -1)  # (C, A)
     splits = {}
     for name, split in dataset.splits.items():
-        aligned = (split.bias == table[split.labels]).all(axis=1)  # (N,)
-        splits[name] = type(split)(split.images, split.labels, split.paths, split.bias, aligned, split.root)
-    return BiasedDataset(dataset.name, dataset.classes, dataset.bias_attributes, splits, dataset.notes)
+        disagrees = split.bias != table[split.labels]  # (N, A)
+        splits[name] = replace(split, aligned=~disagrees.any(axis=1), disagrees=disagrees)
+    return replace(dataset, splits=splits)

@@ -81,6 +81,8 @@ def _write_rows(split: Split, path: Path, attributes: list[str]) -> None:
     columns = {"path": split.paths, "label": split.labels}
     if split.aligned is not None:
         columns["aligned"] = split.aligned
+    if split.disagrees is not None:
+        columns |= {f"disagrees_{key}": split.disagrees[:, i] for i, key in enumerate(attributes)}
     if split.bias is not None:
         columns |= {f"bias_{key}": split.bias[:, i] for i, key in enumerate(attributes)}
     pq.write_table(pa.table(columns), path)
@@ -99,6 +101,7 @@ def read(directory: Path) -> BiasedDataset:
         table = pq.read_table(directory / f"{name}.parquet")
         known = set(table.column_names)
         bias = [table[f"bias_{key}"].to_numpy() for key in attributes if f"bias_{key}" in known]
+        disagrees = [table[f"disagrees_{key}"].to_numpy() for key in attributes if f"disagrees_{key}" in known]
         images = np.load(directory / f"{name}.npy", mmap_mode=mode)
         images.flags.writeable = False
         splits[name] = Split(
@@ -108,6 +111,7 @@ def read(directory: Path) -> BiasedDataset:
             np.stack(bias, axis=1) if bias else None,
             table["aligned"].to_numpy().astype(bool) if "aligned" in known else None,
             root,
+            np.stack(disagrees, axis=1).astype(bool) if disagrees else None,
         )
     classes, notes = tuple(description["classes"]), tuple(description["notes"])
     return BiasedDataset(description["name"], classes, attributes, splits, notes)

@@ -60,4 +60,5 @@ def _read(directory: Path, root: Path) -> Split:
         paths += found
         rows += [[VALUES.index(value) for value in match.groups()]] * len(found)
     values = np.array(rows, np.int64).reshape(-1, 3)  # (N, 3): class, background, object
-    return listed(root, paths, values[:, 0], values[:, 1:], (values[:, 1:] == values[:, :1]).all(axis=1))
+    disagrees = values[:, 1:] != values[:, :1]  # (N, 2)
+    return listed(root, paths, values[:, 0], values[:, 1:], ~disagrees.any(axis=1), disagrees)

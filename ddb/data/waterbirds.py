@@ -11,10 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from ddb.data.dataset import BiasedDataset
 from ddb.data.files import FilesConfig
-from ddb.data.metadata_csv import MetadataConfig
-from ddb.data.metadata_csv import index as index_table
+from ddb.data.metadata_csv import MetadataConfig, from_table
+from ddb.errors import DDBError
 
 CLASSES = ("landbird", "waterbird")
 PLACES = ("waterbirds/waterbird_complete95_forest2water2", "waterbird_complete95_forest2water2", "waterbirds")
@@ -42,9 +44,14 @@ def published(config: WaterbirdsConfig) -> dict[str, tuple[int, ...]]:
 
 def index(config: WaterbirdsConfig, root: Path) -> BiasedDataset:
     """List the data set from its official table."""
-    table = index_table(MetadataConfig(root=root), root)
+    table = from_table(MetadataConfig(root=root), root)
+    for column, values in (("y", table.classes), ("place", table.bias_attributes["place"])):
+        if strange := [value for value in values if value not in ("0", "1")]:
+            raise DDBError(f"{root}/metadata.csv: column {column!r} says {strange[0]!r}; Waterbirds has 0 and 1")
+    numbers = np.array(table.classes, np.int64), np.array(table.bias_attributes["place"], np.int64)
     splits = {}
     for name, split in table.splits.items():
-        aligned = split.bias[:, 0] == split.labels  # 0: land and landbird, 1: water and waterbird
-        splits[name] = replace(split, aligned=aligned)
+        labels, bias = numbers[0][split.labels], numbers[1][split.bias]  # (N,), (N, 1): what the table says
+        # 0: land and landbird, 1: water and waterbird
+        splits[name] = replace(split, labels=labels, bias=bias, aligned=bias[:, 0] == labels)
     return BiasedDataset("waterbirds", CLASSES, {"place": ("land", "water")}, splits)

@@ -40,7 +40,7 @@ def test_nothing_flagged_is_no_sign():
     ("flagged", "erm", "debiased", "p", "verdict"),
     [
         (100, 0.5, 0.7, 1e-4, "shortcut"),
-        (100, 0.5, 0.55, 1e-4, "none"),  # significant, but too small to matter
+        (100, 0.5, 0.54, 1e-4, "none"),  # significant, but too small to matter
         (100, 0.5, 0.7, 0.02, "none"),  # large, but may be an accident
         (19, 0.0, 0.5, 0.002, "shortcut"),
         (19, 0.2, 0.3, 0.3, "unclear"),  # too few to say that there is none

@@ -84,6 +84,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.body, self.etag, self.modified, self.status = TARGZ, '"v1"', None, 200
         self.ranges = self.if_range = self.length = True
+        self.shift = 0  # bytes by which a range starts too early
         self.breaks = []  # bytes after which each of the next connections breaks
         self.stall = threading.Event()  # a broken connection stays open until this is set
         self.stall.set()
@@ -104,8 +105,8 @@ class Handler(BaseHTTPRequestHandler):
         body, start, status = server.body, 0, server.status
         if self.headers["Range"] and server.ranges:
             same = self.headers["If-Range"] in (server.etag, server.modified) or not server.if_range
-            if same and status == 200:
-                start, status = int(self.headers["Range"][len("bytes=") : -1]), 206
+            if same and not self.headers["If-Range"].startswith("W/") and status == 200:
+                start, status = int(self.headers["Range"][len("bytes=") : -1]) - server.shift, 206
                 if start >= len(body):
                     status = 416
         self.send_response(status)
@@ -193,6 +194,12 @@ def test_a_server_that_ignores_ranges_is_asked_for_everything_again(server, tmp_
     server.ranges, server.breaks = False, [100_000]
     fetch("waterbirds", tmp_path / "birds", accept)
     assert server.asked == [None, "bytes=100000-"] and content(tmp_path / "birds") == FILES
+
+
+def test_another_range_than_asked_for_is_not_appended(server, tmp_path):
+    server.shift, server.breaks = 10, [100_000]
+    fetch("waterbirds", tmp_path / "birds", accept)
+    assert server.asked == [None, "bytes=100000-", None] and content(tmp_path / "birds") == FILES
 
 
 def test_without_a_version_the_rest_of_a_file_is_not_trusted(server, tmp_path):
@@ -325,6 +332,15 @@ def test_links_that_stay_within_are_kept(server, tmp_path):
     ])  # fmt: skip
     root = fetch("waterbirds", tmp_path / "birds", lambda folder: None)
     assert [(root / name).read_bytes() for name in ("val/c.jpg", "val2/c.jpg", "hard.jpg")] == [b"c", b"c", b"c"]
+    assert (root / "hard.jpg").samefile(root / "test/c.jpg")
+
+
+def test_modes_in_an_archive_neither_hide_files_nor_make_them_run_as_another_user(server, tmp_path):
+    hidden, risky = tarfile.TarInfo("birds/hidden"), tarfile.TarInfo("birds/risky")
+    hidden.mode, risky.mode = 0o000, 0o6777
+    server.body = tar([hidden, risky])
+    root = fetch("waterbirds", tmp_path / "birds", lambda folder: None)
+    assert [stat.S_IMODE((root / name).stat().st_mode) for name in ("hidden", "risky")] == [0o600, 0o755]
 
 
 @pytest.mark.parametrize("field", ["sha256", "bytes"])
@@ -441,6 +457,28 @@ def test_a_killed_fetch_leaves_nothing_that_looks_finished_and_continues(server,
     assert content(root) == FILES and not download(root).exists()
     assert kept == (module.CHUNK if moment == "downloading" else len(TARGZ))
     assert server.asked == ([None, f"bytes={kept}-"] if moment == "downloading" else [None])
+
+
+@pytest.mark.parametrize("length", [True, False])
+def test_a_bug_in_verify_keeps_the_whole_download_for_the_next_call(server, tmp_path, length):
+    server.length, root = length, tmp_path / "birds"
+    with pytest.raises(ZeroDivisionError):
+        fetch("waterbirds", root, lambda folder: 1 / 0)
+    assert not root.exists()
+    assert {path.name for path in download(root).iterdir()} == {"birds.tar.gz.part", "birds.tar.gz.json", "lock"}
+    fetch("waterbirds", root, accept)
+    assert server.asked == [None]
+
+
+def test_a_kill_right_after_the_last_byte_costs_nothing(server, monkeypatch, tmp_path):
+    def killed(self):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(module.Partial, "finish", killed)
+        fetch("waterbirds", tmp_path / "birds", accept)
+    fetch("waterbirds", tmp_path / "birds", accept)
+    assert server.asked == [None]
 
 
 def test_one_process_at_a_time(server, tmp_path):

@@ -1,0 +1,59 @@
+"""Tiny image files on disk, and a cache of digests for each test alone."""
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+FORMATS = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG"}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    """The folder that the digests of files are kept in, empty; DDB_CACHE names it."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("DDB_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def put(tmp_path):
+    """put("a/b.png", ..., colour=...) writes 8 x 8 images below tmp_path, in the format of their endings."""
+
+    def write(*names, colour=(200, 30, 60)):
+        for name in names:
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            content = io.BytesIO()
+            Image.new("RGB", (8, 8), colour).save(content, FORMATS[path.suffix[1:].lower()])
+            path.write_bytes(content.getvalue())
+
+    return write
+
+
+@pytest.fixture
+def picture():
+    """Writes a small picture of one grey value."""
+
+    def write(path: Path, value: int = 0, size: tuple[int, int] = (6, 5)) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((size[1], size[0], 3), value % 256, np.uint8)).save(path)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def real():
+    """The folder of a real data set below DDB_DATA; the test is skipped where it is not there."""
+
+    def find(name: str) -> Path:
+        home = os.environ.get("DDB_DATA")
+        if not home or not (Path(home) / name).is_dir():
+            pytest.skip(f"DDB_DATA is not set, or has no {name}")
+        return Path(home) / name
+
+    return find

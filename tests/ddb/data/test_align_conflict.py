@@ -1,0 +1,52 @@
+import pytest
+
+from ddb.data import load_dataset
+from ddb.data.align_conflict import AlignConflictConfig
+from ddb.errors import DDBError
+
+
+@pytest.fixture
+def tree(tmp_path, picture):
+    """Classes 2 and 10 (by number): targets 0 and 1."""
+    for path in (
+        "train/align/2/a_0_0.png",
+        "train/align/10/b_1_1.png",
+        "train/conflict/2/c_0_1.png",  # class 10 has no conflicting image
+        "valid/d_1_0.png",
+        "test/align/2/e_0_0.png",
+        "test/conflict/10/f_1_0.png",
+    ):
+        picture(tmp_path / path)
+    (tmp_path / "train/align/2/notes.txt").touch()
+    (tmp_path / "train/align/2/.hidden_0_0.png").touch()
+    return tmp_path
+
+
+def test_folders_and_flat_splits_are_read_alike(tree):
+    dataset = load_dataset(AlignConflictConfig(root=tree, attribute="colour"))
+    assert dataset.classes == ("2", "10") and dataset.bias_attributes == {"colour": ("2", "10")}
+    train = dataset["train"]
+    assert train.paths == ["train/align/10/b_1_1.png", "train/align/2/a_0_0.png", "train/conflict/2/c_0_1.png"]
+    assert train.labels.tolist() == [1, 0, 0] and train.bias.tolist() == [[1], [0], [1]]
+    assert train.aligned.tolist() == [True, True, False]
+    assert dataset["val"].aligned.tolist() == [False] and dataset["test"].aligned.tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("train/align/2/x_0_1.png", r"x_0_1\.png: its name .* contradicts its folder"),
+        ("train/conflict/10/x_0_1.png", r"x_0_1\.png: its name .* contradicts its folder"),
+        ("valid/plain.png", r"plain\.png: its name must end in _<target>_<bias>, numbers below 2"),
+        ("valid/x_2_0.png", r"x_2_0\.png: its name must end"),
+    ],
+)
+def test_a_name_that_cannot_be_right_is_refused(tree, picture, path, message):
+    picture(tree / path)
+    with pytest.raises(DDBError, match=message):
+        load_dataset(AlignConflictConfig(root=tree))
+
+
+def test_a_missing_folder_is_named(tree):
+    with pytest.raises(DDBError, match="validation: No such file"):
+        load_dataset(AlignConflictConfig(root=tree, val="validation"))

@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+
+from ddb.data import load_dataset
+from ddb.data.bar import CLASSES, BARConfig
+from ddb.data.images import read_image
+from ddb.errors import DDBError
+
+
+@pytest.fixture
+def flat(tmp_path, picture):
+    for name in CLASSES:
+        for i in range(10):
+            picture(tmp_path / f"train/{name}_{i}.jpg", i)
+        picture(tmp_path / f"test/{name}_0.jpg")
+    return tmp_path
+
+
+def test_a_tenth_of_every_class_is_held_out_and_said_so(flat):
+    dataset = load_dataset(BARConfig(root=flat))
+    assert dataset.classes == CLASSES and "pole vaulting" in dataset.classes
+    assert np.bincount(dataset["train"].labels).tolist() == [9] * 6
+    assert np.bincount(dataset["val"].labels).tolist() == [1] * 6
+    assert not set(dataset["train"].paths) & set(dataset["val"].paths)
+    assert dataset.notes[0].startswith("val: 6 images, 10% of the training images held out by us")
+    assert dataset["train"].aligned is None and not dataset.bias_attributes
+
+
+def test_the_hold_out_follows_from_its_seed_alone(flat):
+    first, again, other = (load_dataset(BARConfig(root=flat, holdout_seed=s))["val"].paths for s in (0, 0, 1))
+    assert first == again != other
+
+
+def test_some_of_the_classes(flat):
+    dataset = load_dataset(BARConfig(root=flat, classes=("racing", "pole vaulting")))
+    assert dataset.classes == ("racing", "pole vaulting") and dataset.notes[1] == "2 of BAR's 6 classes"
+    assert all(path.startswith("test/racing") == (label == 0)
+               for path, label in zip(dataset["test"].paths, dataset["test"].labels, strict=True))  # fmt: skip
+
+
+def test_the_variant_has_bias_labels(tmp_path, picture):
+    for path in (
+        "train/align/climbing/a_0_0.jpg",
+        "train/align/diving/b_1_1.jpg",
+        "train/conflict/1pct/climbing/c_0_1.jpg",
+        "train/conflict/5pct/diving/d_1_0.jpg",
+        "valid/e_0_0.jpg",
+        "test/f_1_0.jpg",
+    ):
+        picture(tmp_path / path)
+    for variant, conflicting in (("1pct", "c_0_1.jpg"), ("5pct", "d_1_0.jpg")):
+        train = load_dataset(BARConfig(root=tmp_path, variant=variant))["train"]
+        assert [path for path, aligned in zip(train.paths, train.aligned, strict=True) if not aligned] == [
+            path for path in train.paths if path.endswith(conflicting)
+        ]
+        assert len(train) == 3
+
+
+def test_mistakes_are_named(flat, picture):
+    with pytest.raises(DDBError, match=r"dataset\.classes: 'running' is not a class of BAR"):
+        load_dataset(BARConfig(root=flat, classes=("running", "racing")))
+    picture(flat / "train/running_1.jpg")
+    with pytest.raises(DDBError, match=r"running_1\.jpg: its name must be <class>_<number>"):
+        load_dataset(BARConfig(root=flat))
+
+
+def test_the_real_files(real):
+    dataset = load_dataset(BARConfig(root=real("bar")))
+    train = np.bincount(dataset["train"].labels) + np.bincount(dataset["val"].labels)
+    assert dict(zip(CLASSES, train.tolist(), strict=True)) == {
+        "climbing": 326,
+        "diving": 520,
+        "fishing": 163,
+        "pole vaulting": 279,
+        "racing": 336,
+        "throwing": 317,
+    }
+    assert np.bincount(dataset["test"].labels).tolist() == [105, 159, 42, 131, 132, 85]
+
+
+def test_the_palette_image_among_the_real_files_is_read(real):
+    from PIL import Image
+
+    palette = [path for path in real("bar").glob("test/*") if Image.open(path).mode == "P"]
+    assert len(palette) == 1 and read_image(palette[0]).mode == "RGB"

@@ -1,0 +1,39 @@
+import csv
+
+import pytest
+
+from ddb.data import load_dataset
+from ddb.data.imagenet9 import WNIDS, ImageNet9Config
+from ddb.errors import DDBError
+
+ALL = [wnid for wnids in WNIDS.values() for wnid in wnids]
+
+
+@pytest.fixture
+def made(tmp_path, picture):
+    for wnid in ALL:
+        picture(tmp_path / f"train/{wnid}/{wnid}_1.JPEG")
+        picture(tmp_path / f"val/{wnid}/ILSVRC2012_val_{wnid}.JPEG")
+    picture(tmp_path / f"imagenet-a/{WNIDS['crab'][2]}/x.jpg")
+    picture(tmp_path / "imagenet-a/n09999999/other.jpg")  # a class of ImageNet-A that is none of the 42
+    return tmp_path
+
+
+def test_nine_classes_over_42_wnids_and_imagenet_a(made):
+    dataset = load_dataset(ImageNet9Config(root=made))
+    assert dataset.classes == ("dog", "cat", "frog", "turtle", "bird", "monkey", "fish", "crab", "insect")
+    assert len(dataset["train"]) == len(dataset["val"]) == 42 == len(set(ALL))
+    assert dataset["test"].labels.tolist() == [7] and dataset["train"].aligned is None
+
+
+def test_a_missing_training_class_is_named(made):
+    (made / f"train/{ALL[0]}/{ALL[0]}_1.JPEG").unlink()
+    (made / f"train/{ALL[0]}").rmdir()
+    with pytest.raises(DDBError, match=f"train/{ALL[0]}: no such folder"):
+        load_dataset(ImageNet9Config(root=made))
+
+
+def test_the_classes_are_those_of_the_published_validation_list(real):
+    with open(real("imagenet9") / "9class_imagenet_val.csv", newline="") as file:
+        listed = {(row["category"], row["path"].split("/")[0]) for row in csv.DictReader(file)}
+    assert listed == {(name, wnid) for name, wnids in WNIDS.items() for wnid in wnids}

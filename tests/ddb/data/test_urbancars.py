@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+
+from ddb.data import group_names, groups, load_dataset
+from ddb.data.urbancars import BALANCED, TRAIN, UrbanCarsConfig
+from ddb.errors import DDBError
+
+
+@pytest.fixture
+def made(tmp_path, picture):
+    for place in (TRAIN, f"{BALANCED}/val", f"{BALANCED}/test"):
+        for o in ("urban", "country"):
+            for b in ("urban", "country"):
+                for c in ("urban", "country"):
+                    folder = tmp_path / place / f"obj-{o}_bg-{b}_co_occur_obj-{c}"
+                    picture(folder / "000.jpg")
+                    picture(folder / "000_mask.png")
+    return tmp_path
+
+
+def test_two_bias_attributes_make_eight_groups_and_masks_are_no_images(made):
+    dataset = load_dataset(UrbanCarsConfig(root=made))
+    train = dataset["train"]
+    assert len(train) == 8 and np.bincount(groups(train)).tolist() == [1] * 8
+    names = group_names(dataset.classes, tuple(dataset.bias_attributes))
+    found = {path.split("/")[-2]: names[group] for path, group in zip(train.paths, groups(train), strict=True)}
+    assert found["obj-urban_bg-urban_co_occur_obj-urban"] == "urban/aligned"
+    assert found["obj-country_bg-urban_co_occur_obj-country"] == "country/conflicting in bg"
+    assert found["obj-country_bg-country_co_occur_obj-urban"] == "country/conflicting in co_occur_obj"
+    assert found["obj-urban_bg-country_co_occur_obj-country"] == "urban/conflicting in bg+co_occur_obj"
+    assert train.aligned.sum() == 2
+
+
+def test_a_strange_folder_is_named(made):
+    (made / TRAIN / "obj-rural_bg-urban_co_occur_obj-urban").mkdir()
+    with pytest.raises(DDBError, match="obj-rural_bg-urban_co_occur_obj-urban: must be named"):
+        load_dataset(UrbanCarsConfig(root=made))

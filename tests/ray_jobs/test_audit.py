@@ -1,0 +1,30 @@
+"""The audit of a small experiment on a real local Ray: what it runs, what it writes."""
+
+import pyarrow.parquet as pq
+import pytest
+
+from ddb.artifacts import Store
+from ddb.config import resolve
+from ray_jobs import audit as command
+from ray_jobs.run_experiment import run_plan
+from tests.ray_jobs.conftest import SMALL
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+
+def test_scores_and_page_of_an_experiment(tmp_path, capacity, monkeypatch):
+    def execute(graph, store):
+        return len(run_plan(graph, store, capacity, lambda event: None).failed)
+
+    monkeypatch.setattr(command, "execute", execute)  # on the session's Ray
+    config = resolve(SMALL | {"seeds": [3, 4], "methods": {"erm": {}}})
+    result, paths = command.run_audit(config, Store(tmp_path / "runs"), tmp_path / "out")
+    assert [path.name for path in paths] == ["conflicts.parquet", "conflicts.csv", "audit.html"]
+    table = pq.read_table(paths[0])
+    scores = table["score"].to_numpy()
+    assert len(scores) == 1300 and (scores[:-1] >= scores[1:]).all()
+    assert result.amplifier.config["seed"] == 3 and result.evidence.validation == 2000
+    page = paths[2].read_text()
+    assert result.evidence.reason.split(".")[0] in page and "colored_digits" in page
+    shown = [path for path in table["path"].to_pylist() if path in page]
+    assert shown and len(shown) <= 10 * command.BREAKING
