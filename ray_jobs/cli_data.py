@@ -93,7 +93,8 @@ def data_check(
         out.print(view)
     lines = [f"{report.rows:,} rows, {report.present:,} images present, {report.bytes / 1e6:,.1f} MB"]
     lines += [f"sizes: {report.sizes} pixels"] * bool(report.sizes) + report.notes
-    lines += [f"{len(report.problems):,} problems" if report.problems else "no problems"]
+    number = len(report.problems)
+    lines += [f"{number:,} problem{'s' * (number > 1)}" if number else "no problems"]
     for line in [*lines, *summarize(report.problems, shown)]:
         out.print(line, markup=False, highlight=False)
     if output:
@@ -112,10 +113,10 @@ def data_fetch(
     from ddb.data.check import verify_counts
     from ddb.data.fetch import fetch
 
+    if name in BENCHMARKS and not BENCHMARKS[name].places:
+        raise DDBError(f"{name}: nothing to fetch; it is built in, or your own data that dataset.root names")
     config = _dataset_config(name, [])
     places = BENCHMARKS[name].places
-    if not places:
-        raise DDBError(f"{name}: nothing to fetch; it is built in, or your own data that dataset.root names")
     target = root or data_home() / places[0]
     with Progress(*Progress.get_default_columns(), DownloadColumn(), console=err, disable=not err.is_terminal) as bar:
         task = bar.add_task(f"fetching {name}")

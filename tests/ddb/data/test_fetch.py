@@ -283,6 +283,12 @@ def test_damaged_bytes_are_one_clear_error(tmp_path):
     assert refused > 150
 
 
+def test_a_name_that_is_no_text_is_one_clear_error(tmp_path):
+    (tmp_path / "damaged").write_bytes(zipped([("é", b"x")]).replace("é".encode(), b"\xff\xff"))
+    with pytest.raises(BadArchiveError, match="not a whole zip archive"):
+        extract(tmp_path / "damaged", "zip", "", tmp_path / "out")
+
+
 def _symlink_in_zip():
     info = zipfile.ZipInfo("birds/x")
     info.external_attr = (stat.S_IFLNK | 0o777) << 16

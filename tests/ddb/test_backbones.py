@@ -1,0 +1,107 @@
+"""Torchvision's backbones: shapes, ImageNet's input, pretrained weights from a file, and what is said without them."""
+
+import os
+import pickle
+import re
+from urllib.error import URLError
+
+import pytest
+import torch
+
+from ddb import backbones
+from ddb.backbones import BACKBONES, MEAN, build_network, ensure_weights
+from ddb.errors import DDBError
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("size", [32, 64])
+def test_images_in_logits_out(name, size):
+    network = build_network(name, 5).eval()
+    with torch.no_grad():
+        assert network(torch.zeros(2, 3, size, size)).shape == (2, 5)
+
+
+def test_images_are_turned_into_imagenets_normalisation():
+    """A picture of ImageNet's mean colour is zero to the backbone; white is (1 - mean) / std."""
+    seen = []
+    network = build_network("resnet18", 2).eval()
+    network.backbone.conv1.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    mean = torch.tensor(MEAN).view(1, 3, 1, 1) * 2 - 1
+    with torch.no_grad():
+        network(mean.expand(1, 3, 32, 32))
+        network(torch.ones(1, 3, 32, 32))
+    assert seen[0].abs().max() < 1e-6
+    assert seen[1][0, :, 0, 0].tolist() == pytest.approx([2.248908, 2.428571, 2.64], abs=1e-5)
+
+
+def test_the_seed_decides_the_fresh_weights():
+    first, again, other = (build_network("resnet18", 3, seed).backbone.fc.weight for seed in (1, 1, 2))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_weights_come_from_a_file_and_the_head_is_fresh(name, tmp_path):
+    torch.manual_seed(0)
+    source = BACKBONES[name][0](weights=None)
+    state = source.state_dict()
+    if name == "densenet121":  # torchvision's file has older names
+        state = {re.sub(r"(denselayer\d+\.(?:norm|conv))(\d)\.", r"\1.\2.", key): value for key, value in state.items()}
+        assert any("denselayer1.norm.1.weight" in key for key in state)
+    torch.save(state, tmp_path / "weights.pth")
+    network = build_network(name, 7, weights=str(tmp_path / "weights.pth"))
+    head = BACKBONES[name][2]
+    loaded, expected = network.backbone.state_dict(), source.state_dict()
+    assert all(torch.equal(loaded[key], expected[key]) for key in expected if not key.startswith(head))
+    assert loaded[f"{head}.weight"].shape[0] == 7
+
+
+class _Attack:
+    def __reduce__(self):
+        return (os.mkdir, ("/nonexistent/attack",))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (lambda path: torch.save(BACKBONES["resnet50"][0](weights=None).state_dict(), path), "does not hold"),
+        (lambda path: path.write_bytes(b"x" * 100), "is not a file of weights"),
+        (lambda path: path.touch(), "is not a file of weights"),
+        (lambda path: path.write_bytes(pickle.dumps(_Attack(), 2)), "is not a file of weights"),
+    ],
+    ids=["another network", "noise", "empty", "code"],
+)
+def test_a_wrong_file_is_named(tmp_path, content, message):
+    path = tmp_path / "weights.pth"
+    content(path)
+    with pytest.raises(DDBError, match=f"weights: {path} .*{message}|weights: {path} {message}"):
+        build_network("resnet18", 2, weights=str(path))
+
+
+def test_offline_and_missing_says_where_to_put_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+
+    def offline(*arguments, **options):
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    with pytest.raises(DDBError) as error:
+        ensure_weights("resnet18", "imagenet")
+    assert len(str(error.value).splitlines()) == 1
+    assert f"put resnet18-f37072fd.pth into {tmp_path}/checkpoints" in str(error.value)
+
+
+def test_what_is_there_or_not_asked_for_is_not_downloaded(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", None)  # would fail
+    ensure_weights("small_cnn", "none")
+    cached = backbones.weights_file("resnet18", "imagenet")
+    cached.parent.mkdir()
+    cached.touch()
+    ensure_weights("resnet18", "imagenet")
+    with pytest.raises(DDBError, match=r"weights: no file nowhere\.pth"):
+        ensure_weights("resnet18", "nowhere.pth")
+
+
+def test_an_unknown_network_is_refused():
+    with pytest.raises(DDBError, match="network: 'resnet17' is unknown; did you mean 'resnet18'"):
+        build_network("resnet17", 2)
