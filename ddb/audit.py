@@ -20,7 +20,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from scipy.stats import binomtest
 
-from ddb.amplifier import Signals, signal_quality
+from ddb.amplifier import Signals, compute_signals, signal_quality
 from ddb.artifacts import Stage, Store
 from ddb.classifier import load_classifier, predict
 from ddb.data import BiasedDataset, Split, prepared
@@ -78,6 +78,7 @@ class AuditResult:
     signals: Signals  # of the training images
     evidence: Evidence
     synthetic: Split
+    synthetic_loss: np.ndarray  # (M,) the amplifier's, in nats: the lowest are the most typical of their class
     precision: float | None  # of the misclassified training images against bias labels, where there are any
     recall: float | None
     amplifier: Stage
@@ -96,8 +97,9 @@ def audit(plan: Plan, store: Store, seed: int) -> AuditResult:
     aligned = dataset["train"].aligned
     quality = {"precision": None, "recall": None} if aligned is None else signal_quality(signals, aligned)
     drawn = synthetic.read(store.path(amplifier.inputs["synthetic"]))
+    typical = compute_signals(load_classifier(directory), drawn, _view(amplifier, "amplifier")).loss
     evidence = weigh(*right, flagged)
-    return AuditResult(dataset, signals, evidence, drawn, quality["precision"], quality["recall"], amplifier)
+    return AuditResult(dataset, signals, evidence, drawn, typical, quality["precision"], quality["recall"], amplifier)
 
 
 def weigh(erm: np.ndarray, debiased: np.ndarray, flagged: np.ndarray) -> Evidence:
@@ -148,5 +150,10 @@ def _cell(plan: Plan, store: Store, seed: int, wanted, name: str) -> Cell:
 
 def _right(directory: Path, stage: Stage, split: Split) -> np.ndarray:
     """Whether the classifier of a cell is right on each image, (N,) bool."""
-    view = View(stage.config["settings"]["image_size"])
-    return predict(load_classifier(directory), split, view).argmax(1).numpy() == split.labels
+    predicted = predict(load_classifier(directory), split, _view(stage, "settings")).argmax(1).numpy()
+    return predicted == split.labels
+
+
+def _view(stage: Stage, section: str) -> View:
+    """How the classifier of a stage sees images."""
+    return View(stage.config[section]["image_size"])

@@ -75,7 +75,9 @@ def _class(result: AuditResult, label: int) -> ClassAudit:
         )
         for row in shown
     ]
-    typical = [_thumbnail(drawn.images[row]) for row in np.flatnonzero(drawn.labels == label)[:TYPICAL]]
+    own = np.flatnonzero(drawn.labels == label)
+    best = own[np.argsort(result.synthetic_loss[own], kind="stable")][:TYPICAL]
+    typical = [_thumbnail(drawn.images[row]) for row in best]
     return ClassAudit(result.dataset.classes[label], len(members), len(marked), typical, examples)
 
 
