@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import Field
 
 from ddb.data.dataset import BiasedDataset, Split
-from ddb.data.files import FilesConfig, folders, images, listed
+from ddb.data.files import FilesConfig, distinct, folders, images, listed
 from ddb.errors import DDBError
 
 SUFFIX = re.compile(r"_(\d+)_(\d+)\.[^.]+$")  # _<target>_<bias>.png
@@ -51,7 +51,7 @@ def class_folders(directory: Path) -> tuple[str, ...]:
     names = folders(directory)
     if not names:
         raise DDBError(f"{directory}: no class folders")
-    return tuple(sorted(names, key=int if all(name.isdigit() for name in names) else str))
+    return distinct(names)
 
 
 def read_split(directory: Path, root: Path, classes: tuple[str, ...]) -> Split:
@@ -62,9 +62,14 @@ def read_split(directory: Path, root: Path, classes: tuple[str, ...]) -> Split:
 
 
 def read_tree(kinds: list[Path], root: Path, classes: tuple[str, ...]) -> Split:
-    """The images below align and conflict folders, checked against their names' suffixes."""
+    """The images below align and conflict folders, checked against their names' suffixes.
+
+    Raises DDBError where one of `kinds` is not there: without conflicting images it would be another data set.
+    """
     paths, expected = [], []
     for kind in kinds:
+        if strange := [name for name in folders(kind) if name not in classes]:
+            raise DDBError(f"{kind / strange[0]}: not a class; the aligned images' classes are {', '.join(classes)}")
         for label, name in enumerate(classes):
             if not (kind / name).is_dir():  # a class may have no conflicting image
                 continue

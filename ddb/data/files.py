@@ -8,6 +8,8 @@ and time of change are as before is not read again (the cache is in DDB_CACHE, e
 import contextlib
 import hashlib
 import os
+import re
+import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +24,8 @@ from ddb.data.dataset import SPLITS, BiasedDataset, Split
 from ddb.data.images import is_image_name
 from ddb.errors import DDBError
 from ddb.settings import Settings
+
+NUMBER = re.compile(r"-?[0-9]+")
 
 
 class DataMissing(DDBError):
@@ -81,6 +85,13 @@ def _entries(directory: Path) -> list[os.DirEntry]:
             return sorted((e for e in entries if not e.name.startswith(".")), key=lambda entry: entry.name)
     except OSError as error:
         raise DDBError(f"{directory}: {error.strerror}") from None
+
+
+def distinct(values) -> tuple[str, ...]:
+    """The distinct values in order: by number where all are numbers, else by text."""
+    found = set(values)
+    numeric = all(NUMBER.fullmatch(value) for value in found)
+    return tuple(sorted(found, key=lambda value: (int(value) if numeric else 0, value)))
 
 
 def listed(
@@ -149,9 +160,12 @@ def file_digests(root: Path, paths: list[str]) -> list[bytes]:
 
 def _digest(path: Path) -> bytes:
     whole = hashlib.blake2b(digest_size=16)
-    with open(path, "rb") as file:
-        for part in _parts(file):
-            whole.update(part)
+    try:
+        with open(path, "rb") as file:
+            for part in _parts(file):
+                whole.update(part)
+    except OSError as error:
+        raise DDBError(f"{path}: {error.strerror}") from None
     return whole.digest()
 
 
@@ -166,7 +180,7 @@ def _stat(path: Path) -> tuple[int, int] | None:
         status = os.stat(path)
     except OSError:
         return None
-    return status.st_size, status.st_mtime_ns
+    return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
 
 
 def _cache_path(root: Path) -> Path:
@@ -177,10 +191,10 @@ def _cache_path(root: Path) -> Path:
 def _read_cache(path: Path) -> dict[str, tuple[tuple[int, int], bytes]]:
     try:
         columns = pq.read_table(path).to_pydict()
-    except (OSError, pa.ArrowInvalid):
+        stats = zip(columns["bytes"], columns["changed_ns"], strict=True)
+        return dict(zip(columns["path"], zip(stats, columns["digest"], strict=True), strict=True))
+    except (OSError, pa.ArrowInvalid, KeyError):
         return {}
-    stats = zip(columns["bytes"], columns["changed_ns"], strict=True)
-    return dict(zip(columns["path"], zip(stats, columns["digest"], strict=True), strict=True))
 
 
 def _write_cache(path: Path, known: dict[str, tuple[tuple[int, int], bytes]]) -> None:

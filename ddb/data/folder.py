@@ -7,7 +7,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ddb.data.dataset import BiasedDataset, Split, hold_out
 from ddb.data.files import FilesConfig, folders, images, listed
@@ -24,6 +24,12 @@ class FolderConfig(FilesConfig):
     val_share: float = Field(0.1, gt=0, lt=1, description="held out for validation where there is no such folder")
     test_share: float = Field(0.2, gt=0, lt=1, description="held out for testing where there is no such folder")
     split_seed: int = Field(0, ge=0, description="draws what is held out; training seeds are apart")
+
+    @model_validator(mode="after")
+    def _leaves_some(self):
+        if self.val_share + self.test_share > 0.9:
+            raise ValueError("val_share and test_share leave less than a tenth to train on")
+        return self
 
 
 def index(config: FolderConfig, root: Path) -> BiasedDataset:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from ddb.data.dataset import BiasedDataset, Split
-from ddb.data.files import FilesConfig, images, listed
+from ddb.data.files import FilesConfig, folders, images, listed
 from ddb.errors import DDBError
 
 WNIDS = {  # super-class -> ILSVRC classes
@@ -52,6 +52,7 @@ def index(config: ImageNet9Config, root: Path) -> BiasedDataset:
 
 
 def _read(directory: Path, root: Path, every: bool) -> Split:
+    folders(directory)
     paths, labels = [], []
     for label, wnids in enumerate(WNIDS.values()):
         for wnid in wnids:

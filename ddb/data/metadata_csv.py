@@ -8,19 +8,16 @@ commonest value in the training split, per attribute (the field's meaning of a s
 """
 
 import csv
-import re
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
 from ddb.data.dataset import SPLITS, BiasedDataset
-from ddb.data.files import FilesConfig, listed
+from ddb.data.files import FilesConfig, distinct, listed
 from ddb.errors import DDBError
-
-NUMBER = re.compile(r"-?[0-9]+")
 
 
 class MetadataConfig(FilesConfig):
@@ -53,6 +50,7 @@ def from_table(config: MetadataConfig, root: Path) -> BiasedDataset:
     classes = distinct(row[config.label] for row in rows)
     attributes = {name: distinct(row[name] for row in rows) for name in config.bias}
     position = {name: i for i, name in enumerate(classes)}
+    _check_rows(rows, config, root)
     members = {split: [row for row in rows if row[config.split] == config.splits.get(split)] for split in SPLITS}
     splits = {}
     for split, chosen in members.items():
@@ -61,6 +59,21 @@ def from_table(config: MetadataConfig, root: Path) -> BiasedDataset:
         labels = [position[row[config.label]] for row in chosen]
         splits[split] = listed(root, [row[config.filename] for row in chosen], labels, bias)
     return BiasedDataset(config.name, classes, attributes, splits)
+
+
+def _check_rows(rows: list[dict[str, str]], config: MetadataConfig, root: Path) -> None:
+    """Refuse a split that the settings do not name, a file outside `root`, and a file that stands in two rows."""
+    seen = set()
+    for row in rows:
+        name, split = row[config.filename], row[config.split]
+        if split not in config.splits.values():
+            known = ", ".join(config.splits.values())
+            raise DDBError(f"{root / config.table}: column {config.split!r} says {split!r}; dataset.splits has {known}")
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise DDBError(f"{root / config.table}: {name} is not below {root}")
+        if (name, split) in seen:
+            raise DDBError(f"{root / config.table}: {name} stands in two rows of the same split")
+        seen.add((name, split))
 
 
 def read_table(path: Path, columns: list[str]) -> list[dict[str, str]]:
@@ -80,13 +93,6 @@ def read_table(path: Path, columns: list[str]) -> list[dict[str, str]]:
         if empty := [name for name in columns if not row[name]]:
             raise DDBError(f"{path}: line {number} has no value in column {empty[0]!r}")
     return [row for _, row in rows]
-
-
-def distinct(values) -> tuple[str, ...]:
-    """The distinct values in order: by number where all are numbers, else by text."""
-    found = set(values)
-    numeric = all(NUMBER.fullmatch(value) for value in found)
-    return tuple(sorted(found, key=lambda value: (int(value) if numeric else 0, value)))
 
 
 def align_by_majority(dataset: BiasedDataset) -> BiasedDataset:

@@ -2,11 +2,15 @@ import os
 import shutil
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ddb.data import BiasedDataset, DataMissing, files, load_dataset
 from ddb.data.bar import BARConfig
 from ddb.data.files import fingerprint, listed
+from ddb.errors import DDBError
+from ddb.settings import build
 
 
 def dataset(root, paths=("a.png", "b.png"), labels=(0, 1), split="train"):
@@ -89,3 +93,99 @@ def test_rows_are_sorted_with_all_that_belongs_to_them(tmp_path):
     split = listed(tmp_path, ["b", "a"], [1, 0], [[1], [0]], [False, True])
     assert split.paths == ["a", "b"] and split.labels.tolist() == [0, 1]
     assert np.array_equal(split.bias, [[0], [1]]) and split.aligned.tolist() == [True, False]
+
+
+def test_hidden_files_folders_and_other_files_are_not_images(tmp_path, put):
+    put("s/b.png", "s/A <b>.JPG", "s/ü'\".jpeg", "s/c.png/inside.png", ".hidden/d.png", "s/.e.png", "z/f.png")
+    (tmp_path / "s/notes.txt").touch()
+    (tmp_path / "s/png").touch()
+    assert files.images(tmp_path / "s", tmp_path) == ["s/A <b>.JPG", "s/b.png", "s/ü'\".jpeg"]
+    assert files.images(tmp_path / "s", tmp_path / "s") == ["A <b>.JPG", "b.png", "ü'\".jpeg"]
+    assert files.folders(tmp_path) == ["s", "z"]
+
+
+@pytest.mark.parametrize("listing", [files.folders, lambda path: files.images(path, path)])
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path, put, listing):
+    put("a.png")
+    with pytest.raises(DDBError, match="absent: No such file"):
+        listing(tmp_path / "absent")
+    with pytest.raises(DDBError, match=r"a\.png: Not a directory"):
+        listing(tmp_path / "a.png")
+
+
+def test_the_fingerprint_follows_split_bias_and_alignment(two):
+    def whole(*parts):
+        return fingerprint(BiasedDataset("x", ("p", "q"), {}, dict(zip(("train", "val", "test"), parts, strict=True))))
+
+    a, b = listed(two, ["a.png"], [0]), listed(two, ["b.png"], [1])
+    biased = [listed(two, ["b.png"], [1], [bias], [aligned]) for bias in ([0], [1]) for aligned in (True, False)]
+    found = [whole(a, b, b), whole(b, a, b), whole(b, b, a), *(whole(a, b, part) for part in biased)]
+    assert len(set(found)) == 7 and all(len(text) == 32 and int(text, 16) for text in found)
+
+
+def test_the_fingerprint_follows_the_name_of_a_file(two):
+    before = fingerprint(dataset(two))
+    (two / "b.png").rename(two / "c.png")
+    assert fingerprint(dataset(two, ("a.png", "c.png"))) != before
+
+
+def test_a_change_that_keeps_the_size_is_seen(two):
+    before, content = fingerprint(dataset(two)), (two / "a.png").read_bytes()
+    (two / "a.png").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(two / "a.png", ns=(1, 1))
+    assert fingerprint(dataset(two)) != before
+
+
+@pytest.mark.parametrize("content", [b"", b"not parquet", None])
+def test_a_damaged_or_foreign_cache_is_harmless(two, cache, content):
+    first = fingerprint(dataset(two))
+    (kept,) = cache.rglob("*.parquet")
+    if content is None:  # a table, but not ours
+        pq.write_table(pa.table({"x": [1]}), kept)
+    else:
+        kept.write_bytes(content)
+    assert fingerprint(dataset(two)) == first
+
+
+def test_the_cache_of_one_folder_says_nothing_of_another(two, tmp_path):
+    """Same names, sizes and times, other contents."""
+    shutil.copytree(two, tmp_path / "other")
+    for name in ("a.png", "b.png"):
+        content = (two / name).read_bytes()
+        (tmp_path / "other" / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        os.utime(two / name, ns=(5, 5))
+        os.utime(tmp_path / "other" / name, ns=(5, 5))
+    assert fingerprint(dataset(two)) != fingerprint(dataset(tmp_path / "other"))
+
+
+def test_a_cache_that_fails_to_be_written_is_harmless(two, cache, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    first = fingerprint(dataset(two))
+    shutil.rmtree(cache)
+    monkeypatch.setattr(files.pq, "write_table", full)
+    assert fingerprint(dataset(two)) == first and not list(cache.rglob("*.parquet"))
+
+
+def test_a_row_that_names_a_folder_has_no_content_to_hash(two):
+    """A table may name a folder by mistake; `ddb data check` must live to say so."""
+    (two / "d").mkdir()
+    digests = files.file_digests(two, ["a.png", "d"])
+    assert len(digests[0]) == 16 and digests[1] == b""
+
+
+def test_a_folder_is_taken_where_it_has_the_marker(tmp_path, monkeypatch, put):
+    put("home/BAR/train/racing_1.jpg", "cwd/data/bar/train/racing_1.jpg")
+    (tmp_path / "home/bar").mkdir()  # comes first, but is not BAR
+    monkeypatch.setenv("DDB_DATA", str(tmp_path / "home"))
+    assert files.locate(BARConfig(), ("bar", "BAR"), "train") == tmp_path / "home/BAR"
+    assert files.locate(BARConfig(root=tmp_path / "cwd"), ("bar", "BAR"), "train") == tmp_path / "cwd"
+    monkeypatch.delenv("DDB_DATA")
+    monkeypatch.chdir(tmp_path / "cwd")
+    assert files.locate(BARConfig(), ("bar", "BAR"), "train") == tmp_path / "cwd/data/bar"
+
+
+def test_an_image_size_that_is_too_small_is_named():
+    with pytest.raises(DDBError, match=r"^dataset\.image_size: .* 8 \(got 4\)$"):
+        build(BARConfig, {"image_size": 4}, "dataset")

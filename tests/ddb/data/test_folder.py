@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from ddb.data import load_dataset
+from ddb.data import DataMissing, load_dataset
 from ddb.data.folder import FolderConfig
 from ddb.errors import DDBError
+from ddb.settings import build
 
 STRANGE = ("a cat", "dog's <script>", "ünï☃")
 
@@ -50,3 +51,51 @@ def test_mistakes_are_named(tmp_path, picture):
     make(tmp_path / "odd/test", picture, 3, ("bird",))
     with pytest.raises(DDBError, match="test/bird: no training images of this class"):
         load_dataset(FolderConfig(root=tmp_path / "odd"))
+
+
+def test_what_is_held_out_follows_from_its_seed(tmp_path, picture):
+    make(tmp_path, picture)
+    first, again, other = (load_dataset(FolderConfig(root=tmp_path, split_seed=seed)) for seed in (0, 0, 1))
+    for name in ("val", "test"):
+        assert first[name].paths == again[name].paths != other[name].paths
+    assert not set(first["val"].paths) & set(first["test"].paths)
+
+
+def test_classes_are_sorted_and_bias_is_unknown(tmp_path, picture):
+    dataset = load_dataset(FolderConfig(root=make(tmp_path, picture)))
+    assert dataset.classes == ("a cat", "dog's <script>", "ünï☃") and dataset.bias_attributes == {}
+    for split in dataset.splits.values():
+        assert split.bias is None and split.aligned is None
+        assert [dataset.classes[label] for label in split.labels] == [path.split("/")[0] for path in split.paths]
+
+
+def test_a_missing_test_folder_is_held_out_of_train_alone(tmp_path, picture):
+    make(tmp_path / "training", picture, 10)
+    make(tmp_path / "validation", picture, 4)
+    dataset = load_dataset(FolderConfig(root=tmp_path))
+    assert [len(dataset[name]) for name in ("train", "val", "test")] == [24, 12, 6]
+    assert all(path.startswith("training/") for path in dataset["test"].paths)
+    assert [note.split(":")[0] for note in dataset.notes] == ["test"]
+
+
+def test_three_images_of_a_class_are_one_for_each_split(tmp_path, picture):
+    dataset = load_dataset(FolderConfig(root=make(tmp_path, picture, 3)))
+    assert all(np.bincount(dataset[name].labels).tolist() == [1] * 3 for name in ("train", "val", "test"))
+
+
+def test_a_class_without_images_is_named(tmp_path, picture):
+    make(tmp_path, picture)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DDBError, match="empty: 0 images left; too few"):
+        load_dataset(FolderConfig(root=tmp_path))
+
+
+def test_a_missing_folder_and_wrong_settings_are_named(tmp_path):
+    with pytest.raises(DataMissing, match=f"dataset folder: not found at {tmp_path}/absent"):
+        load_dataset(FolderConfig(root=tmp_path / "absent"))
+    for values, message in (
+        ({}, "root: field required"),
+        ({"root": "x", "test_share": 1}, "test_share: .*less than 1"),
+    ):
+        with pytest.raises(DDBError, match=rf"^dataset\.{message}"):
+            build(FolderConfig, values, "dataset")

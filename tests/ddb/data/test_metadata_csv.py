@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from ddb.data import groups, load_dataset
-from ddb.data.metadata_csv import MetadataConfig, distinct
+from ddb.data.files import distinct
+from ddb.data.metadata_csv import MetadataConfig, index
 from ddb.errors import DDBError
 from ddb.settings import build
 
@@ -161,9 +162,9 @@ def test_the_order_of_rows_does_not_matter(load):
         (f"img_filename,y,place,split\n{'x' * 200_000},0,0,0\n", {}, "metadata.csv: not a CSV table"),
         (PLAIN + "i.png,1,0,0\n", {}, "no value of 'place' is the commonest of class '1', so none is aligned with it; "
                                       "leave it out of dataset.bias"),
-        (PLAIN, {"splits": {"train": "train", "val": "1", "test": "2"}}, "no train images"),
-        (PLAIN, {"splits": {"train": "0", "val": "one", "test": "2"}}, "no val images"),
-        (PLAIN, {"splits": {"train": "0", "val": "1"}}, "no test images"),
+        (PLAIN, {"splits": {"train": "train", "val": "1", "test": "2"}}, "dataset.splits has"),
+        (PLAIN, {"splits": {"train": "0", "val": "one", "test": "2"}}, "dataset.splits has"),
+        (PLAIN, {"splits": {"train": "0", "val": "1"}}, "dataset.splits has"),
         (PLAIN + "i.png,2,0,2\n", {}, "no training images of class 2"),
         ("img_filename,y,place,split\n" + "".join(f"{s}.png,0,0,{s}\n" for s in range(3)), {}, "at least two classes"),
         (PLAIN, {"splits": {"training": "0"}}, "dataset.splits"),
@@ -180,3 +181,17 @@ def test_a_folder_in_place_of_the_table_is_named(load, tmp_path):
     (tmp_path / "metadata.csv").mkdir()
     with pytest.raises(DDBError, match=r"metadata\.csv: Is a directory"):
         load(None)
+
+
+def test_a_file_that_two_rows_of_a_split_name_is_refused(load):
+    """Paths are the identity of images; the second row may say another class."""
+    with pytest.raises(DDBError, match=r"a\.png"):
+        load(PLAIN + "a.png,1,1,0\n")
+
+
+@pytest.mark.parametrize("name", ["../outside.png", "/etc/outside.png", "a/../../outside.png"])
+def test_a_file_outside_the_folder_is_refused(tmp_path, name):
+    rows = "".join(f"{split}{i}.png,{i},{i},{split}\n" for split in (0, 1, 2) for i in (0, 1))
+    (tmp_path / "metadata.csv").write_text(f"img_filename,y,place,split\n{rows}{name},0,0,0\n")
+    with pytest.raises(DDBError, match=f"metadata.csv: {name} is not below {tmp_path}"):
+        index(MetadataConfig(root=tmp_path), tmp_path)

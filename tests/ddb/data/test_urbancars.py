@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ddb.data import group_names, groups, load_dataset
-from ddb.data.urbancars import BALANCED, TRAIN, UrbanCarsConfig
+from ddb.data.urbancars import BALANCED, TRAIN, UrbanCarsConfig, published
 from ddb.errors import DDBError
 
 
@@ -35,3 +35,35 @@ def test_a_strange_folder_is_named(made):
     (made / TRAIN / "obj-rural_bg-urban_co_occur_obj-urban").mkdir()
     with pytest.raises(DDBError, match="obj-rural_bg-urban_co_occur_obj-urban: must be named"):
         load_dataset(UrbanCarsConfig(root=made))
+
+
+def test_class_background_and_object_are_read_from_the_folder(made):
+    dataset = load_dataset(UrbanCarsConfig(root=made))
+    assert dataset.classes == ("urban", "country") and list(dataset.bias_attributes) == ["bg", "co_occur_obj"]
+    number = {"urban": 0, "country": 1}
+    for split in dataset.splits.values():
+        assert len(split) == 8
+        for path, label, bias, aligned in zip(split.paths, split.labels, split.bias, split.aligned, strict=True):
+            values = [
+                number[word] for part in path.split("/")[-2].split("_") for word in part.split("-") if word in number
+            ]
+            assert [label, *bias] == values and aligned == (len(set(values)) == 1)
+
+
+@pytest.mark.parametrize("place", [TRAIN, f"{BALANCED}/val", f"{BALANCED}/test"])
+def test_a_missing_or_empty_split_is_named(made, place):
+    (made / place).rename(made / "moved")
+    with pytest.raises(DDBError, match=f"{place}: No such file"):
+        load_dataset(UrbanCarsConfig(root=made))
+    (made / place).mkdir()
+    with pytest.raises(DDBError, match=f"no {place.split('/')[1]} images"):
+        load_dataset(UrbanCarsConfig(root=made))
+
+
+def test_published_counts_add_up():
+    assert {name: sum(counts) for name, counts in published(UrbanCarsConfig()).items()} == {
+        "train": 8_000,
+        "val": 1_000,
+        "test": 1_000,
+    }
+    assert published(UrbanCarsConfig())["train"][:4] == (3610, 190, 190, 10) and UrbanCarsConfig().bias_labels is True
