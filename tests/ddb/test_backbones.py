@@ -105,3 +105,114 @@ def test_what_is_there_or_not_asked_for_is_not_downloaded(tmp_path, monkeypatch)
 def test_an_unknown_network_is_refused():
     with pytest.raises(DDBError, match="network: 'resnet17' is unknown; did you mean 'resnet18'"):
         build_network("resnet17", 2)
+
+
+class _Marker:
+    """Pickled, it makes a folder when it is loaded by an unpickler that runs code."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return (os.mkdir, (self.path,))
+
+
+@pytest.mark.parametrize("kind", ["torch's format", "plain pickle", "inside a state dict"])
+def test_code_in_a_file_of_weights_is_never_run(tmp_path, kind):
+    path, trace = tmp_path / "weights.pth", tmp_path / "was run"
+    if kind == "plain pickle":
+        path.write_bytes(pickle.dumps(_Marker(trace), 2))
+    else:
+        torch.save(_Marker(trace) if kind == "torch's format" else {"fc.bias": _Marker(trace)}, path)
+    with pytest.raises(DDBError) as error:
+        build_network("resnet18", 2, weights=str(path))
+    assert not trace.exists()
+    assert str(error.value) == f"weights: {path} is not a file of weights"
+    if kind == "plain pickle":
+        pickle.loads(path.read_bytes())
+        assert trace.is_dir()  # the attack is one
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_truncated_file_is_named(tmp_path, legacy):
+    path = tmp_path / "weights.pth"
+    torch.save(BACKBONES["resnet18"][0](weights=None).state_dict(), path, _use_new_zipfile_serialization=not legacy)
+    whole = path.read_bytes()
+    for length in (1, 2, 60, 1000, 10_000, len(whole) // 2, len(whole) - 10):
+        path.write_bytes(whole[:length])
+        with pytest.raises(DDBError) as error:
+            build_network("resnet18", 2, weights=str(path))
+        assert str(error.value) == f"weights: {path} is not a file of weights"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [[1, 2], torch.zeros(3), "text", None, {1: torch.zeros(1)}, {"state_dict": {}}, {"conv1.weight": "text"}],
+    ids=["list", "tensor", "text", "none", "numbers as names", "wrapped", "no tensor"],
+)
+@pytest.mark.parametrize("name", ["resnet18", "densenet121"])
+def test_torch_files_of_something_else_are_named(tmp_path, name, value):
+    path = tmp_path / "weights.pth"
+    torch.save(value, path)
+    with pytest.raises(DDBError) as error:
+        build_network(name, 2, weights=str(path))
+    assert str(path) in str(error.value) and len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("content", [b"hello world\n", b"<!DOCTYPE html>\n", b"\xff\xd8\xff\xe0", b"a", b"]", b"J\1"])
+def test_files_that_are_not_torchs_are_named(tmp_path, content):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(content)
+    with pytest.raises(DDBError) as error:
+        build_network("resnet18", 2, weights=str(path))
+    assert str(path) in str(error.value) and len(str(error.value).splitlines()) == 1
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(DDBError) as error:
+        build_network("resnet18", 2, weights=str(tmp_path / "none.pth"))
+    assert str(error.value) == f"weights: {tmp_path}/none.pth: No such file or directory"
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_offline_every_backbone_says_its_own_file_and_folder(name, tmp_path, monkeypatch):
+    """Nothing but the network is faked: torch's own download fails at urlopen."""
+    before = torch.hub.get_dir()
+
+    def offline(*arguments, **options):
+        raise URLError("no route to host")
+
+    monkeypatch.setattr("torch.hub.urlopen", offline)
+    torch.hub.set_dir(tmp_path)
+    try:
+        with pytest.raises(DDBError) as error:
+            ensure_weights(name, "imagenet")
+    finally:
+        torch.hub.set_dir(before)
+    file = {"resnet18": "resnet18-f37072fd.pth", "resnet50": "resnet50-0676ba61.pth"}.get(
+        name, "densenet121-a639ec97.pth"
+    )
+    assert f"put {file} into {tmp_path}/checkpoints" in str(error.value) and "no route to host" in str(error.value)
+    assert len(str(error.value).splitlines()) == 1 and not (tmp_path / "checkpoints" / file).exists()
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_backbone_takes_imagenets_normalisation_and_its_head_follows_the_seed(name):
+    networks = [build_network(name, 3, seed).eval() for seed in (1, 1, 2)]
+    seen = []
+    networks[0].backbone.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        networks[0]((torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1) * 2 - 1).expand(2, 3, 32, 32))
+        networks[0](-torch.ones(1, 3, 32, 32))  # black: -mean / std
+    assert seen[0].abs().max() < 1e-6
+    assert seen[1][0, :, 5, 5].tolist() == pytest.approx([-2.117904, -2.035714, -1.804444], abs=1e-5)
+    first, again, other = (getattr(network.backbone, BACKBONES[name][2]).weight for network in networks)
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_the_head_follows_the_seed_with_pretrained_weights_too_and_no_generator_moves(tmp_path):
+    torch.save(BACKBONES["resnet18"][0](weights=None).state_dict(), tmp_path / "weights.pth")
+    state = torch.get_rng_state()
+    heads = [build_network("resnet18", 3, seed, str(tmp_path / "weights.pth")).backbone.fc.weight for seed in (1, 1, 2)]
+    assert torch.equal(heads[0], heads[1]) and not torch.equal(heads[0], heads[2])
+    assert torch.equal(torch.get_rng_state(), state)

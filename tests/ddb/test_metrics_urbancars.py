@@ -46,3 +46,38 @@ def test_a_pattern_that_is_not_tested_leaves_no_such_accuracy():
     test, _ = split({(y, 0, 0): 5 for y in (0, 1)})
     found = evaluate(test.labels, test, CLASSES, ATTRIBUTES, train)
     assert "id_accuracy" not in found and "bg_gap" not in found and found["average_accuracy"] == 1
+
+
+def test_a_gain_is_a_negative_gap_and_logits_count_as_their_largest():
+    """All agree: 1 of 2 right; background alone disagrees: 2 of 2. Weights 0.9 and 0.1: 0.45 + 0.1 = 0.55."""
+    train, _ = split({(0, 0, 0): 9, (0, 1, 0): 1})
+    test, _ = split({(0, 0, 0): 2, (0, 1, 0): 2})
+    logits = np.array([[2.0, 1.0], [1.0, 2.0], [0.3, 0.1], [5.0, -1.0]])  # right, wrong, right, right
+    found = evaluate(logits, test, CLASSES, ATTRIBUTES, train)
+    assert found["id_accuracy"] == pytest.approx(0.55) and found["bg_gap"] == pytest.approx(0.55 - 1)
+    assert "co_occur_obj_gap" not in found and "bg_co_occur_obj_gap" not in found
+
+
+def test_a_pattern_is_averaged_over_its_images_not_over_its_classes():
+    """Agreeing: 8 urban all right, 2 country all wrong: 0.8, not 0.5. Object disagrees: 1 of 4."""
+    train, _ = split({(0, 0, 0): 15, (1, 0, 0): 0, (1, 0, 1): 5})  # 0.75 and 0.25
+    test, rows = split({(0, 0, 0): 8, (1, 0, 0): 2, (0, 0, 1): 1, (1, 0, 1): 3})
+    found = evaluate(np.zeros(len(rows), np.int64), test, CLASSES, ATTRIBUTES, train)
+    assert found["id_accuracy"] == pytest.approx(0.75 * 0.8 + 0.25 * 0.25) == pytest.approx(0.6625)
+    assert found["co_occur_obj_gap"] == pytest.approx(0.6625 - 0.25) and "bg_gap" not in found
+
+
+def test_a_pattern_that_training_lacks_has_no_weight_but_a_gap():
+    """Both disagree in no training image: id_accuracy is 0.95 * 1 + 0.05 * 0.5 = 0.975."""
+    train, _ = split({(0, 0, 0): 95, (0, 1, 0): 5})
+    test, _ = split({(0, 0, 0): 2, (0, 1, 0): 2, (0, 1, 1): 4})
+    found = evaluate(np.array([0, 0, 0, 1, 0, 1, 1, 1]), test, CLASSES, ATTRIBUTES, train)
+    assert found["id_accuracy"] == pytest.approx(0.975)
+    assert found["bg_co_occur_obj_gap"] == pytest.approx(0.975 - 0.25)
+
+
+def test_one_attribute_has_no_gaps():
+    train, _ = split({(y, bg, 0): 5 for y in (0, 1) for bg in (0, 1)})
+    one = Split(None, train.labels, train.paths, train.bias[:, :1], train.aligned)
+    found = evaluate(one.labels, one, CLASSES, {"bg": CLASSES}, one)
+    assert not [key for key in found if key.endswith("_gap") or key == "id_accuracy"]

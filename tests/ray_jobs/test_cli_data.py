@@ -6,7 +6,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from ddb.errors import DDBError
-from ray_jobs.cli import app
+from ray_jobs.cli import app, main
 
 
 @pytest.fixture(autouse=True)
@@ -69,3 +69,39 @@ def test_what_cannot_be_downloaded_comes_with_instructions(tmp_path):
 def test_a_mistake_is_one_clear_error(arguments, message):
     result = run(*arguments)
     assert isinstance(result.exception, DDBError) and message in str(result.exception)
+
+
+def test_fetch_instructions_leave_the_command_with_a_failure(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["ddb", "data", "fetch", "bffhq"])
+    with pytest.raises(SystemExit) as left:
+        main()
+    told = capsys.readouterr()
+    assert left.value.code == 2 and "bffhq" in told.err and "Traceback" not in told.err
+    assert f"{tmp_path}/home/bffhq" in told.err.replace("\n", "")
+
+
+def test_check_reports_every_kind_of_trouble_at_once(mine, tmp_path):
+    """A table of 6 rows: one missing, one empty, and one test image that is a training image."""
+    names = sorted(path.relative_to(mine).as_posix() for path in mine.rglob("*.png"))[:6]
+    rows = [f"{name},{i % 2},{i % 2},{(0, 0, 0, 1, 2, 2)[i]}" for i, name in enumerate(names)]
+    (mine / "metadata.csv").write_text("img_filename,y,place,split\n" + "\n".join(rows) + "\n")
+    (mine / names[0]).unlink()
+    (mine / names[3]).write_bytes(b"")
+    (mine / names[5]).write_bytes((mine / names[1]).read_bytes())
+    result = run("check", "metadata_csv", f"root={mine}", "--output", tmp_path / "all.txt")
+    assert result.exit_code == 1 and "6 rows, 5 images present" in result.output and "3 problems" in result.output
+    assert (tmp_path / "all.txt").read_text().splitlines() == [
+        f"{mine}/{names[0]}: no such file",
+        f"{mine}/{names[3]}: an empty file",
+        f"the same content in train ({names[1]}) and test ({names[5]})",
+    ]
+
+
+def test_shown_limits_what_is_printed_but_not_what_is_written(mine, tmp_path):
+    for i in range(4):
+        (mine / "a cat" / f"{i}.png").write_bytes(b"")
+    arguments = ("check", "folder", f"root={mine}", "--shown", 1, "--output", tmp_path / "all.txt")
+    result = run(*arguments)
+    told = result.output.replace("\n", "")
+    assert result.exit_code == 1 and "4 problems" in told and "... and 3 more of this kind" in told
+    assert told.count("an empty file") == 1 and len((tmp_path / "all.txt").read_text().splitlines()) == 4

@@ -8,6 +8,7 @@ from ddb.data import BENCHMARKS
 from ddb.data.bar import BARConfig
 from ddb.data.check import check, summarize, verify_counts
 from ddb.data.folder import FolderConfig
+from ddb.data.metadata_csv import MetadataConfig
 from ddb.data.urbancars import UrbanCarsConfig
 from ddb.data.waterbirds import WaterbirdsConfig
 from ddb.errors import DDBError
@@ -76,3 +77,56 @@ def test_the_waterbirds_at_hand_are_120_of_11788(real):
     assert all(problem.endswith(": no such file") for problem in report.problems)
     assert all(found == published for _, _, found, published in report.counts)
     assert np.sum([n for split, group, n, _ in report.counts if group != "all"]) == 11788
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_table_with_missing_truncated_empty_and_double_files_is_one_report(tmp_path, picture, threads):
+    """8 rows: a.png missing, b.png cut, c.png empty, and the test image h.png is the training image d.png."""
+    rows = ["img_filename,y,place,split"]
+    for i, name in enumerate("abcdefgh"):
+        picture(tmp_path / f"{name}.png", 20 * i)
+        rows.append(f"{name}.png,{i % 2},{i % 2},{(0, 0, 0, 0, 1, 1, 2, 2)[i]}")
+    (tmp_path / "metadata.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "a.png").unlink()
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "b.png")
+    (tmp_path / "b.png").write_bytes((tmp_path / "b.png").read_bytes()[:900])
+    (tmp_path / "c.png").write_bytes(b"")
+    shutil.copy(tmp_path / "d.png", tmp_path / "h.png")
+    told = []
+    report = check(MetadataConfig(root=tmp_path), threads, lambda *progress: told.append(progress))
+    assert (report.rows, report.present) == (8, 7) and told == [(8, 8)]
+    assert report.bytes == sum((tmp_path / f"{name}.png").stat().st_size for name in "defgh")
+    assert [problem.split(" (")[0] for problem in report.problems] == [
+        f"{tmp_path}/a.png: no such file",
+        f"{tmp_path}/b.png: broken image",
+        f"{tmp_path}/c.png: an empty file",
+        "the same content in train",
+    ]
+    assert report.problems[3] == "the same content in train (d.png) and test (h.png)"
+    assert all(len(problem.splitlines()) == 1 for problem in report.problems)
+    groups = {(split, group): found for split, group, found, _ in report.counts}
+    assert groups["train", "0/aligned"] == groups["train", "1/aligned"] == 2 and groups["train", "all"] == 4
+    assert groups["test", "0/conflicting"] == 0 and groups["val", "all"] == 2
+
+
+def test_copies_within_a_split_are_no_leak_and_three_splits_are_one_line(mine):
+    shutil.copy(mine / "train/cat/0.png", mine / "train/cat/9.png")
+    assert not check(FolderConfig(root=mine)).problems
+    for split in ("val", "test"):
+        shutil.copy(mine / "train/cat/0.png", mine / split / "cat/9.png")
+    expected = "the same content in train (train/cat/0.png) and val (val/cat/9.png) and test (test/cat/9.png)"
+    assert check(FolderConfig(root=mine)).problems == [expected]
+
+
+def test_a_summary_counts_kinds_apart_and_says_nothing_of_what_is_shown_whole():
+    kinds = [
+        *(f"{i}.jpg: no such file" for i in range(3)),
+        *(f"the same content in train ({i}.jpg) and test ({i}.jpg)" for i in range(3)),
+        *(f"{i}.jpg: broken image (cut)" for i in range(2)),
+    ]
+    lines = summarize(kinds, 2)
+    assert lines == [*kinds[:2], "... and 1 more of this kind", *kinds[3:5], "... and 1 more of this kind", *kinds[6:]]
+    assert summarize(kinds, 3) == kinds and summarize([], 3) == []
+    many = [f"{i}: no such file" for i in range(11_668)]
+    assert summarize(many, 1) == ["0: no such file", "... and 11,667 more of this kind"]

@@ -1,6 +1,7 @@
 """Files of every kind that people have: each gives the right pixels, or one line that names it."""
 
 import struct
+import warnings
 import zlib
 
 import numpy as np
@@ -121,3 +122,95 @@ def test_what_is_taken_for_an_image():
         False,
         False,
     ]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_one_colour_that_stands_for_transparent_is_laid_on_white(tmp_path, mode):
+    """PNG's tRNS chunk without a palette: the one colour that it names is transparent, every other opaque."""
+    image = Image.new(mode, (2, 1), 9 if mode == "L" else (9, 8, 7))
+    image.putpixel((1, 0), 40 if mode == "L" else (40, 40, 40))
+    image.save(tmp_path / "a.png", transparency=image.getpixel((0, 0)))
+    assert pixel(tmp_path / "a.png") == (255, 255, 255)
+    assert pixel(tmp_path / "a.png", 1) == (40, 40, 40)
+
+
+@pytest.mark.parametrize("kind", ["gif", "webp"])
+def test_a_transparent_first_frame_is_white(tmp_path, kind):
+    frames = [Image.new("RGBA", (2, 2), color) for color in ((255, 0, 0, 0), (0, 0, 255, 255))]
+    frames[0].save(tmp_path / f"a.{kind}", save_all=True, append_images=frames[1:], lossless=True)
+    assert pixel(tmp_path / f"a.{kind}") == (255, 255, 255)
+
+
+@pytest.mark.parametrize("value", [0x00FF, 0x0100, 0x8000, 0xFFFF])
+def test_sixteen_bits_in_either_byte_order_are_cut_off_never_clipped(tmp_path, value):
+    for order in "<>":
+        values = np.full((2, 2), value, f"{order}u2")
+        mode = "I;16" if order == "<" else "I;16B"
+        Image.frombytes(mode, (2, 2), values.tobytes()).save(tmp_path / "a.tif")
+        assert pixel(tmp_path / "a.tif") == (value >> 8,) * 3
+
+
+def test_exif_orientation_of_a_photo(tmp_path):
+    """A JPEG of 24 x 16 whose stored top left 8 x 8 is white: upright it is 16 x 24, and white at the top right."""
+    stored = np.zeros((16, 24, 3), np.uint8)
+    stored[:8, :8] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(stored).save(tmp_path / "a.jpg", exif=exif, quality=95)
+    image = np.asarray(read_image(tmp_path / "a.jpg"))
+    assert image.shape == (24, 16, 3)
+    assert image[1:7, 9:15].min() > 240 and image[1:7, 1:7].max() < 15 and image[9:].max() < 15
+
+
+def test_a_damaged_exif_entry_does_not_cost_the_picture_or_a_traceback(tmp_path):
+    """Turned upright by orientation 6 while another entry, an ExifIFD pointer, is not the number that it must be."""
+    entries = struct.pack(">HHII", 0x8769, 2, 1, 0x61626364) + struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0)
+    exif = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 2) + entries + struct.pack(">I", 0)
+    Image.new("RGB", (16, 8), (255, 255, 255)).save(tmp_path / "a.jpg", exif=exif)
+    try:
+        assert read_image(tmp_path / "a.jpg").size in ((8, 16), (16, 8))
+    except DDBError as error:
+        assert str(tmp_path / "a.jpg") in str(error) and len(str(error).splitlines()) == 1
+
+
+def test_cmyk_colours_are_not_inverted(tmp_path):
+    """No cyan, full magenta and yellow is red."""
+    Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "a.jpg", quality=95)
+    red, green, blue = pixel(tmp_path / "a.jpg")
+    assert red > 240 and green < 15 and blue < 15
+
+
+def test_a_bomb_below_pillows_limit_is_refused_before_it_unfolds(tmp_path):
+    """121 million pixels: Pillow only warns of those; the file has some kilobytes."""
+    _bomb(tmp_path / "a.png", 11_000)
+    assert (tmp_path / "a.png").stat().st_size < 200_000
+    with warnings.catch_warnings(), pytest.raises(DDBError) as error:
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        read_image(tmp_path / "a.png")
+    assert str(error.value) == f"{tmp_path}/a.png: 11000 x 11000 pixels; more than 100,000,000 are refused"
+
+
+FORMATS = {"jpeg": {}, "png": {}, "gif": {}, "bmp": {}, "webp": {"lossless": True}, "tiff": {"compression": "tiff_lzw"}}
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_file_cut_anywhere_is_a_picture_or_one_line_that_names_it(tmp_path, kind):
+    path = tmp_path / f"a.{kind}"
+    noise = np.random.default_rng(0).integers(0, 256, (24, 20, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path, kind, **FORMATS[kind])
+    whole, refused = path.read_bytes(), 0
+    for length in range(0, len(whole), 13):
+        path.write_bytes(whole[:length])
+        try:
+            assert read_image(path).mode == "RGB"
+        except DDBError as error:
+            refused += 1
+            assert str(error).startswith(f"{path}: ") and len(str(error).splitlines()) == 1
+    assert refused > len(whole) / 13 / 2
+
+
+def test_a_folder_named_like_an_image_is_one_line(tmp_path):
+    (tmp_path / "a.jpg").mkdir()
+    with pytest.raises(DDBError, match="a.jpg: broken image") as error:
+        read_image(tmp_path / "a.jpg")
+    assert len(str(error.value).splitlines()) == 1

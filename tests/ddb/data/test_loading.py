@@ -1,4 +1,6 @@
 import itertools
+import multiprocessing
+import random
 
 import numpy as np
 import pytest
@@ -14,9 +16,9 @@ from ddb.errors import DDBError
 
 @pytest.fixture
 def photos(tmp_path):
-    random = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
     for i in range(4):
-        Image.fromarray(random.integers(0, 256, (50, 40, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
+        Image.fromarray(generator.integers(0, 256, (50, 40, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
     return listed(tmp_path, [f"{i}.png" for i in range(4)], [0, 1, 0, 1])
 
 
@@ -75,3 +77,60 @@ def test_a_file_that_went_away_is_named_in_one_line(photos, workers):
     with pytest.raises(DDBError) as error:
         list(in_order(photos, View(28, workers=workers), 2))
     assert str(error.value) == f"{photos.root}/3.png: no such file"
+
+
+@pytest.mark.parametrize("size", [28, 50, 63])
+def test_the_evaluation_view_is_torchvisions_resize_and_centre_crop(photos, size):
+    """Sides are 32, 57.14 -> 57 and 72: 256/224 of the size."""
+    side = {28: 32, 50: 57, 63: 72}[size]
+    reference = v2.Compose([v2.Resize((side, side), antialias=True), v2.CenterCrop(size)])
+    found = torch.cat(list(in_order(photos, View(size, augment=True), 3)))  # augmentation is for training alone
+    for i in range(4):
+        picture = v2.functional.pil_to_tensor(Image.open(photos.root / f"{i}.png"))
+        assert torch.allclose(found[i], reference(picture).float() / 127.5 - 1, atol=1e-5)
+
+
+def test_augmented_files_are_crops_of_the_stretched_picture_half_of_them_mirrored(photos):
+    """28 of 32 pixels: 5 x 5 places, each mirrored or not; 200 seeds show nearly all of the 50, and nothing else."""
+    picture = v2.functional.pil_to_tensor(Image.open(photos.root / "0.png"))
+    resized = v2.functional.resize(picture, [32, 32], antialias=True).float() / 127.5 - 1
+    crops = [resized[:, y : y + 28, x : x + 28] for y in range(5) for x in range(5)]
+    known = torch.stack([*crops, *(crop.flip(2) for crop in crops)]).flatten(1)  # (50, 3 * 28 * 28)
+    seen = next(batches(photos, [[(0, seed) for seed in range(200)]], View(28, augment=True))).flatten(1)
+    distance, place = torch.cdist(seen, known).min(1)
+    assert distance.max() < 0.01
+    assert len(place.unique()) > 40 and 70 < (place >= 25).sum() < 130
+
+
+@pytest.mark.parametrize("source", ["photos", "arrays"])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_no_global_generator_is_touched_whatever_the_workers(request, source, workers):
+    view = View(28 if source == "photos" else None, augment=True, workers=workers)
+    states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+    list(batches(request.getfixturevalue(source), [[(0, 1), (1, 2)], [(2, 3)]], view))
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert np.array_equal(np.random.get_state()[1], states[1]) and random.getstate() == states[2]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_endless_items_leave_no_process_behind(photos, workers):
+    endless = batches(photos, ([(i % 4, i)] for i in itertools.count()), View(28, True, workers))
+    for _ in range(3):
+        next(endless)
+    assert len(multiprocessing.active_children()) == workers
+    endless.close()
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_file_that_goes_away_between_two_batches_is_named_when_its_turn_comes(photos, workers):
+    def items():
+        yield [(0, None), (1, None)]
+        (photos.root / "2.png").unlink()
+        yield [(2, 5), (3, 6)]
+
+    found = batches(photos, items(), View(28, True, workers))
+    assert next(found).shape == (2, 3, 28, 28)
+    with pytest.raises(DDBError) as error:
+        next(found)
+    assert str(error.value) == f"{photos.root}/2.png: no such file"

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from ddb.artifacts import Stage, Store
-from ddb.data import load_dataset, prepared
+from ddb.data import BiasedDataset, Split, load_dataset, prepared
+from ddb.data.files import listed
 from ddb.data.folder import FolderConfig
 from ddb.errors import DDBError
 
@@ -71,3 +72,82 @@ def test_the_description_is_plain_json(images, tmp_path):
     write(images, tmp_path / "out")
     description = json.loads((tmp_path / "out" / "dataset.json").read_text())
     assert description["root"] == str(images) and description["classes"] == ["cat", "dog"]
+
+
+@pytest.mark.parametrize("size", [8, 24, 48])
+def test_arrays_are_pillows_antialiased_pictures_of_noise(tmp_path, size):
+    """Noise of 40 x 25, shrunk and enlarged: another filter, nearest pixels, or sides exchanged give other values."""
+    noise = np.random.default_rng(0).integers(0, 256, (3, 25, 40, 3), dtype=np.uint8)
+    for i in range(3):
+        Image.fromarray(noise[i]).save(tmp_path / f"{i}.png")
+    splits = {name: listed(tmp_path, [f"{i}.png"], [0]) for i, name in enumerate(("train", "val", "test"))}
+    (tmp_path / "out").mkdir()
+    prepared.write(BiasedDataset("noise", ("a",), {}, splits), tmp_path / "out", size)
+    for i, split in enumerate(prepared.read(tmp_path / "out").splits.values()):
+        expected = np.asarray(Image.fromarray(noise[i]).resize((size, size), Image.Resampling.BICUBIC))
+        assert np.array_equal(split.images[0], expected)
+        assert not np.array_equal(expected, np.asarray(Image.fromarray(noise[i]).resize((size, size), 0)))
+
+
+def test_bias_notes_and_root_survive_row_by_row(tmp_path, picture):
+    """Two attributes, of which the second disagrees in row 1 and both in row 2; val lacks bias labels."""
+    for i in range(3):
+        picture(tmp_path / f"{i}.png", 10 * i)
+    paths, bias = ["0.png", "1.png", "2.png"], np.array([[0, 0], [1, 2], [0, 2]])
+    disagrees = np.array([[False, False], [False, True], [True, True]])
+    train = listed(tmp_path, paths, [0, 1, 1], bias, [True, False, False], disagrees)
+    splits = {"train": train, "val": listed(tmp_path, paths[:1], [1]), "test": train.take(np.array([2, 0]))}
+    attributes = {"place": ("land", "sea"), "light": ("day", "dusk", "night")}
+    (tmp_path / "out").mkdir()
+    prepared.write(BiasedDataset("made", ("a", "b"), attributes, splits, ("a note", "é ☃")), tmp_path / "out", 8)
+    read = prepared.read(tmp_path / "out")
+    assert (read.name, read.notes, read.bias_attributes) == ("made", ("a note", "é ☃"), attributes)
+    for name, rows in (("train", [0, 1, 2]), ("test", [2, 0])):
+        split = read[name]
+        assert split.root == tmp_path and split.paths == [paths[row] for row in rows]
+        assert split.bias.tolist() == bias[rows].tolist() and split.disagrees.tolist() == disagrees[rows].tolist()
+        assert split.labels.tolist() == [[0, 1, 1][row] for row in rows] and split.aligned.tolist() == [
+            [True, False, False][row] for row in rows
+        ]
+        assert split.images[:, 0, 0, 0].tolist() == [10 * row for row in rows]
+    val = read["val"]
+    assert val.bias is None and val.aligned is None and val.disagrees is None and val.labels.tolist() == [1]
+
+
+def test_mapped_arrays_are_read_only_and_the_same(images, tmp_path, monkeypatch):
+    write(images, tmp_path / "out")
+    in_memory = prepared.read(tmp_path / "out")["train"].images.copy()
+    monkeypatch.setattr(prepared, "MEMORY_SHARE", 0)
+    mapped = prepared.read(tmp_path / "out")["train"].images
+    assert np.array_equal(mapped, in_memory)
+    with pytest.raises(ValueError, match="read-only"):
+        mapped[0] = 0
+    with pytest.raises(ValueError):
+        mapped.flags.writeable = True
+
+
+def test_images_that_exist_in_memory_are_kept_as_they_are(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (2, 9, 9, 3), dtype=np.uint8)
+    split = Split(images, np.array([0, 1]), ["a", "b"])
+    prepared.write(BiasedDataset("arrays", ("x", "y"), {}, dict.fromkeys(("train", "val", "test"), split)), tmp_path)
+    read = prepared.read(tmp_path)
+    assert np.array_equal(read["test"].images, images) and read["test"].root is None
+
+
+def test_once_the_files_are_mended_the_same_stage_is_produced(images, tmp_path):
+    """What the failed attempt left behind is neither trusted nor in the way."""
+    path = images / "dog" / "3.png"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+    store, stage = Store(tmp_path / "runs"), Stage("data", {}, 1)
+    dataset = load_dataset(FolderConfig(root=images))
+    with pytest.raises(DDBError, match="dog/3.png"), store.produce(stage) as work:
+        prepared.write(dataset, work.result, 16)
+    assert not store.has(stage)
+    path.write_bytes(whole)
+    with store.produce(stage) as work:
+        prepared.write(dataset, work.result, 16)
+    assert store.has(stage)
+    values = {p: int(s.images[i].max()) for s in prepared.read(store.path(stage)).splits.values()
+              for i, p in enumerate(s.paths)}  # fmt: skip
+    assert values == {f"{name}/{i}.png": 20 * i for name in ("cat", "dog") for i in range(10)}
