@@ -6,7 +6,6 @@ All take images in [-1, 1]; the backbones turn them into ImageNet's normalisatio
 from torchvision's own cache, or from a file of the same format that a setting names; nothing is unpickled.
 """
 
-import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -108,12 +107,16 @@ def ensure_weights(name: str, weights: str) -> None:
 
 
 def _read(name: str, path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise DDBError(f"weights: {path}: No such file or directory")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise DDBError(f"weights: {path}: {error.strerror or error}") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError):
+    except Exception as error:  # the reader meets damaged bytes with whatever its parser raises
+        if isinstance(error, PermissionError):
+            raise DDBError(f"weights: {path}: {error.strerror}") from None
         raise DDBError(f"weights: {path} is not a file of weights") from None
+    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
+        raise DDBError(f"weights: {path} does not hold torchvision's {name}")
     # torchvision's DenseNet file is older than its network's names: norm.1 is norm1 there.
     old = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(\d)\.")
     return {old.sub(r"\1\2.", key) if name.startswith("densenet") else key: value for key, value in state.items()}

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ddb.data import BENCHMARKS, SPLITS, BiasedDataset, FilesConfig, group_names, groups, load_dataset
-from ddb.data.files import file_digests
+from ddb.data.files import EMPTY, file_digests
 from ddb.data.images import read_image
 from ddb.errors import DDBError
 
@@ -120,12 +120,12 @@ def _look(path: Path) -> tuple[int, int] | DDBError:
 
 
 def duplicates(dataset: BiasedDataset) -> list[str]:
-    """A line for each content that is in more than one split; missing files have none."""
+    """A line for each content that is in more than one split; missing and empty files have none."""
     places: dict[bytes, dict[str, str]] = {}
     for name in SPLITS:
         split = dataset[name]
         for path, digest in zip(split.paths, file_digests(split.root, split.paths), strict=True):
-            if digest:
+            if digest and digest != EMPTY:
                 places.setdefault(digest, {}).setdefault(name, path)
     shared = [found for found in places.values() if len(found) > 1]
     return [f"the same content in {' and '.join(f'{name} ({path})' for name, path in each.items())}" for each in shared]

@@ -25,6 +25,7 @@ from ddb.data.images import is_image_name
 from ddb.errors import DDBError
 from ddb.settings import Settings
 
+EMPTY = hashlib.blake2b(digest_size=16).digest()  # of a file without content
 NUMBER = re.compile(r"-?[0-9]+")
 
 

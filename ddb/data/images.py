@@ -45,7 +45,7 @@ def read_image(path: str | Path) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image, path: str | Path) -> Image.Image:
-    if image.mode == "RGB":
+    if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode.startswith("I;16") or image.mode == "I":
         values = np.asarray(image)

@@ -98,7 +98,7 @@ def test_augmented_files_are_crops_of_the_stretched_picture_half_of_them_mirrore
     known = torch.stack([*crops, *(crop.flip(2) for crop in crops)]).flatten(1)  # (50, 3 * 28 * 28)
     seen = next(batches(photos, [[(0, seed) for seed in range(200)]], View(28, augment=True))).flatten(1)
     distance, place = torch.cdist(seen, known).min(1)
-    assert distance.max() < 0.01
+    assert distance.max() < 0.02
     assert len(place.unique()) > 40 and 70 < (place >= 25).sum() < 130
 
 

@@ -141,7 +141,7 @@ def test_once_the_files_are_mended_the_same_stage_is_produced(images, tmp_path):
     path.write_bytes(whole[:-20])
     store, stage = Store(tmp_path / "runs"), Stage("data", {}, 1)
     dataset = load_dataset(FolderConfig(root=images))
-    with pytest.raises(DDBError, match="dog/3.png"), store.produce(stage) as work:
+    with pytest.raises(DDBError, match=r"dog/3\.png"), store.produce(stage) as work:
         prepared.write(dataset, work.result, 16)
     assert not store.has(stage)
     path.write_bytes(whole)

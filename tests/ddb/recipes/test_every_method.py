@@ -9,8 +9,8 @@ from ddb.amplifier import AmplifierSettings, Signals
 from ddb.backbones import NETWORKS, build_network
 from ddb.classifier import predict
 from ddb.data import Split
-from ddb.recipes import METHODS
 from ddb.randomness import derive_seed
+from ddb.recipes import METHODS
 from ddb.recipes.training import Run
 
 FEW = {"steps": 2, "batch_size": 4, "evaluate_every": 2}
