@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ray
+import torch
 from ray.exceptions import RayTaskError
 
 from ddb import progress
@@ -172,6 +173,7 @@ def _produce(stage: Stage, root: str, resources: ResourceSettings, needed: Deman
             numbers["images_per_second"] = numbers["images"] / (time.time() - began)
         else:
             report = progress.reporter(store.work_path(stage))
+            torch.set_num_threads(needed.cpus)  # Ray reuses processes, whose last task may have had more
             machine = Machine("cuda" if needed.gpus else "cpu", needed.cpus)
             run_classifier_stage(stage, store, work, report, machine)
         write_record(stage, work.result, began, numbers)
