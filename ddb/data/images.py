@@ -32,7 +32,7 @@ def read_image(path: str | Path) -> Image.Image:
             if image.width * image.height > MAX_PIXELS:
                 raise DDBError(f"{path}: {image.width} x {image.height} pixels; more than {MAX_PIXELS:,} are refused")
             image.load()
-            return _to_rgb(ImageOps.exif_transpose(image), path)
+            return _to_rgb(_upright(image, path), path)
     except Image.DecompressionBombError:
         raise DDBError(f"{path}: a decompression bomb; more than {MAX_PIXELS:,} pixels are refused") from None
     except FileNotFoundError:
@@ -42,6 +42,13 @@ def read_image(path: str | Path) -> Image.Image:
         raise DDBError(f"{path}: {what}") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise for broken files
         raise DDBError(f"{path}: broken image ({' '.join(str(error).split())})") from None
+
+
+def _upright(image: Image.Image, path: str | Path) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception as error:  # Pillow writes the other entries back, and fails on damaged ones in many ways
+        raise DDBError(f"{path}: damaged EXIF data ({type(error).__name__})") from None
 
 
 def _to_rgb(image: Image.Image, path: str | Path) -> Image.Image:

@@ -152,7 +152,7 @@ def test_a_worker_takes_one_gpu_where_there_are_any():
     capacity = Capacity(((8, 2), (8, 2)))
     assert demand(_only(graph, "cdpm"), capacity, graph.config.resources) == Demand(4, 1, 1)
     assert demand(graph.cells[0].stage, capacity, graph.config.resources) == Demand(1, 1, 1)
-    assert demand(graph.data, capacity, graph.config.resources) == Demand(1, 1, 0)
+    assert demand(graph.data, capacity, graph.config.resources) == Demand(1, 8, 0)  # decodes on all of a node's cores
 
 
 def test_two_ray_workers_follow_one(finished, tmp_path, capacity):

@@ -130,3 +130,10 @@ def test_a_summary_counts_kinds_apart_and_says_nothing_of_what_is_shown_whole():
     assert summarize(kinds, 3) == kinds and summarize([], 3) == []
     many = [f"{i}: no such file" for i in range(11_668)]
     assert summarize(many, 1) == ["0: no such file", "... and 11,667 more of this kind"]
+
+
+def test_empty_files_in_two_splits_are_empty_and_not_the_same_picture(mine):
+    for split in ("train", "test"):
+        (mine / split / "cat" / "0.png").write_bytes(b"")
+    expected = [f"{mine}/{split}/cat/0.png: an empty file" for split in ("train", "test")]
+    assert check(FolderConfig(root=mine)).problems == expected
