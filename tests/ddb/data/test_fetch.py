@@ -545,6 +545,7 @@ def test_what_cannot_be_downloaded_says_where_files_go(monkeypatch, tmp_path, na
 def test_a_mirror_serves_what_has_no_public_address(server, monkeypatch, tmp_path):
     source(monkeypatch, tmp_path, "bffhq", url=server.url, archive="tar.gz", inside="birds")
     fetch("bffhq", tmp_path / "bffhq", accept)
+    assert any((tmp_path / "bffhq").iterdir())
 
 
 def test_the_built_in_sources_are_whole(monkeypatch):
