@@ -115,7 +115,7 @@ class Store:
             workspace.resume.mkdir(exist_ok=True)
             yield workspace
             self.path(stage).parent.mkdir(exist_ok=True)
-            _flush(workspace.result)
+            flush(workspace.result)
             os.rename(workspace.result, self.path(stage))
             self.clear_failure(stage)
             shutil.rmtree(work, ignore_errors=True)
@@ -144,7 +144,7 @@ class Store:
         return self.root / ".failures" / stage.name / f"{stage.key}.json"
 
 
-def _flush(directory: Path) -> None:
+def flush(directory: Path) -> None:
     """Push file contents to disk before the rename that declares them complete."""
     for path in directory.rglob("*"):
         if path.is_file():

@@ -73,7 +73,7 @@ def data_describe(
 def data_check(
     name: NameArgument,
     overrides: Overrides = None,
-    shown: Annotated[int, typer.Option(help="Problems of a kind that are printed.")] = 10,
+    shown: Annotated[int, typer.Option(min=1, help="Problems of a kind that are printed.")] = 10,
     output: Annotated[Path | None, typer.Option(help="Text file for every problem.")] = None,
 ) -> None:
     """Every file there and readable, counts as published, no image in two splits; exit code 1 when something is off."""

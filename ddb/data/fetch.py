@@ -27,6 +27,7 @@ import yaml
 from filelock import FileLock, Timeout
 from pydantic import Field, field_validator, model_validator
 
+from ddb.artifacts import flush
 from ddb.data.extract import BadArchiveError, extract, require_safe_tar
 from ddb.errors import DDBError
 from ddb.settings import Settings, build, unknown
@@ -290,7 +291,7 @@ def _place(source: Source, partial: Partial, files: Path, root: Path, verify: Ca
     except DDBError as error:
         raise _refusal(source, partial, root, f"is not this data set: {error}") from None
     with _writing(root):
-        _flush(files)
+        flush(files)
         os.rename(files, root)
 
 
@@ -310,12 +311,3 @@ def _sha256(path: Path) -> str:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _flush(folder: Path) -> None:
-    """Push file contents to disk before the rename that declares them complete."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            descriptor = os.open(path, os.O_RDONLY)
-            os.fsync(descriptor)
-            os.close(descriptor)
