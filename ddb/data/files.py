@@ -61,8 +61,10 @@ def locate(config: FilesConfig, places: tuple[str, ...], marker: str = ".") -> P
         if candidate.is_dir() and (config.root or (candidate / marker).exists()):
             return candidate.absolute()
     looked = " or ".join(str(path) for path in candidates)
-    raise DataMissing(f"dataset {config.name}: not found at {looked} (ddb data fetch {config.name}; dataset.root or "
-                      "DDB_DATA name another place)")  # fmt: skip
+    hint = "" if config.root else f"ddb data fetch {config.name}; "  # a folder that was named is the user's to mend
+    raise DataMissing(
+        f"dataset {config.name}: not found at {looked} ({hint}dataset.root or DDB_DATA name another place)"
+    )
 
 
 def folders(directory: Path) -> list[str]:
