@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from sklearn.metrics import precision_score, recall_score, roc_auc_score
 from torch import nn
 
 from ddb.classifier import predict
@@ -128,6 +127,8 @@ def signal_quality(signals: Signals, aligned: np.ndarray) -> dict[str, float | i
 
     precision and recall of the error set; auroc of the loss as a ranking; errors and conflicting, the two sets' sizes.
     """
+    from sklearn.metrics import precision_score, recall_score, roc_auc_score  # takes seconds to import
+
     conflicting, wrong = ~aligned, signals.misclassified
     both_kinds = conflicting.any() and aligned.any()
     return {

@@ -17,6 +17,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,9 @@ class Stage:
     inputs: dict[str, "Stage"] = field(default_factory=dict)  # role -> stage
     location: str | None = None  # where files from outside the store lie; what they hold is in `config`
 
-    @property
+    @cached_property
     def key(self) -> str:
+        """What the store knows the result by, KEY_LENGTH hex digits."""
         inputs = {role: stage.key for role, stage in self.inputs.items()}
         content = {"stage": self.name, "config": self.config, "code": self.code_version, "inputs": inputs}
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:KEY_LENGTH]

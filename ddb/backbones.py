@@ -6,23 +6,27 @@ All take images in [-1, 1]; the backbones turn them into ImageNet's normalisatio
 from torchvision's own cache, or from a file of the same format that a setting names; nothing is unpickled.
 """
 
+from __future__ import annotations
+
 import re
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.error import URLError
 
 import torch
 from torch import Tensor, nn
-from torchvision import models
 
 from ddb.errors import DDBError
 from ddb.settings import unknown
 
+if TYPE_CHECKING:  # torchvision takes seconds to import, and planning an experiment needs none of it
+    from torchvision.models import WeightsEnum
+
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels in [0, 1]
-BACKBONES: dict[str, tuple[Callable[..., nn.Module], models.WeightsEnum, str]] = {  # builder, weights, name of the head
-    "resnet18": (models.resnet18, models.ResNet18_Weights.IMAGENET1K_V1, "fc"),
-    "resnet50": (models.resnet50, models.ResNet50_Weights.IMAGENET1K_V1, "fc"),
-    "densenet121": (models.densenet121, models.DenseNet121_Weights.IMAGENET1K_V1, "classifier"),
+BACKBONES = {  # torchvision's names: of the network, of its weights, of its head
+    "resnet18": ("ResNet18_Weights.IMAGENET1K_V1", "fc"),
+    "resnet50": ("ResNet50_Weights.IMAGENET1K_V1", "fc"),
+    "densenet121": ("DenseNet121_Weights.IMAGENET1K_V1", "classifier"),
 }
 NETWORKS = ("small_cnn", *BACKBONES)
 SMALLEST = {"small_cnn": 8} | dict.fromkeys(BACKBONES, 32)  # pixels, below which nothing is left after the strides
@@ -70,8 +74,9 @@ def build_network(name: str, num_classes: int, seed: int = 0, weights: str = "no
 
 
 def _backbone(name: str, num_classes: int, weights: str) -> nn.Module:
-    builder, _, head = BACKBONES[name]
-    backbone = builder(weights=None)
+    from torchvision import models
+
+    backbone, head = models.get_model(name, weights=None), BACKBONES[name][1]
     if weights != "none":
         state = _read(name, weights_file(name, weights))
         try:
@@ -86,7 +91,7 @@ def weights_file(name: str, weights: str) -> Path:
     """Where the pretrained weights of a backbone lie: the named file, or its place in torchvision's cache."""
     if weights != "imagenet":
         return Path(weights)
-    return Path(torch.hub.get_dir()) / "checkpoints" / Path(BACKBONES[name][1].url).name
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(_imagenet(name).url).name
 
 
 def ensure_weights(name: str, weights: str) -> None:
@@ -99,11 +104,17 @@ def ensure_weights(name: str, weights: str) -> None:
     if weights != "imagenet":
         raise DDBError(f"weights: no file {weights}")
     try:
-        BACKBONES[name][1].get_state_dict(progress=False, check_hash=True)
+        _imagenet(name).get_state_dict(progress=False, check_hash=True)
     except (URLError, OSError, RuntimeError) as error:
         raise DDBError(f"weights: the ImageNet weights of {name} cannot be downloaded ({error}); put "
-                       f"{Path(BACKBONES[name][1].url).name} into {weights_file(name, weights).parent}, name a file "
+                       f"{Path(_imagenet(name).url).name} into {weights_file(name, weights).parent}, name a file "
                        "with weights=, or train from scratch with weights=none") from None  # fmt: skip
+
+
+def _imagenet(name: str) -> WeightsEnum:
+    from torchvision import models
+
+    return models.get_weight(BACKBONES[name][0])
 
 
 def _read(name: str, path: Path) -> dict[str, Tensor]:

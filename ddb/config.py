@@ -1,19 +1,17 @@
-"""The experiment as its author writes it: one YAML file, `key=value` overrides, every mistake told before work starts.
+"""The settings of an experiment, typed: every mistake is told in one line before work starts.
 
-    config = load("configs/colored_digits.yaml", ["sampling.guidance=3", "seeds=[0]"])
+    config = check({"methods": {"erm": {}, "ddb_two_step": {"gamma": 2}}})      # from plain values
+    [row.label for row in methods(config)]
 
 Sections: `dataset`, `cdpm`, `sampling`, `amplifier`, `training` (defaults of every method), `methods`, `seeds`,
 `memorisation`, and `resources`, which says how to compute and never changes what is computed, so it is not hashed.
 A method is `label: {settings}`; `method:` names it where the label is another, and `sampling:` and `amplifier:` in it
-override those sections for this row alone. A file may offer `presets`, sets of changes by name; `preset=fast` on the
-command line applies one.
+override those sections for this row alone. How a file becomes plain values: `ddb.config_file`.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field, SerializeAsAny
 
 from ddb.amplifier import AmplifierSettings
@@ -66,64 +64,7 @@ class MethodConfig:
     amplifier: AmplifierSettings
 
 
-def load(path: str | Path, overrides: list[str] | None = None) -> ExperimentConfig:
-    """Read a configuration file and apply preset and overrides, in this order. Raises DDBError, a line per mistake."""
-    values = read_file(path)
-    presets = values.pop("presets", None) or {}
-    for override in overrides or []:
-        if override.startswith("preset="):
-            apply_override(values, override)
-    if (name := values.pop("preset", None)) is not None:
-        if name not in presets:
-            raise DDBError(f"preset: {name!r} is not in {path}; {unknown(str(name), list(presets))}")
-        values = _merged(values, presets[name])
-    for override in overrides or []:
-        if not override.startswith("preset="):
-            apply_override(values, override)
-    return resolve(values)
-
-
-def read_file(path: str | Path) -> dict[str, Any]:
-    """The plain values of a configuration file. Raises DDBError where it is none."""
-    try:
-        values = yaml.safe_load(Path(path).read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a text file"
-        raise DDBError(f"configuration {path}: {reason}") from None
-    except yaml.YAMLError as error:
-        raise DDBError(f"configuration {path}: not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise DDBError(f"configuration {path}: must hold sections such as 'methods:'")
-    return values
-
-
-def preset_changes(path: str | Path, name: str) -> list[str]:
-    """`section.setting: before -> after` for everything that a preset of the file changes."""
-    values = read_file(path)
-    before = resolve({key: value for key, value in values.items() if key not in ("preset", "presets")})
-    after = load(path, [f"preset={name}"])
-    old, new = (_flat(config.model_dump(mode="json")) for config in (before, after))
-    return [f"{key}: {old.get(key)} -> {value}" for key, value in new.items() if old.get(key) != value]
-
-
-def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """`changes` laid over `values`, section by section."""
-    result = dict(values)
-    for key, value in changes.items():
-        nested = isinstance(value, dict) and isinstance(result.get(key), dict)
-        result[key] = _merged(result[key], value) if nested else value
-    return result
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested sections as one level of dotted names."""
-    flat = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
-    return flat
-
-
-def resolve(values: dict[str, Any]) -> ExperimentConfig:
+def check(values: dict[str, Any]) -> ExperimentConfig:
     """A checked configuration from plain values; also resolves every method, so that no mistake waits for its turn."""
     config = build(ExperimentConfig, values | {"dataset": dataset_settings(values.get("dataset"))}, "")
     if len(set(config.seeds)) != len(config.seeds) or min(config.seeds) < 0:
@@ -184,30 +125,3 @@ def _method(config: ExperimentConfig, label: str, entry: dict[str, Any]) -> Meth
     build(TrainingSettings, config.training, "training")
     settings = build(method.settings_class, {**config.training, **entry}, f"methods.{label}")
     return MethodConfig(label, method, settings, **sections)
-
-
-def apply_override(values: dict[str, Any], override: str) -> None:
-    """`sampling.guidance=3`: set a value in place; the value is YAML. Raises DDBError where it is not of that form."""
-    name, separator, text = override.partition("=")
-    path = name.split(".")
-    if not separator or not all(path):
-        raise DDBError(f"override {override!r}: must be key=value, as in sampling.guidance=3")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise DDBError(f"override {override!r}: the value is not YAML") from None
-    for part in path[:-1]:
-        if values.get(part) is None:
-            values[part] = {}
-        values = values[part]
-        if not isinstance(values, dict):
-            raise DDBError(f"override {override!r}: {part} is a value, not a section")
-    values[path[-1]] = value
-
-
-def json_schema() -> dict[str, Any]:
-    """JSON Schema of a configuration file, for editors."""
-    schema = ExperimentConfig.model_json_schema()
-    datasets = {name: benchmark.settings.model_json_schema() for name, benchmark in BENCHMARKS.items()}
-    schema["properties"]["dataset"] = {"anyOf": list(datasets.values())}
-    return schema

@@ -63,12 +63,15 @@ def data_size(settings: Any) -> Size:
 
 def estimate(plan: Plan, stages: list[Stage], device: str = "cpu") -> list[Cost]:
     """Cost of `stages`, by kind, in the order of the pipeline. Raises DataMissing where the data's size is unknown."""
-    size, pixels = data_size(plan.config.dataset), plan.config.dataset.image_size
-    probe = _Probe(size.classes, pixels, device)
+    settings = {cell.stage.inputs["data"].key: cell.config.dataset for cell in plan.cells}
+    known = {key: (data_size(each), each.image_size) for key, each in settings.items()}
+    probes = {shape: _Probe(*shape, device) for shape in {(size.classes, pixels) for size, pixels in known.values()}}
     found: dict[str, list[tuple[float, float]]] = {}  # kind -> (seconds of the unit, seconds of the stage)
     for stage in stages:
         if stage.name in UNITS:
-            found.setdefault(stage.name, []).append(_stage_cost(stage, probe, size))
+            size, pixels = known[next(each for each in stage.ancestors() if each.name == "data").key]
+            cost = _stage_cost(stage, probes[size.classes, pixels], size)
+            found.setdefault(stage.name, []).append(cost)
     return [
         Cost(name, len(found[name]), UNITS[name], found[name][0][0], sum(seconds for _, seconds in found[name]))
         for name in UNITS

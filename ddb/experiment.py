@@ -1,25 +1,38 @@
-"""From a configuration to the graph of stages: what has to be computed, and which results are shared.
+"""From an experiment to the graph of stages: what has to be computed, and which results are shared.
 
-    plan(load("configs/colored_digits.yaml")).stages()      # inputs before what needs them
+    plan(load("configs/ablations/guidance.yaml")).stages()      # inputs before what needs them
 
-    data -> cdpm -> synthetic -> amplifier -> target (a cell: method x seed)
+    data -> cdpm -> synthetic -> amplifier -> target (a cell: method x seed x varied settings)
                     synthetic + probe -> alignment
 
-A stage's key follows from its own settings and inputs, so two rows that differ in the guidance share the CDPM, and
-two that differ in `gamma` share everything up to the target.
+A stage's key follows from its own settings and inputs, so two cells that differ in the guidance share the CDPM, and
+two that differ in `gamma` share everything up to the target. Where cells differ in the number of synthetic images, the
+largest set is drawn once and the others take its first images (DESIGN: sample identity).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from ddb.artifacts import Stage
+from ddb.artifacts import Stage, canonical_json
 from ddb.config import ExperimentConfig, MethodConfig, methods
+from ddb.config_file import Experiment, Point
 from ddb.data import DataMissing, FilesConfig, data_root, fingerprint, load_dataset
 from ddb.diffusion.settings import SamplingSettings
 from ddb.settings import Settings
 
 # Bumped when the same settings and inputs would give other numbers than before; the golden numbers in
 # `tests/ddb/test_stages.py` say when.
-CODE_VERSIONS = {"data": 1, "cdpm": 1, "synthetic": 1, "probe": 1, "alignment": 1, "amplifier": 1, "target": 2}
+CODE_VERSIONS = {
+    "data": 1,
+    "cdpm": 1,
+    "synthetic": 1,
+    "probe": 1,
+    "alignment": 1,
+    "amplifier": 1,
+    "target": 2,
+    "validation": 1,
+}
 
 
 @dataclass(frozen=True)
@@ -31,48 +44,135 @@ class Cell:
     seed: int
     selection: str
     guidance: float | None  # None where no synthetic image has a part in it
+    settings: dict[str, Any]  # the experiment's varied settings; None where the value changes nothing in this cell
+    row: MethodConfig
+    config: ExperimentConfig
+    stage: Stage
+
+
+@dataclass(frozen=True)
+class SyntheticSet:
+    """Images drawn from one CDPM."""
+
+    seed: int
+    sampling: SamplingSettings
+    stage: Stage
+    alignment: Stage | None  # None where the data set has no bias labels
+
+    @property
+    def data(self) -> Stage:
+        """The data set that the CDPM learned."""
+        return self.stage.inputs["cdpm"].inputs["data"]
+
+
+@dataclass(frozen=True)
+class AmplifierRun:
+    """One trained amplifier."""
+
+    source: str  # of its images: synthetic or real
+    seed: int
     stage: Stage
 
 
 @dataclass
 class Plan:
-    """The stage graph of an experiment, by what people ask of it."""
+    """The stage graph of an experiment, by what people ask of it. Dictionaries go by the stage's key."""
 
-    config: ExperimentConfig
-    data: Stage
-    missing_data: str | None = None  # why nothing can be computed: the data set's files are not there
+    experiment: Experiment
     cells: list[Cell] = field(default_factory=list)
-    synthetic: dict[tuple[int, float], Stage] = field(default_factory=dict)  # (seed, guidance)
-    alignment: dict[tuple[int, float], Stage] = field(default_factory=dict)  # (seed, guidance)
-    amplifiers: dict[str, dict[int, Stage]] = field(default_factory=dict)  # source -> seed
+    synthetic: dict[str, SyntheticSet] = field(default_factory=dict)
+    amplifiers: dict[str, AmplifierRun] = field(default_factory=dict)
+    validation: dict[str, Stage] = field(default_factory=dict)  # by the target's key; only where a search asks for it
+    missing_data: dict[str, str] = field(default_factory=dict)  # data stage -> why its files cannot be read
+
+    @property
+    def config(self) -> ExperimentConfig:
+        """Of the first point: its seeds and resources are everyone's."""
+        return self.experiment.config
+
+    @property
+    def data(self) -> Stage:
+        """The data set of the first point, for most experiments the only one."""
+        return self.cells[0].stage.inputs["data"]
+
+    def lacks_data(self, stage: Stage) -> str | None:
+        """Why `stage` cannot be computed, where that is because its data set's files are not there."""
+        return next((self.missing_data[s.key] for s in stage.ancestors() if s.key in self.missing_data), None)
 
     def stages(self, only: str | None = None) -> list[Stage]:
         """Every stage once, inputs before what needs them; with `only`, the stages of that name and their inputs."""
-        roots = [stage for group in self.amplifiers.values() for stage in group.values()]
-        roots += [cell.stage for cell in self.cells] + list(self.alignment.values())
-        unique = {ancestor.key: ancestor for root in roots for ancestor in root.ancestors()}
+        roots = [run.stage for run in self.amplifiers.values()] + [cell.stage for cell in self.cells]
+        roots += [drawn.alignment for drawn in self.synthetic.values() if drawn.alignment]
+        roots += self.validation.values()
+        unique = {stage.key: stage for root in roots for stage in root.ancestors()}
         if only is not None:
             wanted = [stage for stage in unique.values() if stage.name == only]
-            unique = {ancestor.key: ancestor for root in wanted for ancestor in root.ancestors()}
+            unique = {stage.key: stage for root in wanted for stage in root.ancestors()}
         return list(unique.values())
 
 
-def plan(config: ExperimentConfig) -> Plan:
-    """The stages of `config`. Alignment is measured where the data set knows its bias attributes."""
-    data, missing = _data(config.dataset)
-    graph = Plan(config, data, missing)
-    for seed in config.seeds:
-        cdpm_seed = seed if config.cdpm.seed is None else config.cdpm.seed
-        settings = config.cdpm.model_dump(mode="json", exclude={"seed"})
-        cdpm = _stage("cdpm", {"cdpm": settings, "seed": cdpm_seed}, data=data)
-        for row in methods(config):
-            graph.cells.append(_cell(graph, row, seed, cdpm))
-        if config.memorisation:
-            shared = {"source": "real", "images_per_class": None}
-            settings = config.amplifier.model_copy(update=shared).model_dump(mode="json")
-            real = _stage("amplifier", {"amplifier": settings, "seed": seed}, data=data)
-            graph.amplifiers.setdefault("real", {})[seed] = real
+@dataclass(frozen=True)
+class _Request:
+    """What one cell asks for, before it is known what others ask of the same CDPM."""
+
+    point: Point
+    row: MethodConfig
+    seed: int
+    data: Stage
+    cdpm: Stage
+
+    @property
+    def needs_amplifier(self) -> bool:
+        return self.row.method.needs_signals or self.row.settings.selection == "val_pseudo_worst_group"
+
+    @property
+    def draws(self) -> bool:
+        """Whether synthetic images have a part in it."""
+        return self.row.method.needs_synthetic or (self.needs_amplifier and self.row.amplifier.source == "synthetic")
+
+    @property
+    def family(self) -> str:
+        """The same for all synthetic sets of which one is the beginning of the other."""
+        sampler = self.row.sampling.model_dump(mode="json", exclude={"images_per_class"})
+        return canonical_json([self.cdpm.key, self.seed, sampler])
+
+
+def plan(experiment: Experiment) -> Plan:
+    """The stages of `experiment`. Alignment is measured where the data set knows its bias attributes."""
+    graph = Plan(experiment)
+    requests = list(_requests(graph))
+    largest: dict[str, int] = {}
+    for request in requests:
+        if request.draws:
+            largest[request.family] = max(largest.get(request.family, 0), request.row.sampling.images_per_class)
+    cells: dict[tuple, Cell] = {}
+    for request in requests:
+        cell = _cell(graph, request, largest.get(request.family, 0))
+        known = cells.setdefault((cell.method, cell.seed, cell.stage.key), cell)
+        settings = {k: v if cell.settings.get(k) == v else None for k, v in known.settings.items()}
+        cells[cell.method, cell.seed, cell.stage.key] = replace(known, settings=settings)
+        _add_real_amplifier(graph, request)
+    graph.cells = list(cells.values())
     return graph
+
+
+def _requests(graph: Plan) -> Iterator[_Request]:
+    """Every row of every point and seed."""
+    data: dict[str, Stage] = {}
+    for point in graph.experiment.points:
+        config = point.config
+        name = config.dataset.model_dump_json()
+        if name not in data:
+            data[name], missing = _data(config.dataset)
+            if missing:
+                graph.missing_data[data[name].key] = missing
+        settings = config.cdpm.model_dump(mode="json", exclude={"seed"})
+        rows = methods(config)
+        for seed in config.seeds:
+            cdpm_seed = seed if config.cdpm.seed is None else config.cdpm.seed
+            cdpm = _stage("cdpm", {"cdpm": settings, "seed": cdpm_seed}, data=data[name])
+            for row in rows:
+                yield _Request(point, row, seed, data[name], cdpm)
 
 
 def _data(settings: Settings) -> tuple[Stage, str | None]:
@@ -88,40 +188,63 @@ def _data(settings: Settings) -> tuple[Stage, str | None]:
     return replace(stage, location=str(data_root(settings))), None
 
 
-def _cell(graph: Plan, row: MethodConfig, seed: int, cdpm: Stage) -> Cell:
-    """One target with the inputs that its method asks for."""
-    config = {"method": row.method.name, "settings": row.settings.model_dump(mode="json"), "seed": seed}
-    inputs = {"data": graph.data}
-    pseudo = row.settings.selection == "val_pseudo_worst_group"
-    needs_amplifier = row.method.needs_signals or pseudo
-    draws = row.method.needs_synthetic or (needs_amplifier and row.amplifier.source == "synthetic")
-    synthetic = _synthetic(graph, row.sampling, seed, cdpm) if draws else None
-    if needs_amplifier:
-        inputs["amplifier"] = _amplifier(graph, row, seed, synthetic)
+def _cell(graph: Plan, request: _Request, largest: int) -> Cell:
+    """One target with the inputs that its method asks for; its synthetic set has `largest` images per class."""
+    row, dataset = request.row, request.point.config.dataset
+    config = {"method": row.method.name, "settings": row.settings.model_dump(mode="json"), "seed": request.seed}
+    inputs = {"data": request.data}
+    amplifier, drawn = row.amplifier, None
+    if request.draws:
+        if amplifier.images_per_class is None and row.sampling.images_per_class < largest:
+            amplifier = amplifier.model_copy(update={"images_per_class": row.sampling.images_per_class})
+        sampling = row.sampling.model_copy(update={"images_per_class": largest})
+        drawn = _synthetic(graph, sampling, request, dataset.bias_labels)
+    if request.needs_amplifier:
+        stage = _amplifier(amplifier.model_dump(mode="json"), request, drawn)
+        graph.amplifiers.setdefault(stage.key, AmplifierRun(amplifier.source, request.seed, stage))
+        inputs["amplifier"] = stage
     if row.method.needs_synthetic:
-        inputs["synthetic"] = synthetic
-        config["amplifier"] = row.amplifier.model_dump(mode="json")
-    guidance = row.sampling.guidance if draws else None
+        inputs["synthetic"] = drawn
+        config["amplifier"] = amplifier.model_dump(mode="json")
+    guidance = row.sampling.guidance if drawn else None
     stage = _stage("target", config, **inputs)
-    return Cell(graph.config.dataset.name, row.label, seed, row.settings.selection, guidance, stage)
+    settings, selection = dict(request.point.varied), row.settings.selection
+    return Cell(dataset.name, row.label, request.seed, selection, guidance, settings, row, request.point.config, stage)
 
 
-def _synthetic(graph: Plan, sampling: SamplingSettings, seed: int, cdpm: Stage) -> Stage:
-    stage = _stage("synthetic", {"sampling": sampling.model_dump(mode="json"), "seed": seed}, cdpm=cdpm)
-    key = (seed, sampling.guidance)
-    graph.synthetic.setdefault(key, stage)
-    if key not in graph.alignment and graph.config.dataset.bias_labels:
-        probe = _stage("probe", {}, data=graph.data)
-        graph.alignment[key] = _stage("alignment", {}, synthetic=stage, probe=probe, data=graph.data)
+def _synthetic(graph: Plan, sampling: SamplingSettings, request: _Request, bias_labels: bool) -> Stage:
+    config = {"sampling": sampling.model_dump(mode="json"), "seed": request.seed}
+    stage = _stage("synthetic", config, cdpm=request.cdpm)
+    if stage.key not in graph.synthetic:
+        alignment = None
+        if bias_labels:
+            probe = _stage("probe", {}, data=request.data)
+            alignment = _stage("alignment", {}, synthetic=stage, probe=probe, data=request.data)
+        graph.synthetic[stage.key] = SyntheticSet(request.seed, sampling, stage, alignment)
     return stage
 
 
-def _amplifier(graph: Plan, row: MethodConfig, seed: int, synthetic: Stage | None) -> Stage:
-    inputs = {"data": graph.data} | ({"synthetic": synthetic} if row.amplifier.source == "synthetic" else {})
-    config = {"amplifier": row.amplifier.model_dump(mode="json"), "seed": seed}
-    stage = _stage("amplifier", config, **inputs)
-    graph.amplifiers.setdefault(row.amplifier.source, {}).setdefault(seed, stage)
-    return stage
+def _amplifier(settings: dict[str, Any], request: _Request, drawn: Stage | None) -> Stage:
+    inputs = {"data": request.data} | ({"synthetic": drawn} if settings["source"] == "synthetic" else {})
+    return _stage("amplifier", {"amplifier": settings, "seed": request.seed}, **inputs)
+
+
+def add_validation(graph: Plan, judges: dict[int, Stage]) -> None:
+    """Judge every cell on the validation split; its pseudo-groups are those of its seed's amplifier in `judges`."""
+    for cell in graph.cells:
+        inputs = {"target": cell.stage, "data": cell.stage.inputs["data"]}
+        if cell.seed in judges:
+            inputs["amplifier"] = judges[cell.seed]
+        graph.validation[cell.stage.key] = _stage("validation", {}, **inputs)
+
+
+def _add_real_amplifier(graph: Plan, request: _Request) -> None:
+    """The amplifier on real images whose curve shows memorisation, where the experiment asks for it."""
+    config = request.point.config
+    if config.memorisation:
+        settings = config.amplifier.model_copy(update={"source": "real", "images_per_class": None})
+        stage = _amplifier(settings.model_dump(mode="json"), request, None)
+        graph.amplifiers.setdefault(stage.key, AmplifierRun("real", request.seed, stage))
 
 
 def _stage(name: str, config: dict, **inputs: Stage) -> Stage:

@@ -70,6 +70,11 @@ def evaluate(
     return result
 
 
+def worst(correct: np.ndarray, group_of: np.ndarray) -> float:
+    """Lowest accuracy among the groups that have images; `correct` (N,) bool, `group_of` (N,)."""
+    return float(min(correct[group_of == group].mean() for group in np.unique(group_of)))
+
+
 def _gaps(correct: np.ndarray, split: Split, attributes: tuple[str, ...], train_split: Split) -> dict[str, float]:
     """In-distribution accuracy and the drop from it for each set of attributes that disagree with the class."""
     bits = 1 << np.arange(len(attributes))  # (A,)

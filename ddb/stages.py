@@ -26,7 +26,7 @@ from ddb.classifier import Description, load_classifier, predict, save_classifie
 from ddb.data import BENCHMARKS, BiasedDataset, fingerprint, groups, load_dataset, prepared
 from ddb.diffusion import synthetic
 from ddb.errors import DDBError
-from ddb.metrics import evaluate
+from ddb.metrics import evaluate, worst
 from ddb.probe import alignment, bias_names, train_probe
 from ddb.recipes import get_method
 from ddb.recipes.pseudo_groups import error_set, pseudo_groups
@@ -135,12 +135,28 @@ def measure_alignment(stage: Stage, store: Store, result: Path, progress: Progre
     _write_json(result / "alignment.json", numbers)
 
 
+def validate_target(stage: Stage, store: Store, result: Path, progress: Progress, machine: Machine) -> None:
+    """A trained target -> its accuracy on the validation split: on average, worst group, worst pseudo-group."""
+    target, split = stage.inputs["target"], read_data(stage, store)["val"]
+    settings = get_method(target.config["method"]).settings_class.model_validate(target.config["settings"])
+    model = load_classifier(store.path(target)).to(machine.device)
+    right = predict(model, split, settings.view(machine.workers)).argmax(1).numpy() == split.labels  # (V,)
+    numbers = {"val_average": right.mean()}
+    if split.aligned is not None:
+        numbers["val_worst_group"] = worst(right, groups(split))
+    if "amplifier" in stage.inputs:
+        signals = Signals.read(store.path(stage.inputs["amplifier"]) / "signals_val.parquet")
+        numbers["val_pseudo_worst_group"] = worst(right, pseudo_groups(signals.labels, error_set(signals)))
+    _write_json(result / "validation.json", numbers)
+
+
 FUNCTIONS = {
     "data": prepare_data,
     "amplifier": fit_amplifier,
     "target": fit_target,
     "probe": fit_probe,
     "alignment": measure_alignment,
+    "validation": validate_target,
 }
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 from ddb.artifacts import Store
 from ddb.audit import AuditResult, audit, write_scores
 from ddb.config import ExperimentConfig
+from ddb.config_file import Experiment, Point
 from ddb.errors import DDBError
 from ddb.experiment import Plan, plan
 from ddb.report.audit_page import Audit, ClassAudit, Example, render_audit
@@ -29,7 +30,8 @@ def run_audit(config: ExperimentConfig, store: Store, output: Path) -> tuple[Aud
     """The audit of the first seed and its files. Raises DDBError where a stage fails."""
     methods = {name: config.methods.get(name) or {} for name in NEEDED}
     seed = config.seeds[0]
-    graph = plan(config.model_copy(update={"methods": methods, "seeds": (seed,), "memorisation": False}))
+    config = config.model_copy(update={"methods": methods, "seeds": (seed,), "memorisation": False})
+    graph = plan(Experiment((Point({}, config),)))
     if execute(graph, store):
         raise DDBError("audit: a stage failed; see above")
     result = audit(graph, store, seed)

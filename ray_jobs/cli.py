@@ -10,23 +10,20 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from ray_jobs.job import err, execute, out  # first: it sets the environment that torch and ray must find
-
-from ddb import config as configuration  # isort: skip
-from ddb.artifacts import Store  # isort: skip
-from ddb.errors import DDBError  # isort: skip
-from ddb.experiment import Plan, plan  # isort: skip
-from ray_jobs.cli_data import Overrides, data_app  # isort: skip
+from ddb import config_file
+from ddb.artifacts import Store
+from ddb.errors import DDBError
+from ddb.experiment import plan
+from ray_jobs import cli_show
+from ray_jobs.cli_data import data_app
+from ray_jobs.cli_options import STORE, ConfigArgument, Overrides, StoreOption
+from ray_jobs.job import execute, out, stop
 
 DEMO = Path(__file__).parent.parent / "configs" / "colored_digits.yaml"
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 app.add_typer(data_app, name="data")
 
-ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file, as in configs/.")]
-StoreOption = Annotated[Path, typer.Option("--store", envvar="DDB_STORE", help="Where results are kept.")]
-STORE = Path("runs")
 ConfigOrOverrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[CONFIG] [KEY=VALUE]...", help="YAML file as in configs/ (none with --data); settings."),
@@ -48,16 +45,15 @@ def run(
 ) -> None:
     """Compute whatever an experiment still misses, and print its table."""
     config, overrides = _config_or_data(arguments, data, store)
-    graph = plan(configuration.load(config, overrides))
-    for override in overrides or []:
-        if override.startswith("preset="):
-            for change in configuration.preset_changes(config, override.removeprefix("preset=")):
-                out.print(f"{override}: {change}", highlight=False, markup=False)
+    graph = plan(config_file.load(config, overrides))
+    for preset in [override for override in overrides if override.startswith("preset=")]:
+        for change in config_file.preset_changes(config, overrides):
+            out.print(f"{preset}: {change}", highlight=False, markup=False)
     if dry_run:
-        _show_plan(graph, Store(store))
+        cli_show.show_plan(graph, Store(store))
         return
     failed = execute(graph, Store(store))
-    _print_table(graph, Store(store))
+    cli_show.print_table(graph, Store(store))
     raise typer.Exit(1 if failed else 0)
 
 
@@ -72,7 +68,7 @@ def audit(
     from ray_jobs.audit import run_audit
 
     config, overrides = _config_or_data(arguments, data, store)
-    result, paths = run_audit(configuration.load(config, overrides), Store(store), output or store / "audit")
+    result, paths = run_audit(config_file.load(config, overrides).config, Store(store), output or store / "audit")
     verdicts = {"shortcut": "sign of a shortcut", "none": "no sign of a shortcut", "unclear": "not enough evidence"}
     out.print(f"{verdicts[result.evidence.verdict]}. {result.evidence.reason}", highlight=False)
     for path in paths:
@@ -82,10 +78,10 @@ def audit(
 @app.command(epilog="Example: ddb demo")
 def demo(store: StoreOption = STORE) -> None:
     """The paper's whole argument on Colored Digits, one seed, in minutes; ends with a table and a figure."""
-    graph = plan(configuration.load(DEMO, ["seeds=[0]"]))
+    graph = plan(config_file.load(DEMO, ["seeds=[0]"]))
     opened = Store(store)
     failed = execute(graph, opened)
-    _print_table(graph, opened)
+    cli_show.print_table(graph, opened)
     from ddb.report.figure import draw
 
     figure = opened.root / "demo.png"
@@ -94,40 +90,34 @@ def demo(store: StoreOption = STORE) -> None:
     raise typer.Exit(1 if failed else 0)
 
 
-@app.command(epilog="Example: ddb status configs/colored_digits.yaml")
-def status(config: ConfigArgument, overrides: Overrides = None, store: StoreOption = STORE) -> None:
-    """Which stages are done, under way, failed or missing; works while a run goes on."""
-    _show_stages(plan(configuration.load(config, overrides)), Store(store))
-
-
-@app.command(epilog="Example: ddb table configs/colored_digits.yaml --format latex")
-def table(
+@app.command(epilog="Example: ddb sweep configs/sweeps/colored_digits.yaml sweep.trials=40")
+def sweep(
     config: ConfigArgument,
     overrides: Overrides = None,
-    format: Annotated[str, typer.Option(help="markdown, latex, csv or json.")] = "markdown",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show space and default, compute nothing.")] = False,
     store: StoreOption = STORE,
 ) -> None:
-    """The table of an experiment from what is finished."""
-    from ddb.report import FORMATS, render, rows
+    """Search over settings with Ray Tune and Optuna; the same command goes on where a killed one stopped."""
+    import yaml
 
-    if format not in FORMATS:
-        raise DDBError(f"--format: {format!r} is unknown; known: {', '.join(FORMATS)}")
-    text = render(rows(plan(configuration.load(config, overrides)), Store(store)), format)
-    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    from ddb.sweep import load_sweep
+
+    search = load_sweep(config, overrides)
+    if dry_run:
+        settings = search.settings.model_dump(mode="json", exclude_none=True)
+        text = yaml.safe_dump({"sweep": settings, "default": search.default}, sort_keys=False)
+        out.print(text, highlight=False, markup=False)
+        return
+    from ray_jobs.sweep import outcome_table, run_sweep
+
+    result = run_sweep(search, Store(store))
+    out.print(outcome_table(result, search))
+    for name in ("best.yaml", "sweep.json", "journal.log"):
+        out.print(str(result.folder / name), highlight=False, markup=False)
 
 
-@app.command(epilog="Example: ddb export configs/colored_digits.yaml results/colored_digits")
-def export(
-    config: ConfigArgument,
-    directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="Where the files go.")],
-    overrides: Overrides = None,
-    store: StoreOption = STORE,
-) -> None:
-    """Tables in every format, the figure and the records behind them, as a folder to publish."""
-    from ddb.report.export import export as write
-
-    for path in write(plan(configuration.load(config, overrides)), Store(store), directory):
-        out.print(str(path), highlight=False, markup=False)
+for command in (cli_show.status, cli_show.table, cli_show.report, cli_show.export, cli_show.schema):
+    app.command(epilog=f"Example: {cli_show.EXAMPLES[command.__name__]}")(command)
 
 
 @app.command(epilog="Example: ddb doctor")
@@ -155,7 +145,7 @@ def bench(
     """Measure training through Ray against a direct call, and DPM-Solver++ against 1000 ancestral steps."""
     from ray_jobs.bench import bench as measure
 
-    graph = plan(configuration.load(config, overrides))
+    graph = plan(config_file.load(config, overrides))
     text = json.dumps(measure(graph, Store(store), steps, rounds, images_per_class), indent=1)
     sys.stdout.write(text + "\n")
     if output:
@@ -184,81 +174,12 @@ def _config_or_data(arguments: list[str] | None, data: Path | None, store: Path)
     return path, arguments
 
 
-def _print_table(graph: Plan, store: Store) -> None:
-    from ddb.report import rows, terminal_table
-
-    out.print(terminal_table(rows(graph, store)))
-    for (seed, guidance), stage in graph.alignment.items():
-        if store.has(stage):
-            _print_alignment(store, stage, seed, guidance)
-
-
-def _print_alignment(store: Store, stage, seed: int, guidance: float) -> None:
-    seen = json.loads((store.path(stage) / "alignment.json").read_text())
-    out.print(
-        f"synthetic images, seed {seed}, guidance w = {guidance:g}: {seen['aligned_share']:.1%} bias-aligned, "
-        f"{seen['right_class_share']:.1%} of the right class (probe accuracy on real test images: "
-        f"bias {seen['probe_bias_accuracy']:.1%}, class {seen['probe_class_accuracy']:.1%})",
-        highlight=False,
-    )
-
-
-def _show_plan(graph: Plan, store: Store) -> None:
-    import yaml
-
-    out.print(yaml.safe_dump(graph.config.model_dump(mode="json"), sort_keys=False), highlight=False, markup=False)
-    _show_stages(graph, store)
-    missing = [stage for stage in graph.stages() if not store.has(stage)]
-    if graph.missing_data:
-        out.print(f"cannot run yet: {graph.missing_data}", style="yellow", highlight=False, markup=False)
-    if missing:
-        _show_cost(graph, missing)
-
-
-def _show_cost(graph: Plan, missing: list) -> None:
-    import torch
-
-    from ddb.cost import estimate
-    from ddb.progress import duration
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    view = Table("to compute", "stages", "one unit", "all together")
-    total = 0.0
-    for cost in estimate(graph, missing, device):
-        unit = f"{cost.unit_seconds:.3g} s per {cost.unit}"
-        view.add_row(cost.name, str(cost.stages), unit, duration(cost.seconds))
-        total += cost.seconds
-    view.add_row("total", str(len(missing)), "", duration(total))
-    out.print(view)
-    out.print(f"estimated from a probe of this machine's {device}, one stage at a time; start-up and files come on top")
-
-
-def _show_stages(graph: Plan, store: Store) -> None:
-    from ddb import progress
-    from ray_jobs.console import stage_title
-
-    view = Table("stage", "state", "artifact")
-    for stage in graph.stages():
-        report = progress.read(store.work_path(stage))
-        if store.has(stage):
-            state = "[green]done[/]"
-        elif store.failure(stage) is not None:
-            state = "[red]failed[/]"
-        elif report:
-            state = f"[cyan]begun, {progress.describe(report)}[/]"
-        else:
-            state = "missing"
-        view.add_row(stage_title(stage), state, f"{stage.name}/{stage.key}")
-    out.print(view)
-
-
 def main() -> None:
     """Entry point: a user's mistake is one line and exit code 2, never a traceback."""
     try:
         app()
     except DDBError as error:
-        err.print(str(error), style="red", markup=False, highlight=False)
-        sys.exit(2)
+        stop(error)
 
 
 if __name__ == "__main__":

@@ -16,15 +16,15 @@ from rich.progress import DownloadColumn, Progress
 from rich.table import Table
 from rich.text import Text
 
-from ray_jobs.job import err, out  # first: it sets the environment that torch and ray must find
-
-from ddb import config as configuration  # isort: skip
-from ddb.data import BENCHMARKS, DataMissing, FilesConfig, data_root, load_dataset  # isort: skip
-from ddb.data.files import data_home  # isort: skip
-from ddb.errors import DDBError  # isort: skip
+from ddb.config import dataset_settings
+from ddb.config_file import apply_override
+from ddb.data import BENCHMARKS, DataMissing, FilesConfig, data_root, load_dataset
+from ddb.data.files import data_home
+from ddb.errors import DDBError
+from ray_jobs.cli_options import Overrides
+from ray_jobs.job import err, out
 
 data_app = typer.Typer(no_args_is_help=True, help="The data sets that are known.")
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings to change.")]
 NameArgument = Annotated[str, typer.Argument(help="A name that ddb data list shows.")]
 
 
@@ -149,5 +149,5 @@ def _dataset_config(name: str, overrides: list[str] | None):
     """Settings of a data set from its name and KEY=VALUE overrides."""
     values = {"dataset": {"name": name}}
     for override in overrides or []:
-        configuration.apply_override(values, f"dataset.{override}")
-    return configuration.dataset_settings(values["dataset"])
+        apply_override(values, f"dataset.{override}")
+    return dataset_settings(values["dataset"])

@@ -18,6 +18,7 @@ QUIET = {  # for this process and every worker that it starts
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # else every line shows twice
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
+    "RAY_task_oom_retries": "3",  # without it, a task that is too large is tried for ever
     "TOKENIZERS_PARALLELISM": "false",
 }
 LOCAL = {
@@ -48,18 +49,17 @@ class Capacity:
 
 
 def set_environment() -> None:
-    """Set what must stand before torch and ray are imported; what the user has set stays."""
-    address = os.environ.get("RAY_ADDRESS")
-    for name, value in (QUIET | ({} if address else LOCAL)).items():
+    """Set what must stand before torch and ray are imported; what the user has set stays, and so does a worker's."""
+    local = not os.environ.get("RAY_ADDRESS") and "RAY_RAYLET_PID" not in os.environ
+    for name, value in (QUIET | (LOCAL if local else {})).items():
         os.environ.setdefault(name, value)
-    if os.environ.get("RAY_AUTH_MODE") == "token" and "RAY_AUTH_TOKEN_PATH" not in os.environ and not address:
+    if local and os.environ.get("RAY_AUTH_MODE") == "token" and "RAY_AUTH_TOKEN_PATH" not in os.environ:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # of this process and those it starts
 
 
 @contextlib.contextmanager
 def connected(num_cpus: int | None = None) -> Iterator[Capacity]:
     """Connect to, or start, Ray for the block; a local one is shut down afterwards."""
-    set_environment()
     import ray
 
     address = os.environ.get("RAY_ADDRESS")
@@ -71,7 +71,14 @@ def connected(num_cpus: int | None = None) -> Iterator[Capacity]:
         log_to_driver=False, logging_level=logging.ERROR, include_dashboard=None if address else False, **arguments
     )
     try:
-        alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        yield Capacity(tuple((int(has.get("CPU", 0)), int(has.get("GPU", 0))) for has in alive))
+        yield capacity()
     finally:
         ray.shutdown()
+
+
+def capacity() -> Capacity:
+    """What the connected cluster has now; nodes come and go."""
+    import ray
+
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return Capacity(tuple((int(has.get("CPU", 0)), int(has.get("GPU", 0))) for has in alive))

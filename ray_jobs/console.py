@@ -1,6 +1,7 @@
 """What a person sees while an experiment runs: a live table of stages on a terminal, plain lines elsewhere."""
 
 import time
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
@@ -9,25 +10,46 @@ from rich.table import Table
 
 from ddb import progress
 from ddb.artifacts import Stage, Store
+from ddb.experiment import Plan
+from ddb.report.sheets import axis_title, value_text
+from ddb.report.table import shown
 from ray_jobs.run_experiment import Event
 
 PLAIN_INTERVAL = 15.0  # seconds between two progress lines of a stage where there is no terminal
 
 
-def stage_title(stage: Stage) -> str:
-    """A stage in words: its name, what tells it from its siblings, its seed."""
-    detail = stage.config.get("method") or (stage.config.get("amplifier") or {}).get("source")
-    if stage.name == "synthetic":
-        detail = f"w={stage.config['sampling']['guidance']:g}"
-    parts = [stage.name, str(detail or ""), f"seed {stage.config['seed']}" if "seed" in stage.config else ""]
+def titles(graph: Plan) -> dict[str, str]:
+    """Every stage in words, by key: its name, what tells it from its siblings, its seed.
+
+    A varied setting is named where all cells that need the stage have the same value of it.
+    """
+    shared: dict[str, dict[str, Any]] = {}
+    labels = {cell.stage.key: cell.method for cell in graph.cells}
+    for cell in graph.cells:
+        for stage in cell.stage.ancestors():
+            known = shared.setdefault(stage.key, cell.settings)
+            shared[stage.key] = {name: v if cell.settings.get(name) == v else None for name, v in known.items()}
+    return {stage.key: _title(stage, labels.get(stage.key, ""), shared.get(stage.key, {})) for stage in graph.stages()}
+
+
+def _title(stage: Stage, label: str, settings: dict[str, Any]) -> str:
+    told = stage.inputs["synthetic"] if stage.name == "alignment" else stage  # what the title speaks of
+    parts = [stage.name, label or (told.config.get("amplifier") or {}).get("source", "")]
+    if "dataset" in told.config:
+        parts.append(told.config["dataset"]["name"])
+    guidance = told.config["sampling"]["guidance"] if "sampling" in told.config else settings.get("sampling.guidance")
+    parts.append("" if guidance is None else f"w={guidance:g}")
+    parts += [f"{axis_title(name)}={value_text(v)}" for name, v in shown(settings).items() if v is not None]
+    parts.append(f"seed {told.config['seed']}" if "seed" in told.config else "")
     return " ".join(part for part in parts if part)
 
 
 class StageView:
     """Shows the events of a run; use it as a context and hand `notify` to `run_plan`."""
 
-    def __init__(self, console: Console, store: Store, total: int):
+    def __init__(self, console: Console, store: Store, graph: Plan, total: int):
         self.console, self.store, self.total = console, store, total
+        self.titles = titles(graph)
         self.done, self.running = 0, {}  # key -> (stage, last progress event or None)
         self.shown_at: dict[str, float] = {}
         self.live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
@@ -46,11 +68,11 @@ class StageView:
         stage = event.stage
         if event.kind == "started":
             self.running[stage.key] = event
-            self._line(f"{stage_title(stage)}: started")
+            self._line(f"{self.titles[stage.key]}: started")
         elif event.kind == "progress":
             self.running[stage.key] = event
             if not self.live and time.monotonic() - self.shown_at.get(stage.key, time.monotonic() - 9) > PLAIN_INTERVAL:
-                self._line(f"{stage_title(stage)}: {progress_text(event)}")
+                self._line(f"{self.titles[stage.key]}: {progress_text(event)}")
                 self.shown_at[stage.key] = time.monotonic()
             self.shown_at.setdefault(stage.key, time.monotonic())
         else:
@@ -65,9 +87,9 @@ class StageView:
         place = f"{where.parent.name}/{where.name}"
         if event.kind == "failed":
             first = event.error.strip().splitlines()[-1] if event.error.strip() else "no message"
-            self._line(f"{stage_title(event.stage)}: FAILED: {first}", "red")
+            self._line(f"{self.titles[event.stage.key]}: FAILED: {first}", "red")
         elif event.kind == "finished":
-            self._line(f"{stage_title(event.stage)}: {event.seconds:.0f} s -> {place}", "green")
+            self._line(f"{self.titles[event.stage.key]}: {event.seconds:.0f} s -> {place}", "green")
 
     def _line(self, text: str, style: str | None = None) -> None:
         self.console.print(f"[{self.done}/{self.total}] {text}", style=style, markup=False, highlight=False)
@@ -75,7 +97,7 @@ class StageView:
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2))
         for event in self.running.values():
-            table.add_row("[cyan]running[/]", escape(stage_title(event.stage)), escape(progress_text(event)))
+            table.add_row("[cyan]running[/]", escape(self.titles[event.stage.key]), escape(progress_text(event)))
         return table
 
 

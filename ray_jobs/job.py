@@ -7,25 +7,25 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from rich.console import Console
 
-from ray_jobs.cluster import connected, set_environment
-
-set_environment()  # before anything imports torch or ray
-
-from ddb import config as configuration  # noqa: E402
-from ddb.artifacts import Store  # noqa: E402
-from ddb.backbones import ensure_weights  # noqa: E402
-from ddb.errors import DDBError  # noqa: E402
-from ddb.experiment import Plan, plan  # noqa: E402
+from ddb import config_file
+from ddb.artifacts import Store
+from ddb.backbones import ensure_weights
+from ddb.errors import DDBError
+from ddb.experiment import Plan, plan
+from ray_jobs.cluster import connected
 
 WIDTH = None if sys.stdout.isatty() else 140  # a log file has no edge to wrap at
 out, err = Console(soft_wrap=True, width=WIDTH), Console(stderr=True, soft_wrap=True)
 
 
 def execute(graph: Plan, store: Store, only: str | None = None) -> int:
-    """Compute what is missing on Ray; number of failed stages. No Ray is started where nothing is missing.
+    """Compute what is missing on Ray; number of stages that failed or whose data set is not here.
+
+    No Ray is started where nothing is missing. Raises DDBError where nothing can be computed.
 
     `only` limits the work to the stages of that name and their inputs.
     """
@@ -34,32 +34,46 @@ def execute(graph: Plan, store: Store, only: str | None = None) -> int:
     out.print(f"{len(stages)} stages, {len(stages) - len(missing)} in the store {store.root}", highlight=False)
     if not missing:
         return 0
-    if graph.missing_data:
-        raise DDBError(graph.missing_data)
-    for row in configuration.methods(graph.config):
-        for settings in (row.settings, row.amplifier):
-            ensure_weights(settings.network, settings.weights)
+    blocked = {stage.key: reason for stage in missing if (reason := graph.lacks_data(stage))}
+    if len(blocked) == len(missing):
+        raise DDBError(next(iter(blocked.values())))
+    for reason in dict.fromkeys(blocked.values()):
+        err.print(f"left out: {reason}", style="yellow", markup=False, highlight=False)
+    for cell in graph.cells:
+        if cell.stage.key not in blocked:
+            for settings in (cell.row.settings, cell.row.amplifier):
+                ensure_weights(settings.network, settings.weights)
     from ray_jobs.console import StageView
     from ray_jobs.run_experiment import run_plan
 
-    with connected() as capacity, StageView(out, store, len(stages)) as view:
+    with connected() as capacity, StageView(out, store, graph, len(stages)) as view:
         outcome = run_plan(graph, store, capacity, view.notify, only)
     for stage, error in outcome.failed.values():
         err.print(f"{stage.name} {stage.key} failed: {error}", markup=False, highlight=False)
-    return len(outcome.failed)
+    return len(outcome.failed) + len(blocked)
 
 
-def main(only: str | None, description: str) -> None:
-    """Command line of a job module: CONFIG [KEY=VALUE ...] [--store DIR]."""
+def parse(description: str) -> argparse.Namespace:
+    """The command line of a job module: CONFIG [KEY=VALUE ...] [--store DIR]."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path, help="YAML file, as in configs/")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings to change")
     parser.add_argument("--store", default=os.environ.get("DDB_STORE", "runs"), help="where results are kept")
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def stop(error: DDBError) -> NoReturn:
+    """A user's mistake is one line and exit code 2."""
+    err.print(str(error), style="red", markup=False, highlight=False)
+    sys.exit(2)
+
+
+def main(only: str | None, description: str) -> None:
+    """Run a job module: the stages named `only` and what they need, or all."""
+    arguments = parse(description)
     try:
-        graph = plan(configuration.load(arguments.config, arguments.overrides))
+        graph = plan(config_file.load(arguments.config, arguments.overrides))
         failed = execute(graph, Store(arguments.store), only)
     except DDBError as error:
-        err.print(str(error), style="red", markup=False, highlight=False)
-        sys.exit(2)
+        stop(error)
     sys.exit(1 if failed else 0)

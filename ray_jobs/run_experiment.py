@@ -4,7 +4,8 @@
 
 Each stage is a Ray task that takes the artifact's lock, computes and commits it; `cdpm` and `synthetic` tasks start
 workers of their own. This loop admits a stage only while its demand fits the cluster, so that single tasks cannot
-starve a training that needs several cores at once.
+starve a training that needs several cores at once. A stage that is lost with its process or node runs again, from its
+last checkpoint or finished parts where it has them, on whatever is left.
 """
 
 import time
@@ -23,10 +24,13 @@ from ddb.config import ResourceSettings
 from ddb.errors import DDBError
 from ddb.experiment import Plan
 from ddb.stages import Machine, run_classifier_stage, write_record
+from ray_jobs import cluster
 from ray_jobs.cluster import Capacity
 
-PRIORITY = ("data", "cdpm", "synthetic", "amplifier", "target", "probe", "alignment")  # longest way to the end first
+# Longest way to the end first.
+PRIORITY = ("data", "cdpm", "synthetic", "amplifier", "target", "validation", "probe", "alignment")
 POLL = 0.2  # seconds
+RETRIES = 3  # of a stage whose process or node is lost; an error of its own is never tried again
 
 
 @dataclass
@@ -87,36 +91,46 @@ def run_plan(
     A failed stage stops only what needs it; its error is recorded in the store.
     """
     resources = plan.config.resources
-    stages = {stage.key: stage for stage in plan.stages(only)}
-    needs = {key: demand(stage, capacity, resources) for key, stage in stages.items() if not store.has(stage)}
+    stages = {stage.key: stage for stage in plan.stages(only) if not plan.lacks_data(stage)}
+    missing = {key: stage for key, stage in stages.items() if not store.has(stage)}
+    for stage in missing.values():
+        demand(stage, capacity, resources)  # what can never be met is told before any work
     outcome = Outcome()
     done = set()
     for key, stage in stages.items():
-        if key not in needs:
+        if key not in missing:
             done.add(key)
             outcome.cached.append(stage)
             notify(Event("cached", stage))
-    waiting = sorted((stages[key] for key in needs), key=lambda stage: PRIORITY.index(stage.name))
-    running: dict[Any, tuple[Stage, float]] = {}
+    waiting = sorted(missing.values(), key=lambda stage: PRIORITY.index(stage.name))
+    running: dict[Any, tuple[Stage, float, Demand]] = {}
     while waiting or running:
-        for stage in _ready(waiting, done, outcome, store, notify):
-            if _fits(needs[stage.key], [needs[other.key] for other, _ in running.values()], capacity):
+        ready = _ready(waiting, done, outcome)
+        capacity = cluster.capacity() if ready else capacity
+        for stage in ready:
+            try:
+                needed = demand(stage, capacity, resources)
+            except DDBError as error:  # a node was lost meanwhile
+                waiting.remove(stage)
+                _fail(stage, str(error), 0.0, outcome, store, notify)
+                continue
+            if _fits(needed, [taken for _, _, taken in running.values()], capacity):
                 waiting.remove(stage)
                 notify(Event("started", stage))
-                task = _task(needs[stage.key], stage.name)
-                running[task.remote(stage, str(store.root), resources, needs[stage.key])] = (stage, time.time())
+                task = _task(needed, stage.name)
+                running[task.remote(stage, str(store.root), resources, needed)] = (stage, time.time(), needed)
         finished, _ = ray.wait(list(running), num_returns=1, timeout=POLL) if running else ([], [])
         for reference in finished:
-            stage, began = running.pop(reference)
+            stage, began, _ = running.pop(reference)
             _finish(reference, stage, time.time() - began, done, outcome, store, notify)
-        for stage, began in running.values():
+        for stage, began, _ in running.values():
             report = progress.read(store.work_path(stage))
             if report:
                 notify(Event("progress", stage, time.time() - began, report))
     return outcome
 
 
-def _ready(waiting: list[Stage], done: set, outcome: Outcome, store: Store, notify) -> list[Stage]:
+def _ready(waiting: list[Stage], done: set, outcome: Outcome) -> list[Stage]:
     """Stages whose inputs are complete; drops those that a failed input blocks."""
     for stage in list(waiting):
         blocker = next((needed for needed in stage.inputs.values() if needed.key in outcome.failed), None)
@@ -139,20 +153,24 @@ def _finish(reference, stage: Stage, seconds: float, done: set, outcome: Outcome
     except Exception as error:
         cause = error.cause if isinstance(error, RayTaskError) else error
         text = str(cause) if isinstance(cause, DDBError) else "".join(traceback.format_exception(error)).strip()
-        store.fail(stage, text)
-        outcome.failed[stage.key] = (stage, text)
-        notify(Event("failed", stage, seconds, error=text))
+        _fail(stage, text, seconds, outcome, store, notify)
     else:
         done.add(stage.key)
         outcome.computed.append(stage)
         notify(Event("finished", stage, seconds))
 
 
+def _fail(stage: Stage, text: str, seconds: float, outcome: Outcome, store: Store, notify) -> None:
+    store.fail(stage, text)
+    outcome.failed[stage.key] = (stage, text)
+    notify(Event("failed", stage, seconds, error=text))
+
+
 def _task(needed: Demand, name: str):
     """The remote function for a stage: those with workers of their own hold nothing themselves."""
-    if name in ("cdpm", "synthetic"):
-        return ray.remote(num_cpus=0, max_retries=0)(_produce)
-    return ray.remote(num_cpus=needed.cpus, num_gpus=needed.gpus, max_retries=0)(_produce)
+    holds = {"num_cpus": 0} if name in ("cdpm", "synthetic") else {"num_cpus": needed.cpus, "num_gpus": needed.gpus}
+    # Inside a Tune trial, a task would otherwise have to fit into what the trial itself holds.
+    return ray.remote(max_retries=RETRIES, scheduling_strategy="DEFAULT", **holds)(_produce)
 
 
 def _produce(stage: Stage, root: str, resources: ResourceSettings, needed: Demand) -> None:

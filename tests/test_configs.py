@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from ddb.config import load, preset_changes
+from ddb.config_file import load, preset_changes
 from ddb.errors import DDBError
 from ddb.experiment import plan
+from ddb.sweep import load_sweep
 
-CONFIGS = sorted(Path("configs").rglob("*.yaml"))
+CONFIGS = sorted(path for path in Path("configs").rglob("*.yaml") if path.parent.name != "sweeps")
 BENCHMARKS = ("bar", "bffhq", "imagenet9", "urbancars", "waterbirds")
 
 
@@ -19,9 +20,27 @@ def test_it_loads_and_plans_without_its_data(path, monkeypatch, tmp_path):
     assert graph.cells and graph.stages()[0].name == "data"
 
 
+@pytest.mark.parametrize("base", ["colored_digits", *BENCHMARKS])
+@pytest.mark.parametrize("path", [path for path in CONFIGS if path.parent.name in ("tables", "ablations")], ids=str)
+def test_tables_and_ablations_run_on_a_benchmark_by_naming_it(path, base, monkeypatch, tmp_path):
+    monkeypatch.setenv("DDB_DATA", str(tmp_path))
+    overrides = [f"base={base}"]
+    if path.stem == "conflict_ratio" and base != "colored_digits":
+        overrides.append("vary.dataset.conflict_ratio=null")  # a property of files, there
+    graph = plan(load(path, overrides))
+    assert {cell.dataset for cell in graph.cells} == {base}
+    assert len(graph.cells) >= len(graph.config.seeds) * len(graph.config.methods)
+
+
+@pytest.mark.parametrize("base", ["colored_digits", *BENCHMARKS])
+def test_the_sweep_runs_on_a_benchmark_by_naming_it(base, monkeypatch, tmp_path):
+    monkeypatch.setenv("DDB_DATA", str(tmp_path))
+    assert load_sweep("configs/sweeps/colored_digits.yaml", [f"base={base}"]).default["sampling.guidance"] == 1
+
+
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_the_papers_settings(name):
-    config = load(f"configs/benchmarks/{name}.yaml")
+    config = load(f"configs/benchmarks/{name}.yaml").config
     assert config.dataset.name == name and config.dataset.image_size == 64
     cdpm, sampling = config.cdpm, config.sampling
     assert (cdpm.process, cdpm.channels, cdpm.steps, cdpm.batch_size) == ("paper", (128, 256, 256, 256), 100_000, 32)
@@ -36,10 +55,10 @@ def test_the_papers_settings(name):
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_the_fast_preset_says_what_it_changes(name):
     path = f"configs/benchmarks/{name}.yaml"
-    fast, paper = load(path, ["preset=fast", "sampling.sampler_steps=10"]), load(path)
+    fast, paper = load(path, ["preset=fast", "sampling.sampler_steps=10"]).config, load(path).config
     assert fast.cdpm.steps * fast.cdpm.batch_size == paper.cdpm.steps * paper.cdpm.batch_size
     assert fast.sampling.sampler_steps == 10  # an override comes last
-    changes = preset_changes(path, "fast")
+    changes = preset_changes(path, ["preset=fast"])
     assert "cdpm.process: paper -> fast" in changes and "sampling.sampler_steps: 1000 -> 20" in changes
     assert not any(change.startswith("dataset") for change in changes)
 

@@ -13,7 +13,6 @@ from typing import ClassVar, Literal
 import numpy as np
 from PIL import Image
 from pydantic import Field
-from sklearn.datasets import load_digits
 
 from ddb.data.dataset import BiasedDataset, Split
 from ddb.randomness import numpy_generator
@@ -47,6 +46,8 @@ class ColoredDigitsConfig(Settings):
 
 def load(config: ColoredDigitsConfig) -> BiasedDataset:
     """Build the benchmark; the same settings give the same bytes on every machine."""
+    from sklearn.datasets import load_digits  # takes seconds to import, and planning an experiment needs none of it
+
     digits = load_digits()
     random = numpy_generator("colored_digits", config.seed)
     order = random.permutation(len(digits.target))  # (1797,)

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms import v2
 
 from ddb.data.dataset import Split
 from ddb.data.images import read_image
@@ -91,6 +90,8 @@ class _Images(Dataset):
     """Single images: (3, S, S) float32 in [-1, 1], or the error that names a broken file."""
 
     def __init__(self, split: Split, view: View):
+        from torchvision.transforms import v2  # takes seconds to import, and arrays as they are need none of it
+
         self.split, self.from_files = split, view.image_size is not None and split.root is not None
         size = view.image_size or split.images.shape[1]
         if view.image_size is None:
@@ -117,8 +118,10 @@ class _Images(Dataset):
 
     def _picture(self, row: int) -> Tensor:
         if self.from_files:
-            return v2.functional.pil_to_tensor(read_image(self.split.root / self.split.paths[row]))
-        return torch.from_numpy(np.array(self.split.images[row])).permute(2, 0, 1)
+            picture = np.array(read_image(self.split.root / self.split.paths[row]))
+        else:
+            picture = np.array(self.split.images[row])
+        return torch.from_numpy(picture).permute(2, 0, 1)
 
 
 def _stack(items: list) -> Tensor | DDBError:

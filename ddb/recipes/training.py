@@ -25,6 +25,7 @@ from ddb.classifier import predict
 from ddb.data import Split
 from ddb.data.loading import Items, View, batches
 from ddb.errors import DDBError
+from ddb.metrics import worst
 from ddb.randomness import derive_seed, numpy_generator
 from ddb.settings import Settings, unknown
 
@@ -133,11 +134,14 @@ class Learner:
         images = next(self._batches).to(self.run.device)  # (B, 3, H, W)
         index = self._drawn.popleft()  # (B,)
         labels = torch.from_numpy(self.train.labels[index]).to(self.run.device)  # (B,)
+        return self.learn(images, labels, torch.from_numpy(index).to(self.run.device), number)
+
+    def learn(self, images: Tensor, labels: Tensor, index: Tensor, number: int) -> float:
+        """`step` on a batch that someone else drew, of the shapes and on the device of `Batch` (`lff`)."""
         self.model.train()
         logits = self.model(images)  # (B, C)
         cross_entropy = F.cross_entropy(logits, labels, reduction="none")  # (B,)
-        rows = torch.from_numpy(index).to(self.run.device)
-        loss = self.loss(Batch(images, labels, rows, logits, cross_entropy, number))
+        loss = self.loss(Batch(images, labels, index, logits, cross_entropy, number))
         value = loss.item()
         if not math.isfinite(value):
             raise DDBError(
@@ -267,6 +271,5 @@ def _validate(model: nn.Module, settings: TrainingSettings, run: Run) -> dict[st
     correct = logits.argmax(1).numpy() == run.validation.labels  # (V,)
     numbers = {"val_average": float(correct.mean())}
     if settings.selection in ("val_worst_group", "val_pseudo_worst_group"):
-        by_group = [correct[run.validation_groups == group].mean() for group in np.unique(run.validation_groups)]
-        numbers[settings.selection] = float(min(by_group))
+        numbers[settings.selection] = worst(correct, run.validation_groups)
     return numbers

@@ -1,9 +1,10 @@
-"""A finished experiment as a folder to keep or publish: its tables, its figure, and the record behind every number.
+"""A finished experiment as a folder to keep or publish: tables, figure, charts, and the record behind every number.
 
     ddb export configs/colored_digits.yaml results/colored_digits
 
-<directory>/table.{md,tex,csv,json}, figure.png, and records/<stage>-<key>.json: each stage's record (settings, inputs,
-commit, versions, machine, time) together with the numbers that it found, without images and weights.
+<directory>/table.{md,tex,csv,json}, figure.{png,pdf}, charts/<name>.{png,pdf} (`ddb.report.charts`), and
+records/<stage>-<key>.json: each stage's record (settings, inputs, commit, versions, machine, time) together with the
+numbers that it found, without images and weights.
 """
 
 import json
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ddb.artifacts import Stage, Store
 from ddb.errors import DDBError
+from ddb.report.charts import charts, save
 from ddb.report.figure import draw
 from ddb.report.render import render
 from ddb.report.table import rows
@@ -24,26 +26,30 @@ NUMBERS = ("metrics", "quality", "curve", "alignment", "probe")  # JSON files of
 
 
 def export(plan: "Plan", store: Store, directory: Path) -> list[Path]:
-    """Write everything that is finished; returns the files. Records of other keys that lie there are removed.
+    """Write everything that is finished; returns the files. Records and charts that lay there before are removed.
 
     Raises DDBError where nothing is finished or `directory` cannot be written.
     """
     finished = [stage for stage in plan.stages() if store.has(stage)]
     if not finished:
         raise DDBError(f"export: nothing of this experiment is finished in the store {store.root}")
+    table = rows(plan, store)
+    drawn = charts(plan, store, table)
     records = directory / "records"
     try:
         records.mkdir(parents=True, exist_ok=True)
-        for old in records.glob("*.json"):
+        for old in [*records.glob("*.json"), *(directory / "charts").glob("*.p[nd][gf]")]:
             old.unlink()
-        written = [_write(directory / f"table.{SUFFIXES[name]}", render(rows(plan, store), name)) for name in SUFFIXES]
+        written = [_write(directory / f"table.{SUFFIXES[name]}", render(table, name)) for name in SUFFIXES]
         for stage in finished:
             text = json.dumps(full_record(stage, store), indent=1) + "\n"
             written.append(_write(records / f"{stage.name}-{stage.key}.json", text))
     except OSError as error:
         raise DDBError(f"export {directory}: {error.strerror}") from None
-    draw(plan, store, directory / "figure.png")
-    return [*written, directory / "figure.png"]
+    for path in (directory / "figure.png", directory / "figure.pdf"):
+        draw(plan, store, path)
+        written.append(path)
+    return written + [path for chart in drawn for path in save(chart, directory / "charts")]
 
 
 def full_record(stage: Stage, store: Store) -> dict[str, Any]:

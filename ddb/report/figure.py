@@ -23,10 +23,11 @@ from ddb.artifacts import Stage, Store
 from ddb.data import Split, prepared
 from ddb.diffusion.synthetic import read as read_synthetic
 from ddb.errors import DDBError
+from ddb.report.sheets import axis_title, value_text
 from ddb.report.table import METRICS, Row, rows
 
 if TYPE_CHECKING:
-    from ddb.experiment import Plan
+    from ddb.experiment import AmplifierRun, Plan, SyntheticSet
 
 DPI = 150
 WIDTH, TOP_HEIGHT = 12.0, 5.0  # inches
@@ -58,7 +59,11 @@ STYLE = {
 
 
 def draw(plan: "Plan", store: Store, path: str | Path) -> None:
-    """Write the figure as PNG, 1800 pixels wide. Raises DDBError where `path` cannot be written."""
+    """Write the figure, as PDF where `path` ends in .pdf, else as PNG 1800 pixels wide; without a date in it.
+
+    Raises DDBError where `path` cannot be written.
+    """
+    as_pdf = Path(path).suffix == ".pdf"
     table = rows(plan, store)
     bottom = MARGIN_HEIGHT + ROW_HEIGHT * max(len(table), 1)
     with matplotlib.rc_context(STYLE):
@@ -72,7 +77,12 @@ def draw(plan: "Plan", store: Store, path: str | Path) -> None:
         _draw_accuracies(lower.subplots(), table)
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(path, dpi=DPI, format="png")
+            figure.savefig(
+                path,
+                dpi=DPI,
+                format="pdf" if as_pdf else "png",
+                metadata={"CreationDate": None} if as_pdf else None,
+            )
         except OSError as error:
             raise DDBError(f"figure {path} cannot be written: {error.strerror}") from None
 
@@ -88,7 +98,7 @@ def _draw_images(axes: Axes, plan: "Plan", store: Store) -> None:
     blocks = _real_blocks(dataset["train"])
     sets = _synthetic_sets(plan, store)
     shown = list(sets)[:GUIDANCES]
-    blocks += [(_synthetic_title(plan, store, *key), read_synthetic(store.path(sets[key]))) for key in shown]
+    blocks += [(_synthetic_title(sets[w], store), read_synthetic(store.path(sets[w].stage))) for w in shown]
 
     wide = max(1, COLUMNS // len(classes))  # images of a class side by side
     high = 2 if len(blocks) <= 4 else 1  # and below each other
@@ -132,19 +142,20 @@ def _real_blocks(train: Split) -> list[tuple[str, Split]]:
     return blocks
 
 
-def _synthetic_sets(plan: "Plan", store: Store) -> dict[tuple[int, float], Stage]:
-    """Finished sets of the lowest seed that has one: (seed, guidance) -> stage, in order of guidance."""
-    done = {key: plan.synthetic[key] for key in sorted(plan.synthetic) if store.has(plan.synthetic[key])}
-    return {key: stage for key, stage in done.items() if key[0] == min(done)[0]}
+def _synthetic_sets(plan: "Plan", store: Store) -> "dict[float, SyntheticSet]":
+    """Finished sets of the first data set and the lowest seed that has one, by guidance, ascending."""
+    done = [drawn for drawn in plan.synthetic.values() if store.has(drawn.stage) and drawn.data.key == plan.data.key]
+    first = [drawn for drawn in done if drawn.seed == min(other.seed for other in done)]
+    return {drawn.sampling.guidance: drawn for drawn in sorted(first, key=lambda drawn: drawn.sampling.guidance)}
 
 
-def _synthetic_title(plan: "Plan", store: Store, seed: int, guidance: float) -> str:
+def _synthetic_title(drawn: "SyntheticSet", store: Store) -> str:
     """The set's guidance and, where it was measured, the share of its images that follow the bias."""
+    guidance = drawn.sampling.guidance
     title = f"synthetic, w = {guidance:g}\n(scale {1 + guidance:g})"
-    stage = plan.alignment.get((seed, guidance))
-    if stage is None or not store.has(stage):
+    if drawn.alignment is None or not store.has(drawn.alignment):
         return title
-    return f"{title}\n{_read_json(store, stage, 'alignment.json')['aligned_share']:.1%} aligned"
+    return f"{title}\n{_read_json(store, drawn.alignment, 'alignment.json')['aligned_share']:.1%} aligned"
 
 
 def _tiles(split: Split, label: int, wide: int, high: int) -> np.ndarray:
@@ -164,7 +175,7 @@ def _draw_memorisation(axes: Axes, plan: "Plan", store: Store) -> None:
     axes.set_title("Memorisation by the Bias Amplifier")
     notes, total = [], None
     for source, (color, marker, line) in LINES.items():
-        stages = [stage for stage in plan.amplifiers.get(source, {}).values() if store.has(stage)]
+        stages = [run.stage for run in _one_per_seed(plan, source) if store.has(run.stage)]
         curves = [_read_json(store, stage, "curve.json") for stage in stages]
         if not curves:
             notes.append(f"no amplifier trained on {source} images is finished")
@@ -192,6 +203,15 @@ def _draw_memorisation(axes: Axes, plan: "Plan", store: Store) -> None:
     axes.set_ylabel("conflicting images still misclassified")
     axes.legend(loc="upper right", frameon=False)
     axes.grid(axis="y", alpha=0.25)
+
+
+def _one_per_seed(plan: "Plan", source: str) -> "list[AmplifierRun]":
+    """The plan's first amplifier of every seed that was trained on such images of the first data set."""
+    found = {}
+    for run in plan.amplifiers.values():
+        if run.source == source and run.stage.inputs["data"].key == plan.data.key:
+            found.setdefault(run.seed, run)
+    return list(found.values())
 
 
 def _draw_accuracies(axes: Axes, table: list[Row]) -> None:
@@ -240,6 +260,7 @@ def _label(row: Row, table: list[Row]) -> str:
         first.insert(0, row.dataset)
     if row.guidance is not None and len({other.guidance for other in table} - {None}) > 1:
         first.append(f"w = {row.guidance:g}")
+    first += [f"{axis_title(name)} {value_text(v)}" for name, v in row.settings.items() if v is not None]
     lines = [", ".join(first)]
     if len({other.selection for other in table}) > 1:
         lines.append(row.selection)

@@ -1,7 +1,7 @@
 """The numbers of a results table: mean and sample standard deviation over seeds, for each method of a plan.
 
     for row in rows(plan, store):
-        row.as_json()       # {"dataset", "method", "selection", "guidance", "seeds", "failed", "metrics"}
+        row.as_json()       # {"dataset", "method", "selection", "guidance", "seeds", "failed", "metrics", ...}
         row.state           # "2/3 seeds, 1 failed"
 
 Nothing is filled in: a seed that failed or has not run lowers `n`, and a metric that needs bias labels is absent
@@ -10,10 +10,12 @@ where the data set has none (DESIGN: honest aggregation, missing knowledge is mi
 
 import json
 import statistics
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ddb.artifacts import Store
+from ddb.artifacts import Stage, Store, canonical_json
+from ddb.report.paper import published
 
 if TYPE_CHECKING:
     from ddb.experiment import Cell, Plan
@@ -29,11 +31,23 @@ METRICS = (  # in the order of the table's columns; each as defined in ddb.metri
     "co_occur_obj_gap",
     "bg_co_occur_obj_gap",
 )
+SIGNALS = ("aligned_share", "right_class_share", "precision", "recall", "auroc")  # ddb.probe, ddb.amplifier
+ELSEWHERE = ("base", "dataset.name", "sampling.guidance")  # varied settings that have a column of their own
+Summary = dict[str, float | int | None]  # mean, std, n
+
+
+@dataclass(frozen=True)
+class Signal:
+    """What a row's methods were told, and how good it was."""
+
+    amplifiers: tuple[str, ...]  # keys of the amplifiers of all seeds
+    source: str  # of the images that they were trained on: synthetic or real
+    numbers: dict[str, Summary]  # of SIGNALS, those that are known
 
 
 @dataclass(frozen=True)
 class Row:
-    """One method under one guidance and one selection criterion, over all its seeds."""
+    """One method under one setting of what the experiment varies, over all its seeds."""
 
     dataset: str
     method: str
@@ -42,12 +56,16 @@ class Row:
     planned: int  # seeds that the plan asks for
     seeds: list[int]  # seeds that finished, ascending
     failed: int  # seeds that cannot finish, as their target stage or one that it needs failed
-    metrics: dict[str, dict[str, float | int | None]] = field(default_factory=dict)  # name -> mean, std, n
+    metrics: dict[str, Summary] = field(default_factory=dict)
     notes: tuple[str, ...] = ()  # what a reader must know of the data set
+    settings: dict[str, Any] = field(default_factory=dict)  # varied ones; None where the value changes nothing here
+    signal: Signal | None = None  # None for a method without an amplifier
+    published: dict[str, Summary] = field(default_factory=dict)  # the paper's numbers, where the setting is its own
+    cells: "tuple[Cell, ...]" = ()
 
     def as_json(self) -> dict[str, Any]:
         """The row as plain JSON values, accuracies in [0, 1]; what `ddb table --format json` prints."""
-        return {
+        values = {
             "dataset": self.dataset,
             "method": self.method,
             "selection": self.selection,
@@ -56,6 +74,18 @@ class Row:
             "failed": self.failed,
             "metrics": self.metrics,
         }
+        if self.settings:
+            values["settings"] = self.settings
+        if self.signal:
+            values["amplifier"] = {"source": self.signal.source, **self.signal.numbers}
+        if self.published:
+            values["paper"] = {name: value | {"gap": self.gap(name)} for name, value in self.published.items()}
+        return values
+
+    def gap(self, metric: str) -> float | None:
+        """Our mean minus the paper's; None where either is missing."""
+        ours, theirs = self.metrics.get(metric), self.published.get(metric)
+        return ours["mean"] - theirs["mean"] if ours and theirs else None
 
     @property
     def complete(self) -> bool:
@@ -72,37 +102,84 @@ class Row:
 
 
 def rows(plan: "Plan", store: Store) -> list[Row]:
-    """One row for each (data set, method, selection, guidance) of the plan's cells, in the plan's order."""
+    """One row for each data set, method and combination of settings, in this order, each as the plan first has it."""
     together: dict[tuple, list[Cell]] = {}
     for cell in plan.cells:
-        together.setdefault((cell.dataset, cell.method, cell.selection, cell.guidance), []).append(cell)
-    notes = data_notes(plan, store)
-    return [_row(key, cells, store, notes) for key, cells in together.items()]
+        key = (cell.dataset, cell.method, cell.selection, cell.guidance, canonical_json(shown(cell.settings)))
+        together.setdefault(key, []).append(cell)
+    datasets, methods = (list(dict.fromkeys(key[i] for key in together)) for i in (0, 1))
+    order = sorted(together, key=lambda key: (datasets.index(key[0]), methods.index(key[1])))
+    return [_row(together[key], plan, store) for key in order]
 
 
-def data_notes(plan: "Plan", store: Store) -> tuple[str, ...]:
+def shown(settings: dict[str, Any]) -> dict[str, Any]:
+    """The varied settings that need a column of their own."""
+    return {name: value for name, value in settings.items() if name not in ELSEWHERE}
+
+
+def data_notes(data: Stage, store: Store) -> tuple[str, ...]:
     """The data set's notes, such as a split that we held out; none before it is prepared."""
     try:
-        description = json.loads((store.path(plan.data) / "dataset.json").read_text())
+        description = json.loads((store.path(data) / "dataset.json").read_text())
     except FileNotFoundError:
         return ()
     return tuple(description["notes"])
 
 
-def _row(key: tuple, cells: "list[Cell]", store: Store, notes: tuple[str, ...]) -> Row:
+def _row(cells: "list[Cell]", plan: "Plan", store: Store) -> Row:
+    first = cells[0]
     done = sorted((cell for cell in cells if store.has(cell.stage)), key=lambda cell: cell.seed)
-    results = [json.loads((store.path(cell.stage) / "metrics.json").read_text()) for cell in done]
+    results = [_read(cell.stage, store, "metrics") for cell in done]
     finished = {cell.stage.key for cell in done}
     failed = sum(_failed(cell, store) for cell in cells if cell.stage.key not in finished)
-    metrics = {}
-    for name in METRICS:
-        values = [result[name] for result in results if name in result]
-        if values:
-            metrics[name] = summarize(values)
-    return Row(*key, len(cells), [cell.seed for cell in done], failed, metrics, notes)
+    return Row(
+        first.dataset,
+        first.method,
+        first.selection,
+        first.guidance,
+        len(cells),
+        [cell.seed for cell in done],
+        failed,
+        _summaries(METRICS, results),
+        data_notes(first.stage.inputs["data"], store),
+        shown(first.settings),
+        _signal(cells, plan, store),
+        published(first.config, first.row),
+        tuple(cells),
+    )
 
 
-def summarize(values: list[float]) -> dict[str, float | int | None]:
+def _signal(cells: "list[Cell]", plan: "Plan", store: Store) -> Signal | None:
+    """Quality of the amplifiers that the cells use, and of their synthetic sets."""
+    amplifiers = [cell.stage.inputs["amplifier"] for cell in cells if "amplifier" in cell.stage.inputs]
+    if not amplifiers:
+        return None
+    found = []
+    for amplifier in amplifiers:
+        numbers = _read(amplifier, store, "quality") or {}
+        drawn = amplifier.inputs.get("synthetic")
+        alignment = plan.synthetic[drawn.key].alignment if drawn else None
+        numbers |= (alignment and _read(alignment, store, "alignment")) or {}
+        found.append(numbers)
+    source = amplifiers[0].config["amplifier"]["source"]
+    return Signal(tuple(stage.key for stage in amplifiers), source, _summaries(SIGNALS, found))
+
+
+def _read(stage: Stage, store: Store, name: str) -> dict[str, Any] | None:
+    """A JSON file of an artifact; None where the artifact or the file is not there."""
+    try:
+        return json.loads((store.path(stage) / f"{name}.json").read_text())
+    except FileNotFoundError:
+        return None
+
+
+def _summaries(names: Iterable[str], results: list[dict[str, Any]]) -> dict[str, Summary]:
+    """Each number over the results that have it."""
+    values = {name: [r[name] for r in results if r.get(name) is not None] for name in names}
+    return {name: summarize(found) for name, found in values.items() if found}
+
+
+def summarize(values: list[float]) -> Summary:
     """Mean, sample standard deviation (ddof 1; None for a single value) and number of `values`."""
     std = statistics.stdev(values) if len(values) > 1 else None
     return {"mean": statistics.fmean(values), "std": std, "n": len(values)}

@@ -7,6 +7,7 @@ from urllib.error import URLError
 
 import pytest
 import torch
+from torchvision import models
 
 from ddb import backbones
 from ddb.backbones import BACKBONES, MEAN, build_network, ensure_weights
@@ -42,14 +43,14 @@ def test_the_seed_decides_the_fresh_weights():
 @pytest.mark.parametrize("name", BACKBONES)
 def test_weights_come_from_a_file_and_the_head_is_fresh(name, tmp_path):
     torch.manual_seed(0)
-    source = BACKBONES[name][0](weights=None)
+    source = models.get_model(name, weights=None)
     state = source.state_dict()
     if name == "densenet121":  # torchvision's file has older names
         state = {re.sub(r"(denselayer\d+\.(?:norm|conv))(\d)\.", r"\1.\2.", key): value for key, value in state.items()}
         assert any("denselayer1.norm.1.weight" in key for key in state)
     torch.save(state, tmp_path / "weights.pth")
     network = build_network(name, 7, weights=str(tmp_path / "weights.pth"))
-    head = BACKBONES[name][2]
+    head = BACKBONES[name][1]
     loaded, expected = network.backbone.state_dict(), source.state_dict()
     assert all(torch.equal(loaded[key], expected[key]) for key in expected if not key.startswith(head))
     assert loaded[f"{head}.weight"].shape[0] == 7
@@ -63,7 +64,7 @@ class _Attack:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (lambda path: torch.save(BACKBONES["resnet50"][0](weights=None).state_dict(), path), "does not hold"),
+        (lambda path: torch.save(models.get_model("resnet50", weights=None).state_dict(), path), "does not hold"),
         (lambda path: path.write_bytes(b"x" * 100), "is not a file of weights"),
         (lambda path: path.touch(), "is not a file of weights"),
         (lambda path: path.write_bytes(pickle.dumps(_Attack(), 2)), "is not a file of weights"),
@@ -136,7 +137,7 @@ def test_code_in_a_file_of_weights_is_never_run(tmp_path, kind):
 @pytest.mark.parametrize("legacy", [False, True])
 def test_a_truncated_file_is_named(tmp_path, legacy):
     path = tmp_path / "weights.pth"
-    torch.save(BACKBONES["resnet18"][0](weights=None).state_dict(), path, _use_new_zipfile_serialization=not legacy)
+    torch.save(models.get_model("resnet18", weights=None).state_dict(), path, _use_new_zipfile_serialization=not legacy)
     whole = path.read_bytes()
     for length in (1, 2, 60, 1000, 10_000, len(whole) // 2, len(whole) - 10):
         path.write_bytes(whole[:length])
@@ -206,12 +207,12 @@ def test_every_backbone_takes_imagenets_normalisation_and_its_head_follows_the_s
         networks[0](-torch.ones(1, 3, 32, 32))  # black: -mean / std
     assert seen[0].abs().max() < 1e-6
     assert seen[1][0, :, 5, 5].tolist() == pytest.approx([-2.117904, -2.035714, -1.804444], abs=1e-5)
-    first, again, other = (getattr(network.backbone, BACKBONES[name][2]).weight for network in networks)
+    first, again, other = (getattr(network.backbone, BACKBONES[name][1]).weight for network in networks)
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
 def test_the_head_follows_the_seed_with_pretrained_weights_too_and_no_generator_moves(tmp_path):
-    torch.save(BACKBONES["resnet18"][0](weights=None).state_dict(), tmp_path / "weights.pth")
+    torch.save(models.get_model("resnet18", weights=None).state_dict(), tmp_path / "weights.pth")
     state = torch.get_rng_state()
     heads = [build_network("resnet18", 3, seed, str(tmp_path / "weights.pth")).backbone.fc.weight for seed in (1, 1, 2)]
     assert torch.equal(heads[0], heads[1]) and not torch.equal(heads[0], heads[2])

@@ -1,15 +1,9 @@
 import pytest
 
-from ddb.config import load, methods, resolve
+from ddb.config import check, methods
 from ddb.errors import DDBError
 
 MINIMAL = {"methods": {"erm": None, "ddb_two_step": {"gamma": 2}}}
-
-
-def test_shipped_configuration_loads_with_overrides():
-    config = load("configs/colored_digits.yaml", ["sampling.guidance=3", "seeds=[4]", "methods.ddb_two_step.gamma=2"])
-    assert (config.sampling.guidance, config.seeds) == (3.0, (4,))
-    assert {row.label: row for row in methods(config)}["ddb_two_step"].settings.gamma == 2
 
 
 def test_methods_start_from_the_training_section_and_may_override_others():
@@ -17,7 +11,7 @@ def test_methods_start_from_the_training_section_and_may_override_others():
         "training": {"steps": 7},
         "methods": {"erm": {}, "real": {"method": "ddb_two_step", "steps": 9, "amplifier": {"source": "real"}}},
     }
-    erm, real = methods(resolve(values))
+    erm, real = methods(check(values))
     assert (erm.settings.steps, real.settings.steps) == (7, 9)
     assert (real.label, real.method.name, real.amplifier.source) == ("real", "ddb_two_step", "real")
     assert erm.amplifier.source == "synthetic"
@@ -60,17 +54,6 @@ def test_methods_start_from_the_training_section_and_may_override_others():
 )
 def test_a_mistake_is_told_in_one_line_with_its_full_name(change, message):
     with pytest.raises(DDBError) as error:
-        resolve(MINIMAL | change)
+        check(MINIMAL | change)
     assert str(error.value).startswith(message)
     assert len(str(error.value).splitlines()) == 1
-
-
-@pytest.mark.parametrize("override", ["sampling", "=3", "seeds.x.y=1", "a=[1"])
-def test_a_malformed_override_is_refused(override):
-    with pytest.raises(DDBError, match="override"):
-        load("configs/colored_digits.yaml", [override])
-
-
-def test_a_missing_file_is_named():
-    with pytest.raises(DDBError, match=r"nowhere\.yaml: No such file"):
-        load("nowhere.yaml")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddb.config import resolve
+from ddb.config import check
 from ddb.defaults import configuration_for
 from ddb.errors import DDBError
 
@@ -22,7 +22,7 @@ def test_the_resolution_fits_images_and_machine(tmp_path, side, gpu, size):
     values, reasons = configuration_for(folder(tmp_path / "mine", side), gpu)
     assert values["dataset"]["image_size"] == size
     assert f"{side} pixels is the usual shorter side" in reasons[0]
-    config = resolve(values)
+    config = check(values)
     assert config.dataset.root == tmp_path / "mine" and set(config.methods) == {"erm", "ddb_two_step", "ddb_end_to_end"}
 
 

@@ -1,4 +1,5 @@
-from ddb.config import resolve
+from ddb.artifacts import canonical_json
+from ddb.config_file import resolve
 from ddb.experiment import plan
 
 
@@ -54,5 +55,57 @@ def test_pseudo_group_selection_brings_the_amplifier_to_a_baseline():
 
 def test_rows_of_two_guidances_have_their_own_sets():
     rows = {f"w{w}": {"method": "ddb_end_to_end", "sampling": {"guidance": w}} for w in (0, 3)}
-    graph = _plan(methods=rows)
-    assert set(graph.synthetic) == set(graph.alignment) == {(0, 0.0), (0, 3.0)}
+    drawn = list(_plan(methods=rows).synthetic.values())
+    assert [each.sampling.guidance for each in drawn] == [0.0, 3.0]
+    assert all(each.alignment.inputs["synthetic"].key == each.stage.key for each in drawn)
+
+
+def test_cells_of_a_grid_share_what_they_can():
+    """Three guidances, two numbers of images, two recipes and erm, two seeds."""
+    vary = {"sampling.guidance": [0, 1, 3], "sampling.images_per_class": [20, 50]}
+    methods = {"erm": {}, "ddb_two_step": {}, "ddb_end_to_end": {}}
+    graph = _plan(methods=methods, vary=vary, seeds=[0, 1], memorisation=False)
+    names = [stage.name for stage in graph.stages()]
+    assert {name: names.count(name) for name in set(names)} == {
+        "data": 1,
+        "cdpm": 2,
+        "synthetic": 6,  # once per guidance, at 50
+        "probe": 1,
+        "alignment": 6,
+        "amplifier": 12,
+        "target": 2 * (1 + 2 * 6),
+    }
+    assert all(drawn.sampling.images_per_class == 50 for drawn in graph.synthetic.values())
+    amplifiers = [run.stage.config["amplifier"]["images_per_class"] for run in graph.amplifiers.values()]
+    assert sorted(amplifiers, key=str) == [20] * 6 + [None] * 6
+
+
+def test_a_varied_setting_that_changes_nothing_in_a_cell_is_none_there():
+    graph = _plan(vary={"methods.ddb_two_step.gamma": [0, 1], "amplifier.steps": [5, 9]}, memorisation=False)
+    found = [(cell.method, *cell.settings.values()) for cell in graph.cells]
+    assert found == [("erm", None, None), *(("ddb_two_step", gamma, steps) for gamma in (0, 1) for steps in (5, 9))]
+
+
+def test_the_smaller_of_two_sets_alone_is_drawn_as_it_is():
+    alone = _stage(_plan(sampling={"images_per_class": 20}), "ddb_two_step").inputs["amplifier"]
+    assert alone.inputs["synthetic"].config["sampling"]["images_per_class"] == 20
+    assert alone.config["amplifier"]["images_per_class"] is None
+
+
+def test_each_data_set_of_a_grid_has_its_own_stages_and_a_missing_one_is_told(monkeypatch, tmp_path):
+    monkeypatch.setenv("DDB_DATA", str(tmp_path))
+    values = {"base": "colored_digits", "vary": {"base": ["colored_digits", "bar"]}, "methods": {"ddb_two_step": {}}}
+    graph = plan(resolve(values))
+    here, absent = (next(cell.stage for cell in graph.cells if cell.dataset == n) for n in ("colored_digits", "bar"))
+    assert graph.lacks_data(here) is None and "bar" in graph.lacks_data(absent)
+    assert here.inputs["data"].key != absent.inputs["data"].key
+
+
+def test_two_hundred_cells_are_planned_without_hashing_a_stage_twice(monkeypatch):
+    hashed = []
+    monkeypatch.setattr("ddb.artifacts.canonical_json", lambda value: hashed.append(1) or canonical_json(value))
+    graph = _plan(vary={"sampling.guidance": list(range(50))}, seeds=[0, 1], memorisation=False)
+    graph.stages()
+    # data, and per seed one cdpm, 50 sets with alignment (and its probe) and amplifier, 50 + 50 targets, times two at
+    # most for what several cells ask for anew
+    assert len(graph.cells) == 2 * 51 and len(hashed) < 2 * 2 * 50 * 6

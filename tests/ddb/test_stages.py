@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ddb.artifacts import Store
-from ddb.config import resolve
+from ddb.config_file import resolve
 from ddb.data import load_dataset
 from ddb.data.colored_digits import ColoredDigitsConfig
 from ddb.diffusion import synthetic
@@ -71,7 +71,7 @@ def finished(tmp_path_factory):
 
 def _numbers(finished):
     graph, store = finished
-    real = store.path(graph.amplifiers["real"][0])
+    (real,) = (store.path(run.stage) for run in graph.amplifiers.values())
     history = json.loads((store.path(graph.cells[0].stage) / "history.json").read_text())
     return {
         "data": _data(),

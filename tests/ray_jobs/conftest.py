@@ -6,11 +6,10 @@ import pytest
 
 os.environ.pop("RAY_ADDRESS", None)  # never join a cluster that somebody else runs
 
-from ddb.config import resolve
+from ddb.config_file import resolve
 from ddb.experiment import plan
-from ray_jobs.cluster import connected, set_environment
+from ray_jobs.cluster import connected
 
-set_environment()
 os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = "0.2"  # a checkpoint counts once the controller has polled it
 
 SMALL = {

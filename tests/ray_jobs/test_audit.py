@@ -4,7 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ddb.artifacts import Store
-from ddb.config import resolve
+from ddb.config import check
 from ray_jobs import audit as command
 from ray_jobs.run_experiment import run_plan
 from tests.ray_jobs.conftest import SMALL
@@ -17,7 +17,7 @@ def test_scores_and_page_of_an_experiment(tmp_path, capacity, monkeypatch):
         return len(run_plan(graph, store, capacity, lambda event: None).failed)
 
     monkeypatch.setattr(command, "execute", execute)  # on the session's Ray
-    config = resolve(SMALL | {"seeds": [3, 4], "methods": {"erm": {}}})
+    config = check(SMALL | {"seeds": [3, 4], "methods": {"erm": {}}})
     result, paths = command.run_audit(config, Store(tmp_path / "runs"), tmp_path / "out")
     assert [path.name for path in paths] == ["conflicts.parquet", "conflicts.csv", "audit.html"]
     table = pq.read_table(paths[0])

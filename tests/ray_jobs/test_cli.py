@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 from ray_jobs.cli import app
 
 CONFIG = "configs/colored_digits.yaml"
-NAMES = ("demo", "run", "status", "table", "export", "doctor", "bench", "data list", "data describe")
+NAMES = ("demo", "run", "audit", "sweep", "status", "table", "report", "export", "schema", "doctor", "bench",
+         "data list", "data describe")  # fmt: skip
 
 
 def _run(*arguments):
@@ -28,6 +29,30 @@ def test_dry_run_shows_settings_and_stages_and_computes_nothing(tmp_path):
     assert result.exit_code == 0
     assert "guidance: 3.0" in result.output and "synthetic w=3 seed 0" in result.output
     assert not (tmp_path / "data").exists()
+
+
+def test_dry_run_of_an_ablation_lists_its_cells_and_what_they_share(tmp_path):
+    arguments = ["vary.sampling.guidance=[0, 7]", "seeds=[0]", "--dry-run", "--store", tmp_path]
+    result = _run("run", "configs/ablations/guidance.yaml", *arguments)
+    text = " ".join(result.output.split())
+    assert result.exit_code == 0 and "sampling.guidance varies: 0, 7" in text and "5 cells" in text
+    assert text.count(" cdpm seed 0 ") == 1 and "target ddb_end_to_end seed 0" not in text
+    for stage in ("synthetic w=7 seed 0", "target ddb_end_to_end w=7 seed 0", "target erm seed 0"):
+        assert stage in text
+    assert not (tmp_path / "data").exists()
+
+
+def test_dry_run_of_a_sweep_shows_space_and_default(tmp_path):
+    result = _run("sweep", "configs/sweeps/colored_digits.yaml", "sweep.trials=7", "--dry-run", "--store", tmp_path)
+    assert result.exit_code == 0
+    assert "trials: 7" in result.output and "methods.ddb_two_step.gamma: 1.0" in result.output
+
+
+def test_an_empty_report_says_so(tmp_path):
+    page = tmp_path / "pages" / "report.html"
+    result = _run("report", CONFIG, "seeds=[0]", "--output", page, "--store", tmp_path / "runs")
+    assert result.exit_code == 0 and result.output.strip().endswith("report.html")
+    assert "0 of 6 cells" in page.read_text()
 
 
 def test_a_table_can_be_read_before_anything_is_finished(tmp_path):
@@ -59,6 +84,11 @@ def test_describe_counts_groups_and_draws_a_sheet(tmp_path):
         (["run", CONFIG, "cdpm.stepz=3"], "cdpm.stepz: unknown setting; did you mean 'steps'?"),
         (["run", "nowhere.yaml"], "configuration nowhere.yaml: No such file or directory"),
         (["table", CONFIG, "--format", "html"], "--format: 'html' is unknown; known: markdown, latex, csv, json"),
+        (["run", "configs/sweeps/colored_digits.yaml"], "configuration configs/sweeps/colored_digits.yaml: holds a sw"),
+        (["sweep", CONFIG], f"configuration {CONFIG}: has no section 'sweep'"),
+        (["run", "configs/ablations/guidance.yaml", "sampling.guidance=3"], "override sampling.guidance: configs/abl"),
+        (["run", CONFIG, "base=waterbird"], "base: 'waterbird' is no file and no configuration of ours; did you mean"),
+        (["report", CONFIG, "--output", "/dev/null/x.html"], "--output /dev/null/x.html: File exists"),
         (["data", "describe", "colored_digit"], "dataset.name: 'colored_digit' is unknown; did you mean"),
         (["status", CONFIG, "--store", "/dev/null"], "store /dev/null cannot be written"),
     ],

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from ddb.artifacts import Store
-from ddb.config import resolve
+from ddb.config_file import resolve
 from ddb.errors import DDBError
 from ddb.experiment import plan
 from ddb.report import rows

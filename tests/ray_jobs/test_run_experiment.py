@@ -104,11 +104,10 @@ def test_a_killed_worker_resumes_to_the_same_weights_bit_for_bit(tmp_path, capac
     weights, killed = [], []
     for name in ("whole", "killed"):
         store = Store(tmp_path / name)
-        graph.cells, graph.amplifiers, graph.alignment = [], {"none": {0: stage}}, {}  # the CDPM and its data alone
         watcher = threading.Thread(target=_kill_worker, args=(store, stage, killed), daemon=True)
         if name == "killed":
             watcher.start()
-        outcome = _run(graph, store, capacity)
+        outcome = run_plan(graph, store, capacity, lambda event: None, only="cdpm")
         assert not outcome.failed, outcome.failed
         unet = CDPMPipeline.from_pretrained(store.path(stage) / "pipeline").unet
         weights.append(torch.cat([p.flatten() for p in unet.parameters()]))

@@ -1,59 +1,100 @@
 """A plan and a store with hand-made results, so that the reports are tested without training anything."""
 
 import json
-from dataclasses import dataclass, field
-from types import SimpleNamespace
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 from ddb.artifacts import Stage, Store
+from ddb.config import methods
+from ddb.config_file import Experiment, Point, resolve
 from ddb.data import prepared
 from ddb.data.colored_digits import ColoredDigitsConfig, load
 from ddb.diffusion import synthetic
+from ddb.diffusion.settings import SamplingSettings
+from ddb.experiment import AmplifierRun, Cell, Plan, SyntheticSet
+from ddb.recipes import METHODS
 
-
-@dataclass(frozen=True)
-class Cell:
-    """The fields of ddb.experiment.Cell."""
-
-    dataset: str
-    method: str
-    seed: int
-    selection: str
-    guidance: float | None
-    stage: Stage
+CONFIG = resolve({"methods": {name: {} for name in METHODS}}).config
+ROWS = {row.label: row for row in methods(CONFIG)}
+DATA = Stage("data", {"seed": 0}, 1)
 
 
 @dataclass
-class Fake:
-    store: Store
-    data: Stage = field(default_factory=lambda: Stage("data", {"seed": 0}, 1))
-    cells: list = field(default_factory=list)
-    synthetic: dict = field(default_factory=dict)
-    amplifiers: dict = field(default_factory=lambda: {"synthetic": {}, "real": {}})
-    alignment: dict = field(default_factory=dict)
-    config: SimpleNamespace = field(default_factory=SimpleNamespace)
+class Fake(Plan):
+    """A plan that is put together by hand, and the store that its results are in."""
 
-    def add(self, method, seed, metrics=None, guidance=None, selection="last", dataset="colored_digits", **inputs):
+    store: Store | None = None
+
+    def vary(self, *axes):
+        """What the experiment varies."""
+        self.experiment = Experiment((Point(dict.fromkeys(axes), CONFIG),))
+
+    def add(
+        self,
+        method,
+        seed,
+        metrics=None,
+        guidance=None,
+        selection="last",
+        dataset="colored_digits",
+        settings=None,
+        **inputs,
+    ):
         """A cell; finished where `metrics` are given."""
+        settings = settings or {}
         config = {"dataset": dataset, "method": method, "seed": seed, "selection": selection, "guidance": guidance}
-        stage = Stage("target", config, 1, inputs)
-        self.cells.append(Cell(dataset, method, seed, selection, guidance, stage))
+        stage = Stage("target", config | {"settings": settings}, 1, {"data": DATA} | inputs)
+        self.cells.append(
+            Cell(dataset, method, seed, selection, guidance, settings, ROWS.get(method, ROWS["erm"]), CONFIG, stage)
+        )
         if metrics is not None:
             self.finish(stage, metrics=metrics)
         return stage
 
+    def draw(self, seed, guidance, aligned_share=None, right_class_share=0.99, **sampling):
+        """A synthetic set of `seed`; its alignment is finished where `aligned_share` is given."""
+        sampling = SamplingSettings(guidance=guidance, **sampling)
+        cdpm = Stage("cdpm", {"cdpm": {}, "seed": seed}, 1, {"data": DATA})
+        config = {"sampling": sampling.model_dump(mode="json"), "seed": seed}
+        stage = Stage("synthetic", config, 1, {"cdpm": cdpm})
+        alignment = Stage("alignment", {}, 1, {"synthetic": stage})
+        self.synthetic[stage.key] = SyntheticSet(seed, sampling, stage, alignment)
+        if aligned_share is not None:
+            shares = {"aligned_share": aligned_share, "right_class_share": right_class_share}
+            self.finish(alignment, alignment=shares)
+        return stage
+
+    def amplify(self, seed, drawn=None, steps=300, **files):
+        """An amplifier trained on the set `drawn`, else on real images; finished where `files` are given."""
+        source, inputs = ("synthetic", {"synthetic": drawn}) if drawn else ("real", {})
+        config = {"amplifier": {"source": source, "steps": steps}, "seed": seed}
+        stage = Stage("amplifier", config, 1, {"data": DATA} | inputs)
+        self.amplifiers[stage.key] = AmplifierRun(source, seed, stage)
+        if files:
+            self.finish(stage, **files)
+        return stage
+
+    @staticmethod
+    def curve(errors, total):
+        """A memorisation curve, an epoch for each of `errors`."""
+        return [
+            {"step": 20 * e, "epoch": float(e), "errors": n, "conflicting_errors": n, "conflicting_total": total}
+            for e, n in enumerate(errors, start=1)
+        ]
+
     def finish(self, stage, **files):
         """Write `files` (name -> JSON value) as the stage's artifact."""
         with self.store.produce(stage) as work:
+            (work.result / "record.json").write_text(json.dumps({"key": stage.key}))
             for name, value in files.items():
                 (work.result / f"{name}.json").write_text(json.dumps(value))
 
 
 @pytest.fixture
 def fake(tmp_path):
-    return Fake(Store(tmp_path / "runs"))
+    return Fake(Experiment((Point({}, CONFIG),)), store=Store(tmp_path / "runs"))
 
 
 @pytest.fixture
@@ -64,27 +105,20 @@ def dataset():
 @pytest.fixture
 def figured(fake, dataset):
     """`fake` with the data set, synthetic sets (noisy aligned real images), alignment and both amplifiers' curves."""
-    with fake.store.produce(fake.data) as work:
+    with fake.store.produce(DATA) as work:
         prepared.write(dataset, work.result)
     train, random = dataset["train"], np.random.default_rng(0)
     for guidance in (0.0, 1.0):
-        stage = fake.synthetic[0, guidance] = Stage("synthetic", {"guidance": guidance}, 1)
+        stage = fake.draw(0, guidance, 0.978 + 0.02 * guidance)
         chosen = np.concatenate([np.flatnonzero(train.aligned & (train.labels == c))[-2:] for c in range(10)])
         noise = random.normal(0, 12, train.images[chosen].shape)
         images = np.clip(train.images[chosen] + noise, 0, 255).astype(np.uint8)
         with fake.store.produce(stage) as work:
             table = synthetic.to_table(images, train.labels[chosen], np.tile([0, 1], 10), 0, guidance)
             synthetic.write(table, work.result / "images.parquet")
-        fake.alignment[0, guidance] = Stage("alignment", {"guidance": guidance}, 1)
-        fake.finish(fake.alignment[0, guidance], alignment={"aligned_share": 0.978 + 0.02 * guidance})
     total = int((~train.aligned).sum())
     for seed in range(3):
-        for source, rate in (("synthetic", 0.002), ("real", 0.22)):
-            stage = fake.amplifiers[source][seed] = Stage("amplifier", {"source": source, "seed": seed}, 1)
+        for drawn, rate in ((fake.draw(seed, 0.0), 0.002), (None, 0.22)):
             left = [round(total * np.exp(-rate * epoch * (1 + 0.2 * seed))) for epoch in range(1, 16)]
-            points = [
-                {"step": 20 * e, "epoch": float(e), "errors": n, "conflicting_errors": n, "conflicting_total": total}
-                for e, n in enumerate(left, start=1)
-            ]
-            fake.finish(stage, curve=points)
+            fake.amplify(seed, drawn, curve=fake.curve(left, total))
     return fake

@@ -1,4 +1,4 @@
-"""An exported experiment: every format, the figure, and records with their numbers, of what is finished."""
+"""An exported experiment: every format, figure and charts, and records with their numbers, of what is finished."""
 
 import json
 
@@ -8,29 +8,41 @@ from ddb.errors import DDBError
 from ddb.report.export import export
 
 
-@pytest.fixture
-def planned(fake):
-    fake.stages = lambda: [cell.stage for cell in fake.cells]
-    return fake
-
-
-def test_tables_figure_and_records_of_what_is_finished(planned, tmp_path):
-    done = planned.add("erm", 0, {"average_accuracy": 0.5})
-    (planned.store.path(done) / "record.json").write_text(json.dumps({"key": done.key}))
-    planned.add("erm", 1)
-    stale = tmp_path / "out" / "records" / "target-0.json"
-    stale.parent.mkdir(parents=True)
-    stale.touch()
-    written = export(planned, planned.store, tmp_path / "out")
-    names = {str(path.relative_to(tmp_path / "out")) for path in written}
+def test_tables_figure_charts_and_records_of_what_is_finished(fake, tmp_path):
+    fake.vary("training.steps")
+    done = fake.add("erm", 0, {"conflicting_accuracy": 0.5}, settings={"training.steps": 10})
+    fake.add("erm", 0, settings={"training.steps": 20})
+    out = tmp_path / "out"
+    stale = [out / "records" / "target-0.json", out / "charts" / "old.png", out / "charts" / "old.pdf"]
+    kept = out / "charts" / "mine.txt"
+    for path in [*stale, kept]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    written = export(fake, fake.store, out)
     record = f"records/target-{done.key}.json"
-    assert names == {"table.md", "table.tex", "table.csv", "table.json", "figure.png", record}
-    assert all(path.stat().st_size for path in written) and not stale.exists()
-    content = json.loads((tmp_path / "out" / record).read_text())
-    assert content == {"key": done.key, "metrics": {"average_accuracy": 0.5}}
+    charts = {f"charts/conflicting_accuracy_by_training_steps.{suffix}" for suffix in ("png", "pdf")}
+    tables = {"table.md", "table.tex", "table.csv", "table.json"}
+    assert {str(path.relative_to(out)) for path in written} == tables | {"figure.png", "figure.pdf", record} | charts
+    assert all(path.stat().st_size for path in written)
+    assert not any(path.exists() for path in stale) and kept.exists()
+    assert (out / "figure.pdf").read_bytes().startswith(b"%PDF")
+    assert json.loads((out / record).read_text()) == {"key": done.key, "metrics": {"conflicting_accuracy": 0.5}}
 
 
-def test_nothing_finished_is_one_clear_error(planned, tmp_path):
-    planned.add("erm", 0)
+def test_an_experiment_that_varies_nothing_has_no_charts(fake, tmp_path):
+    fake.add("erm", 0, {"conflicting_accuracy": 0.5})
+    export(fake, fake.store, tmp_path / "out")
+    assert not (tmp_path / "out" / "charts").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_error(fake, tmp_path):
+    fake.add("erm", 0, {"conflicting_accuracy": 0.5})
+    (tmp_path / "file").touch()
+    with pytest.raises(DDBError, match=r"export .*file/out: Not a directory"):
+        export(fake, fake.store, tmp_path / "file" / "out")
+
+
+def test_nothing_finished_is_one_clear_error(fake, tmp_path):
+    fake.add("erm", 0)
     with pytest.raises(DDBError, match="nothing of this experiment is finished"):
-        export(planned, planned.store, tmp_path / "out")
+        export(fake, fake.store, tmp_path / "out")

@@ -1,3 +1,5 @@
+"""The overview figure: every panel drawn from results, and what it says where there are none."""
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -5,6 +7,7 @@ from PIL import Image
 from ddb.artifacts import Stage
 from ddb.data import BiasedDataset, Split, prepared
 from ddb.errors import DDBError
+from ddb.experiment import AmplifierRun
 from ddb.report import figure
 from ddb.report.figure import draw
 
@@ -73,7 +76,8 @@ def test_before_anything_has_run_every_panel_says_what_is_missing(fake, tmp_path
 
 
 def test_half_a_run_shows_its_half(figured, tmp_path, texts):
-    figured.synthetic, figured.alignment, figured.amplifiers = {}, {}, {"synthetic": figured.amplifiers["synthetic"]}
+    figured.synthetic = {}
+    figured.amplifiers = {key: run for key, run in figured.amplifiers.items() if run.source == "synthetic"}
     figured.add("erm", 0, metrics(0.6))
     draw(figured, figured.store, tmp_path / "figure.png")
     assert "no synthetic set is finished yet" in texts
@@ -82,12 +86,11 @@ def test_half_a_run_shows_its_half(figured, tmp_path, texts):
 
 def test_without_bias_labels_only_the_average_is_shown(fake, dataset, tmp_path, texts):
     splits = {name: Split(split.images, split.labels, split.paths) for name, split in dataset.splits.items()}
+    fake.add("erm", 0, {"average_accuracy": 0.5186})
     with fake.store.produce(fake.data) as work:
         prepared.write(BiasedDataset("mine", dataset.classes, {}, splits), work.result)
-    fake.amplifiers["synthetic"][0] = Stage("amplifier", {}, 1)
     point = {"step": 1, "epoch": 1.0, "errors": 3, "conflicting_errors": None, "conflicting_total": None}
-    fake.finish(fake.amplifiers["synthetic"][0], curve=[point])
-    fake.add("erm", 0, {"average_accuracy": 0.5186})
+    fake.amplify(0, curve=[point])
     draw(fake, fake.store, tmp_path / "figure.png")
     assert "51.9" in texts and "average" in texts and "real" in texts
     assert "the bias of this data set is not labelled" in texts
@@ -95,6 +98,44 @@ def test_without_bias_labels_only_the_average_is_shown(fake, dataset, tmp_path, 
 
 
 def test_an_unwritable_path_is_one_clear_error(fake, tmp_path):
+    fake.add("erm", 0)
     (tmp_path / "file").touch()
     with pytest.raises(DDBError, match=r"figure .* cannot be written"):
         draw(fake, fake.store, tmp_path / "file" / "figure.png")
+
+
+def test_rows_that_differ_in_a_varied_setting_are_told_apart(fake, tmp_path, texts):
+    fake.add("erm", 0, metrics(0.6), settings={"amplifier.steps": None})
+    for steps in (20, 300):
+        fake.add("ddb_two_step", 0, metrics(0.7), guidance=1.0, settings={"amplifier.steps": steps})
+    draw(fake, fake.store, tmp_path / "figure.png")
+    assert {"erm", "ddb_two_step, amplifier steps 20", "ddb_two_step, amplifier steps 300"} <= set(texts)
+
+
+def test_a_pdf_where_the_path_says_so_the_same_bytes_each_time(fake, tmp_path):
+    fake.add("erm", 0, metrics(0.6))
+    for name in ("a.pdf", "b.pdf", "a.png", "b.png"):
+        draw(fake, fake.store, tmp_path / name)
+    pdf = (tmp_path / "a.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF") and pdf == (tmp_path / "b.pdf").read_bytes() and b"CreationDate" not in pdf
+    png = (tmp_path / "a.png").read_bytes()
+    assert png.startswith(b"\x89PNG") and png == (tmp_path / "b.png").read_bytes()
+
+
+def test_the_first_data_sets_first_amplifier_of_each_seed_is_drawn(fake, tmp_path, monkeypatch):
+    """Seed 0: 4 of 8 left; seed 1: 2. Later amplifiers of these seeds, and those of another data set, are not drawn."""
+    fake.add("erm", 0)
+    for seed, left in ((0, 4), (1, 2)):
+        fake.amplify(seed, fake.draw(seed, 1.0), curve=fake.curve([left], 8))
+        fake.amplify(seed, fake.draw(seed, 3.0), curve=fake.curve([8], 8))
+    other = Stage("amplifier", {"amplifier": {"source": "synthetic"}}, 1, {"data": Stage("data", {"seed": 9}, 1)})
+    fake.amplifiers[other.key] = AmplifierRun("synthetic", 5, other)
+    fake.finish(other, curve=fake.curve([7], 8))
+    found = []
+    save = figure.Figure.savefig
+    monkeypatch.setattr(figure.Figure, "savefig", lambda self, *a, **k: (found.extend(self.axes), save(self, *a, **k)))
+    draw(fake, fake.store, tmp_path / "figure.png")
+    lines = [line for axes in found for line in axes.get_lines() if line.get_label().startswith("trained on")]
+    assert [(line.get_label(), list(line.get_ydata())) for line in lines] == [
+        ("trained on synthetic images (2 seeds)", [3.0])
+    ]

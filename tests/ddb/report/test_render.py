@@ -1,3 +1,5 @@
+"""The table as text: what each format says, that names break none of them, and what the captions explain."""
+
 import csv
 import io
 import json
@@ -7,8 +9,9 @@ import pytest
 from rich.console import Console
 
 from ddb.errors import DDBError
-from ddb.report.render import caption, render, terminal_table
-from ddb.report.table import Row
+from ddb.report.render import render, terminal_tables
+from ddb.report.sheets import PAPER, SIGNAL, axis_title, caption, sheets
+from ddb.report.table import Row, Signal
 
 FULL = Row(
     "colored_digits",
@@ -115,7 +118,7 @@ def test_json_is_the_rows():
 
 def test_the_terminal_shows_the_same_and_does_not_read_names_as_markup():
     console = Console(width=220, record=True, file=io.StringIO())
-    console.print(terminal_table([*ROWS, Row("[bold]mine", "erm", "last", 0.0, 1, [], 1)]))
+    console.print(*terminal_tables([*ROWS, Row("[bold]mine", "erm", "last", 0.0, 1, [], 1)]))
     text = console.export_text()
     for part in ("82.3 ± 1.3 (3)", "2/3 seeds, 1 failed", "[bold]mine", "guidance w (scale 1 + w)", "(ddof 1)"):
         assert part in text
@@ -124,3 +127,111 @@ def test_the_terminal_shows_the_same_and_does_not_read_names_as_markup():
 def test_an_unknown_format_is_one_clear_error():
     with pytest.raises(DDBError, match="format: unknown 'latx'; did you mean 'latex'"):
         render(ROWS, "latx")
+
+
+def test_the_terminal_says_once_what_all_rows_share_and_colours_what_is_not_whole():
+    (table,) = terminal_tables(ROWS)
+    assert table.title.plain == "data set: colored_digits"
+    assert [column.header.plain for column in table.columns][:2] == ["method", "guidance w (scale 1 + w)"]
+    assert [cell.style for cell in table.columns[-1].cells] == ["", "red", "yellow"]
+    (table,) = terminal_tables([FULL])
+    assert table.title.plain == "data set: colored_digits, selection: last, seeds: 3/3 seeds"
+
+
+def varied(method, steps, sampler, guidance=1.0, **fields):
+    settings = {"amplifier.steps": steps, "sampling.sampler": sampler, "methods.lff.q": None}
+    return Row("bar", method, "last", guidance, 1, [0], 0, settings=settings, **fields)
+
+
+def test_varied_settings_have_columns_but_not_one_that_touches_no_row():
+    rows = [varied("erm", None, None, None), varied("ddb_two_step", 20, "ancestral")]
+    assert render(rows, "markdown").splitlines()[:4] == [
+        "| data set | method | amplifier steps | sampler | guidance w (scale 1 + w) | selection | seeds |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| bar | erm | – | – | – | last | 1/1 seeds |",
+        "| bar | ddb_two_step | 20 | ancestral | 1 | last | 1/1 seeds |",
+    ]
+    first, second = csv.DictReader(io.StringIO(render(rows, "csv")))
+    assert "methods.lff.q" not in first
+    assert (first["amplifier.steps"], second["amplifier.steps"], second["sampling.sampler"]) == ("", "20", "ancestral")
+    assert json.loads(render(rows, "json"))[1]["settings"]["amplifier.steps"] == 20
+
+
+def test_titles_of_settings_say_the_section_where_the_setting_alone_would_not():
+    assert [
+        axis_title(name) for name in ("dataset.conflict_ratio", "amplifier.steps", "methods.ddb_two_step.gamma")
+    ] == [
+        "conflict ratio",
+        "amplifier steps",
+        "gamma",
+    ]
+
+
+def test_signals_have_a_table_with_one_line_for_amplifiers_that_rows_share():
+    """Two rows share amplifier a, so the gamma that tells them apart is not the signal's; b has other steps."""
+    numbers = {"precision": {"mean": 0.5, "std": 0.125, "n": 2}, "auroc": {"mean": 0.875, "std": None, "n": 1}}
+    a, b = Signal(("a",), "synthetic", numbers), Signal(("b",), "real", {"auroc": {"mean": 0.25, "std": None, "n": 1}})
+    rows = [
+        Row("bar", "erm", "last", None, 1, [0], 0, settings={"methods.one.gamma": None, "amplifier.steps": None}),
+        Row("bar", "one", "last", 1.0, 1, [0], 0, settings={"methods.one.gamma": 1, "amplifier.steps": 20}, signal=a),
+        Row("bar", "one", "last", 1.0, 1, [0], 0, settings={"methods.one.gamma": 2, "amplifier.steps": 20}, signal=a),
+        Row(
+            "bar",
+            "one",
+            "last",
+            None,
+            1,
+            [0],
+            0,
+            settings={"methods.one.gamma": None, "amplifier.steps": 300},
+            signal=b,
+        ),
+    ]
+    sheet = sheets(rows)[1]
+    assert sheet.header == ["data set", "amplifier steps", "guidance w (scale 1 + w)", "amplifier trained on",
+                            "amplifier: precision", "AUROC"]  # fmt: skip
+    assert sheet.lines == [
+        ["bar", "20", "1", "synthetic images", "50.0 ± 12.5 (2)", "87.5 (1)"],
+        ["bar", "300", "–", "real images", "–", "25.0 (1)"],
+    ]
+    assert sheet.caption == SIGNAL
+    assert "| bar | 20 | 1 | synthetic images | 50.0 ± 12.5 (2) | 87.5 (1) |" in render(rows, "markdown")
+    assert render(rows, "latex").count(r"\begin{table}") == len(list(terminal_tables(rows))) == 2
+    lines = list(csv.DictReader(io.StringIO(render(rows, "csv"))))
+    assert [line["amplifier_precision_percent_mean"] for line in lines] == ["", "50.0", "50.0", ""]
+    assert lines[3]["amplifier_auroc_percent_mean"] == "25.0" and lines[0]["amplifier_auroc_n"] == "0"
+
+
+def test_without_a_judged_signal_there_is_one_table():
+    assert len(sheets([FULL, varied("ddb_two_step", 20, None, signal=Signal(("a",), "synthetic", {}))])) == 1
+    assert SIGNAL not in render(ROWS, "markdown")
+
+
+def test_the_papers_number_stands_beside_ours_with_the_gap():
+    theirs = {"worst_group_accuracy": {"mean": 0.91, "std": 0.01}}
+    ours = {
+        "worst_group_accuracy": {"mean": 0.885, "std": None, "n": 1},
+        "average_accuracy": {"mean": 0.9, "std": None, "n": 1},
+    }
+    rows = [
+        Row("waterbirds", "ddb_two_step", "last", 1.0, 1, [0], 0, ours, published=theirs),
+        Row(
+            "waterbirds", "jtt", "last", None, 1, [], 0, published={"worst_group_accuracy": {"mean": 0.78, "std": None}}
+        ),
+        Row("waterbirds", "erm", "last", None, 1, [0], 0, ours),
+    ]
+    lines = render(rows, "markdown").splitlines()
+    assert lines[0] == (
+        "| data set | method | guidance w (scale 1 + w) | selection "
+        "| average | worst group | paper: worst group | gap | seeds |"
+    )
+    assert lines[1] == "| --- | --- | --- | --- | ---: | ---: | ---: | ---: | --- |"
+    assert lines[2].endswith("| 90.0 (1) | 88.5 (1) | 91.0 ± 1.0 | -2.5 | 1/1 seeds |")
+    assert lines[3].endswith("| – | – | 78.0 | – | 0/1 seeds, 1 missing |")
+    assert lines[4].endswith("| 90.0 (1) | 88.5 (1) | – | – | 1/1 seeds |")
+    assert PAPER in caption(rows) and PAPER not in caption(rows[2:])
+    assert "paper" not in render(rows[2:], "markdown").splitlines()[0]
+    first, second, third = csv.DictReader(io.StringIO(render(rows, "csv")))
+    names = [f"paper_worst_group_accuracy_{part}" for part in ("percent_mean", "percent_std", "gap_points")]
+    assert [first[name] for name in names] == ["91.0", "1.0", "-2.5"]
+    assert [second[name] for name in names] == ["78.0", "", ""] and [third[name] for name in names] == [""] * 3

@@ -1,0 +1,88 @@
+"""Just Train Twice (JTT, Liu et al., ICML 2021): train briefly, then train again on more of what came out wrong.
+
+The error set E = {i : argmax f(x_i) != y_i} of an identification model f counts `upweight` times in the target's
+training set: an image is drawn with probability w_i / sum_j w_j, with w_i = upweight in E and 1 elsewhere.
+
+`jtt` is the baseline: f is trained on the real images by ERM and stopped early, before it has memorised the images that
+break the bias. `jtt_ddb` takes DDB's Bias Amplifier for f, which needs no such stopping. The defaults for upweight and
+identification steps were chosen on the validation images of Colored Digits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import Field
+from torch import nn
+
+from ddb.classifier import predict
+from ddb.data import Split
+from ddb.recipes.erm import mean_loss
+from ddb.recipes.pseudo_groups import check_signals, error_set
+from ddb.recipes.registry import method
+from ddb.recipes.training import Run, TrainingSettings, fit
+
+if TYPE_CHECKING:
+    from ddb.amplifier import Signals
+
+
+class JttDdbSettings(TrainingSettings):
+    """Settings of `jtt_ddb`."""
+
+    upweight: float = Field(50, ge=1, description="times that an image of the error set counts")
+
+
+class JttSettings(JttDdbSettings):
+    """Settings of `jtt`; the identification model is trained as the target is, where nothing else is said."""
+
+    identification_steps: int = Field(
+        10, gt=0, description="optimizer steps of the identification model; 10 is half an epoch of Colored Digits"
+    )
+    identification_learning_rate: float | None = Field(None, gt=0, description="null: learning_rate")
+    identification_weight_decay: float | None = Field(None, ge=0, description="null: weight_decay")
+
+
+@method("jtt", JttSettings)
+def jtt(train: Split, signals: None, settings: JttSettings, run: Run) -> nn.Module:
+    """Upweight the error set of an identification model; progress counts the steps of both."""
+    first = settings.identification_steps
+    total = first + settings.steps
+    stages = [
+        replace(run, progress=lambda step, _, numbers, done=done: run.progress(done + step, total, numbers))
+        for done in (0, first)
+    ]
+    return train_again(train, identification_errors(train, settings, stages[0]), settings, stages[1])
+
+
+@method("jtt_ddb", JttDdbSettings, signals=True)
+def jtt_ddb(train: Split, signals: Signals, settings: JttDdbSettings, run: Run) -> nn.Module:
+    """Upweight the error set of the frozen Bias Amplifier."""
+    check_signals(signals, train)
+    return train_again(train, error_set(signals), settings, run)
+
+
+def identification_errors(train: Split, settings: JttSettings, run: Run) -> np.ndarray:
+    """Train the identification model and return its error set on the training images, (N,) bool."""
+    rate, decay = settings.identification_learning_rate, settings.identification_weight_decay
+    changes = {
+        "steps": settings.identification_steps,
+        "learning_rate": settings.learning_rate if rate is None else rate,
+        "weight_decay": settings.weight_decay if decay is None else decay,
+        "selection": "last",
+    }
+    # Without validation images, and with a history of its own: `run.history` is the target's.
+    own = replace(run, stream="identification", validation=None, history=[])
+    model = fit(train, mean_loss, settings.model_copy(update=changes), own)
+    return predict(model, train, settings.view(run.workers)).argmax(1).numpy() != train.labels
+
+
+def train_again(train: Split, errors: np.ndarray, settings: JttDdbSettings, run: Run) -> nn.Module:
+    """Train the target with the images of `errors` (N,) bool upweighted; an empty set leaves ERM."""
+    if not errors.any():
+        run.history.append({"step": 0, "note": "the error set is empty: no image is upweighted"})
+        return fit(train, mean_loss, settings, run)
+    run.history.append({"step": 0, "note": f"error set: {errors.sum()} of {len(train)} training images"})
+    weights = np.where(errors, settings.upweight, 1.0)  # (N,)
+    return fit(train, mean_loss, settings, run, sampling_weights=weights)

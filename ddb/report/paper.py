@@ -1,0 +1,57 @@
+"""The numbers that the paper prints (`paper.json`, from its tables 1 to 3), and when ours may stand beside them.
+
+Ours may only where the setting is the paper's as we know it: data set, CDPM, sampling, amplifier and the method's own
+settings equal those of `configs/benchmarks/<name>.yaml`, whose comments grade each value's origin.
+"""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ddb.config import ExperimentConfig, MethodConfig
+
+METHODS = {  # ours -> the paper's name
+    "erm": "ERM",
+    "group_dro": "GroupDRO",
+    "jtt": "JTT",
+    "lff": "LfF",
+    "ddb_two_step": "DDB-I",
+    "ddb_two_step_error_set": "DDB-I (error set)",
+    "ddb_end_to_end": "DDB-II",
+}
+
+
+def published(config: "ExperimentConfig", row: "MethodConfig") -> dict[str, dict[str, float | None]]:
+    """{metric: {"mean", "std"}} in [0, 1] of the paper's row; empty where it has none or the setting is another."""
+    found = _tables().get(config.dataset.name, {}).get(METHODS.get(row.method.name))
+    if not found or not _papers_setting(config, row):
+        return {}
+    return {
+        metric: {"mean": mean / 100, "std": None if std is None else std / 100} for metric, (mean, std) in found.items()
+    }
+
+
+def _papers_setting(config: "ExperimentConfig", row: "MethodConfig") -> bool:
+    reference, rows = _reference(config.dataset.name)
+    same = next((r for r in rows if r.method.name == row.method.name), None)
+    if same is None or (row.settings, row.sampling, row.amplifier) != (same.settings, same.sampling, same.amplifier):
+        return False
+    settings = [c.dataset.model_dump(exclude={"root"}) for c in (config, reference)]
+    return settings[0] == settings[1] and config.cdpm == reference.cdpm
+
+
+@cache
+def _reference(dataset: str) -> "tuple[ExperimentConfig, list[MethodConfig]]":
+    from ddb.config import methods
+    from ddb.config_file import CONFIGS, load
+
+    config = load(CONFIGS / "benchmarks" / f"{dataset}.yaml").config
+    return config, methods(config)
+
+
+@cache
+def _tables() -> dict[str, dict[str, dict[str, tuple[float, float | None]]]]:
+    """Data set -> the paper's method -> our metric -> mean and std, in percent."""
+    return json.loads(Path(__file__).with_name("paper.json").read_text())

@@ -1,0 +1,185 @@
+"""The pictures of an experiment's report: synthetic images by guidance from the same noise, and what breaks the bias.
+
+    found = gallery(plan, store)            # rows: real images, then each synthetic set; a column is the same noise
+    hardest = conflicts(plan, store)        # training images on which the Bias Amplifier has the highest loss
+
+Both take the first data set of the plan, from what is finished; None where that is nothing.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from ddb.amplifier import Signals
+from ddb.artifacts import Store
+from ddb.data import Split, prepared
+from ddb.diffusion import synthetic
+from ddb.report.report_data import agreed_settings, settings_text
+from ddb.report.sheets import value_text
+
+if TYPE_CHECKING:
+    from ddb.experiment import AmplifierRun, Plan, SyntheticSet
+
+CLASSES, COLUMNS, MOST_COLUMNS = 10, 30, 8  # classes shown; images of a row, shared out over them; at most per class
+SETS = 12  # synthetic sets shown
+CONFLICTS = 24  # training images on the list
+TILE, CARD = 48, 96  # pixels to which larger images are reduced: in a row, on the list
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One row of the gallery."""
+
+    title: str
+    detail: str
+    parts: list[np.ndarray]  # for each class (K, S, S, 3) uint8; K is smaller where there are fewer images
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Rows of images, the same classes and columns in each."""
+
+    dataset: str
+    classes: tuple[str, ...]
+    columns: int  # images of a class side by side
+    strips: list[Strip]
+    seed: int | None  # of the synthetic images; None where no set is finished
+    notes: list[str]  # what is not shown, and why
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """One training image of the list."""
+
+    path: str
+    label: str
+    predicted: str  # the class that the amplifier finds most likely
+    score: float  # its loss in nats
+    conflicting: bool | None  # by its bias label; None where there is none
+    image: np.ndarray  # (S, S, 3) uint8
+
+
+@dataclass(frozen=True)
+class Conflicts:
+    """The highest scores of one amplifier, highest first."""
+
+    run: "AmplifierRun"
+    images: list[Conflict]
+    total: int  # training images
+    conflicting: int | None  # truly conflicting ones among them; None where the bias is not labelled
+
+    @property
+    def found(self) -> int:
+        """Truly conflicting ones among the images of the list."""
+        return sum(bool(image.conflicting) for image in self.images)
+
+
+def gallery(plan: "Plan", store: Store) -> Gallery | None:
+    """Real images and the finished synthetic sets of the lowest seed that has one; None before the data is prepared."""
+    if not store.has(plan.data):
+        return None
+    dataset = prepared.read(store.path(plan.data))
+    classes = dataset.classes[:CLASSES]
+    columns = min(MOST_COLUMNS, COLUMNS // len(classes))
+    planned = [drawn for drawn in plan.synthetic.values() if drawn.data.key == plan.data.key]
+    done = [drawn for drawn in planned if store.has(drawn.stage)]
+    seed = min((drawn.seed for drawn in done), default=None)
+    sets = sorted((drawn for drawn in done if drawn.seed == seed), key=lambda drawn: drawn.sampling.guidance)
+    details = _differences(plan, [drawn for drawn in planned if drawn.seed == seed])
+    strips = _real(dataset["train"], len(classes), columns)
+    for drawn in sets[:SETS]:
+        parts = _parts(synthetic.read(store.path(drawn.stage), columns), None, len(classes), columns)
+        strips.append(Strip(*_title(drawn, details[drawn.stage.key], store), parts))
+    notes = []
+    if not sets:
+        notes.append("No synthetic set of this data set is finished yet.")
+    waiting = [drawn for drawn in planned if drawn.seed == seed and drawn not in done]
+    if waiting:
+        names = (", ".join([_guidance(drawn), *details[drawn.stage.key]]) for drawn in waiting)
+        notes.append(f"Not drawn yet: {'; '.join(names)}.")
+    if any(drawn.alignment is not None and not store.has(drawn.alignment) for drawn in sets):
+        notes.append("Where no share of aligned images is given, it is not measured yet.")
+    if len(sets) > SETS:
+        notes.append(f"The first {SETS} of {len(sets)} synthetic sets.")
+    if len(dataset.classes) > len(classes):
+        notes.append(f"The first {len(classes)} of {len(dataset.classes)} classes.")
+    return Gallery(dataset.name, classes, columns, strips, seed, notes)
+
+
+def _real(train: Split, classes: int, columns: int) -> list[Strip]:
+    """The first training images of each class, apart by alignment where it is known."""
+    if train.aligned is None:
+        return [Strip("real", "the bias is not labelled", _parts(train, None, classes, columns))]
+    kinds = {"real, aligned": train.aligned, "real, conflicting": ~train.aligned}
+    return [
+        Strip(title, f"{members.mean():.1%} of the training images", _parts(train, members, classes, columns))
+        for title, members in kinds.items()
+    ]
+
+
+def _parts(split: Split, members: np.ndarray | None, classes: int, columns: int) -> list[np.ndarray]:
+    """The first `columns` images of each class among `members` (N,) bool."""
+    members = np.ones(len(split), bool) if members is None else members
+    rows = [np.flatnonzero(members & (split.labels == label))[:columns] for label in range(classes)]
+    return [np.stack([_reduced(split.images[i], TILE) for i in some]) if len(some) else _none(split) for some in rows]
+
+
+def _none(split: Split) -> np.ndarray:
+    return split.images[:0]
+
+
+def _title(drawn: "SyntheticSet", differences: list[str], store: Store) -> tuple[str, str]:
+    """The set's guidance, and what else is known of it."""
+    detail = [f"scale {1 + drawn.sampling.guidance:g}", *differences]
+    if drawn.alignment is not None and store.has(drawn.alignment):
+        numbers = json.loads((store.path(drawn.alignment) / "alignment.json").read_text())
+        detail.append(f"{numbers['aligned_share']:.1%} aligned")
+    return _guidance(drawn), ", ".join(detail)
+
+
+def _guidance(drawn: "SyntheticSet") -> str:
+    return f"w = {drawn.sampling.guidance:g}"
+
+
+def _differences(plan: "Plan", sets: "list[SyntheticSet]") -> dict[str, list[str]]:
+    """What beside the guidance tells each of the sets from the others, by key."""
+    agreed = agreed_settings(plan)
+    settings = {drawn.stage.key: agreed[drawn.stage.key] for drawn in sets}
+    names = {name for each in settings.values() for name in each}
+    differing = {name for name in names if len({value_text(each.get(name)) for each in settings.values()}) > 1}
+    return {key: settings_text({n: v for n, v in each.items() if n in differing}) for key, each in settings.items()}
+
+
+def conflicts(plan: "Plan", store: Store) -> Conflicts | None:
+    """The list of the plan's first finished amplifier on synthetic images; None where there is none yet."""
+    drawn = (run for run in plan.amplifiers.values() if run.source == "synthetic")
+    run = next((run for run in drawn if store.has(run.stage) and store.has(run.stage.inputs["data"])), None)
+    if run is None:
+        return None
+    dataset = prepared.read(store.path(run.stage.inputs["data"]))
+    train, signals = dataset["train"], Signals.read(store.path(run.stage) / "signals.parquet")
+    images = [
+        Conflict(
+            signals.paths[row],
+            dataset.classes[signals.labels[row]],
+            dataset.classes[signals.predicted[row]],
+            float(signals.loss[row]),
+            None if train.aligned is None else not train.aligned[row],
+            _reduced(train.images[row], CARD),
+        )
+        for row in np.argsort(-signals.loss, kind="stable")[:CONFLICTS]
+    ]
+    total = None if train.aligned is None else int((~train.aligned).sum())
+    return Conflicts(run, images, len(signals.paths), total)
+
+
+def _reduced(image: np.ndarray, pixels: int) -> np.ndarray:
+    """At most `pixels` wide and high: (S, S, 3) uint8. Small images keep every pixel."""
+    if max(image.shape[:2]) <= pixels:
+        return np.array(image)
+    picture = Image.fromarray(np.array(image))
+    picture.thumbnail((pixels, pixels), Image.Resampling.LANCZOS)
+    return np.asarray(picture)

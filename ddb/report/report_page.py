@@ -1,0 +1,171 @@
+"""An experiment as one HTML page: its tables, pictures, curves and costs, and where every number comes from.
+
+    Path("report.html").write_text(render_report(plan, store), encoding="utf-8")
+
+One file that needs no network. Its policy allows the page's own script, which sorts tables, by its hash and nothing
+else, so that nothing in a name can bring one in. What is not finished is said to be missing, so the page can be made
+while a run is under way. What is gathered: `ddb.report.report_data`, `report_images`, `charts`, `costs`.
+"""
+
+import base64
+import hashlib
+import io
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
+
+from ddb.artifacts import Store
+from ddb.progress import duration
+from ddb.report.charts import Chart, chart_svg, charts
+from ddb.report.costs import costs
+from ddb.report.render import SHARED
+from ddb.report.report_data import gather
+from ddb.report.report_images import CARD, TILE, conflicts, gallery
+from ddb.report.sheets import NONE, TITLES, Sheet, number, sheets, value_text
+from ddb.report.table import METRICS
+
+if TYPE_CHECKING:
+    from ddb.experiment import Plan
+
+NUMBER = re.compile(r"([+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?)((?: ± [\d.]+)?(?: \(\d+\))?)")  # mean; ± std (n)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A sheet for the page: what all lines share stands before it, and the column that names the line comes first."""
+
+    shared: list[tuple[str, str]]  # title and value
+    header: list[tuple[str, bool]]  # title, and whether the column is sorted as numbers
+    lines: list[list[str]]
+    caption: str
+
+
+def render_report(plan: "Plan", store: Store, command: str | None = None) -> str:
+    """The page as text that can be written as UTF-8; `command` makes the experiment again, where it is known."""
+    report = gather(plan, store)
+    rows = [entry.row for entry in report.rows]
+    accuracies, *signals = [_table(sheet) for sheet in sheets(rows)]
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "breakable": _breakable,
+        "duration": _duration,
+        "moment": _moment,
+        "plain_json": lambda value: json.dumps(value, indent=1),
+        "percent": lambda share: NONE if share is None else f"{100 * share:.2f}",
+        "png": _png,
+        "policy_hash": _policy_hash,
+        "rounded": _rounded,
+        "sort_value": _sort_value,
+        "split_number": _split_number,
+        "sprite": _sprite,
+    }
+    page = environment.get_template("report.html.j2").render(
+        report=report,
+        accuracies=accuracies,
+        signals=signals[0] if signals else None,
+        gallery=gallery(plan, store),
+        conflicts=conflicts(plan, store),
+        charts=[(chart, Markup(chart_svg(chart)), _chart_table(chart)) for chart in charts(plan, store, rows)],
+        costs=costs(plan, store),
+        bias_labels=any(cell.config.dataset.bias_labels for cell in plan.cells),
+        metrics={name: TITLES[name] for name in METRICS},
+        command=command,
+        store=str(store.root),
+        written=_moment(datetime.now(timezone.utc).isoformat(timespec="seconds")),
+        TILE=TILE,  # smaller images are shown enlarged, with their pixels as squares
+        CARD=CARD,
+    )
+    # A file name that is not UTF-8 reaches here with lone surrogates, which could not be written.
+    return page.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _table(sheet: Sheet) -> Table:
+    """The sheet with the method, or else the data set, in its first column."""
+    texts = {i: {line[i] for line in sheet.lines} for i in range(len(sheet.header))}
+    shared = [i for i, title in enumerate(sheet.header) if title in SHARED and len(texts[i]) == 1]
+    columns = [i for i in range(len(sheet.header)) if i not in shared]
+    columns.sort(key=lambda i: sheet.header[i] != "method")
+    header = [(sheet.header[i], all(cell == NONE or NUMBER.fullmatch(cell) for cell in texts[i])) for i in columns]
+    lines = [[line[i] for i in columns] for line in sheet.lines]
+    return Table([(sheet.header[i], *texts[i]) for i in shared], header, lines, sheet.caption)
+
+
+def _chart_table(chart: Chart) -> list[list[str]]:
+    """The chart's numbers as text, header first: one line for each x, one column for each series."""
+    points = [dict(zip(s.x, zip(s.mean, s.std, s.n, strict=True), strict=True)) for s in chart.series]
+    lines = [[chart.x_label, *(series.label for series in chart.series)]]
+    for x in sorted({x for series in chart.series for x in series.x}):
+        found = [each.get(x) for each in points]
+        lines.append([value_text(x), *(number(p and dict(zip(("mean", "std", "n"), p, strict=True))) for p in found)])
+    return lines
+
+
+def _sort_value(cell: str) -> str:
+    """What a cell is sorted by: the number that it begins with, else its text; nothing for a dash, which comes last."""
+    if cell == NONE:
+        return ""
+    found = NUMBER.fullmatch(cell)
+    return found[1] if found else cell
+
+
+def _split_number(cell: str) -> tuple[str, str]:
+    """`87.3` and ` ± 1.2 (3)`; other text whole."""
+    found = NUMBER.fullmatch(cell)
+    return (found[1], found[2]) if found else (cell, "")
+
+
+def _duration(seconds: float | None) -> str:
+    """Seconds below a minute with one decimal; a dash for None."""
+    return NONE if seconds is None else f"{seconds:.1f} s" if seconds < 60 else duration(seconds)
+
+
+def _rounded(seconds: float) -> str:
+    """The same in few words, for a heading."""
+    return f"{seconds / 60:.0f} min" if 60 <= seconds < 3570 else duration(seconds)
+
+
+def _moment(text: str) -> str:
+    """A record's time in UTC, to the second."""
+    return datetime.fromisoformat(text).astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _breakable(path: str) -> Markup:
+    """The escaped path, which may start a new line between its parts instead of anywhere."""
+    return Markup("<wbr>").join(re.split(r"(?<=[/_-])", path))
+
+
+def _policy_hash(script: str) -> str:
+    """How the page's policy names a script that may run."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
+
+
+def _sprite(images: np.ndarray, columns: int) -> np.ndarray:
+    """(K, S, S, 3) side by side with transparent gaps, as wide as `columns` images: (S, W, 4) uint8."""
+    size = images.shape[1]
+    step = size + max(1, size // 16)
+    canvas = np.zeros((size, columns * step, 4), np.uint8)
+    for position, image in enumerate(images):
+        canvas[:, position * step : position * step + size] = np.dstack([image, np.full((size, size), 255, np.uint8)])
+    return canvas
+
+
+def _png(image: np.ndarray) -> str:
+    """(H, W, 3 or 4) uint8 as a data URI of a PNG."""
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, format="PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -1,0 +1,148 @@
+"""Commands that only look: what is planned, done and found. They read the store and work while a run goes on.
+
+ddb status configs/colored_digits.yaml
+ddb report configs/colored_digits.yaml
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from ddb import config_file
+from ddb.artifacts import Stage, Store
+from ddb.errors import DDBError
+from ddb.experiment import Plan, plan
+from ray_jobs.cli_options import STORE, ConfigArgument, Overrides, StoreOption
+from ray_jobs.job import out
+
+EXAMPLES = {
+    "status": "ddb status configs/colored_digits.yaml",
+    "table": "ddb table configs/colored_digits.yaml --format latex",
+    "report": "ddb report configs/ablations/guidance.yaml --output report.html",
+    "export": "ddb export configs/colored_digits.yaml results/colored_digits",
+    "schema": "ddb schema > experiment.schema.json",
+}
+
+
+def status(config: ConfigArgument, overrides: Overrides = None, store: StoreOption = STORE) -> None:
+    """Which stages are done, under way, failed or missing; works while a run goes on."""
+    show_stages(plan(config_file.load(config, overrides)), Store(store))
+
+
+def table(
+    config: ConfigArgument,
+    overrides: Overrides = None,
+    format: Annotated[str, typer.Option(help="markdown, latex, csv or json.")] = "markdown",
+    store: StoreOption = STORE,
+) -> None:
+    """The table of an experiment from what is finished."""
+    from ddb.report import FORMATS, render, rows
+
+    if format not in FORMATS:
+        raise DDBError(f"--format: {format!r} is unknown; known: {', '.join(FORMATS)}")
+    text = render(rows(plan(config_file.load(config, overrides)), Store(store)), format)
+    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+
+
+def export(
+    config: ConfigArgument,
+    directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="Where the files go.")],
+    overrides: Overrides = None,
+    store: StoreOption = STORE,
+) -> None:
+    """Tables in every format, the figure and the records behind them, as a folder to publish."""
+    from ddb.report.export import export as write
+
+    for path in write(plan(config_file.load(config, overrides)), Store(store), directory):
+        out.print(str(path), highlight=False, markup=False)
+
+
+def report(
+    config: ConfigArgument,
+    overrides: Overrides = None,
+    output: Annotated[Path, typer.Option(help="Where the page goes.")] = Path("report.html"),
+    store: StoreOption = STORE,
+) -> None:
+    """One HTML page with tables, images, curves, costs and where every number came from; needs no network."""
+    from ddb.report.report_page import render_report
+
+    text = render_report(plan(config_file.load(config, overrides)), Store(store))
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise DDBError(f"--output {output}: {error.strerror}") from None
+    out.print(str(output), highlight=False, markup=False)
+
+
+def schema() -> None:
+    """JSON Schema of configuration files, for editors that complete and check them."""
+    from ddb.schema import json_schema
+
+    sys.stdout.write(json.dumps(json_schema(), indent=1) + "\n")
+
+
+def print_table(graph: Plan, store: Store) -> None:
+    from ddb.report import rows, terminal_tables
+
+    for view in terminal_tables(rows(graph, store)):
+        out.print(view)
+
+
+def show_plan(graph: Plan, store: Store) -> None:
+    import yaml
+
+    out.print(yaml.safe_dump(graph.config.model_dump(mode="json"), sort_keys=False), highlight=False, markup=False)
+    for name in graph.experiment.axes:
+        values = dict.fromkeys(str(point.varied.get(name, "as above")) for point in graph.experiment.points)
+        out.print(f"{name} varies: {', '.join(values)}", highlight=False, markup=False)
+    for note in graph.experiment.notes:
+        out.print(note, style="yellow", highlight=False, markup=False)
+    show_stages(graph, store)
+    out.print(f"{len(graph.cells)} cells", highlight=False)
+    missing = [stage for stage in graph.stages() if not store.has(stage)]
+    for reason in dict.fromkeys(graph.missing_data.values()):
+        out.print(f"cannot run yet: {reason}", style="yellow", highlight=False, markup=False)
+    if missing:
+        _show_cost(graph, missing)
+
+
+def _show_cost(graph: Plan, missing: list[Stage]) -> None:
+    import torch
+
+    from ddb.cost import estimate
+    from ddb.progress import duration
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    view = Table("to compute", "stages", "one unit", "all together")
+    total = 0.0
+    for cost in estimate(graph, missing, device):
+        unit = f"{cost.unit_seconds:.3g} s per {cost.unit}"
+        view.add_row(cost.name, str(cost.stages), unit, duration(cost.seconds))
+        total += cost.seconds
+    view.add_row("total", str(len(missing)), "", duration(total))
+    out.print(view)
+    out.print(f"estimated from a probe of this machine's {device}, one stage at a time; start-up and files come on top")
+
+
+def show_stages(graph: Plan, store: Store) -> None:
+    from ddb import progress
+    from ray_jobs.console import titles
+
+    view, names = Table("stage", "state", "artifact"), titles(graph)
+    for stage in graph.stages():
+        report = progress.read(store.work_path(stage))
+        if store.has(stage):
+            state = "[green]done[/]"
+        elif store.failure(stage) is not None:
+            state = "[red]failed[/]"
+        elif report:
+            state = f"[cyan]begun, {progress.describe(report)}[/]"
+        else:
+            state = "missing"
+        view.add_row(names[stage.key], state, f"{stage.name}/{stage.key}")
+    out.print(view)

@@ -1,0 +1,273 @@
+"""A search over settings on Ray Tune with Optuna: trials share CDPM and images, and a killed search goes on.
+
+    python -m ray_jobs.sweep configs/sweeps/colored_digits.yaml sweep.trials=40
+
+The study's journal (Optuna) is the truth of what was tried; the store is the truth of what was computed. The same
+command after `kill -9` reads both: ended trials stay, an interrupted point is queued again and finds its finished
+stages. A trial holds no CPU: it plans its stages, and its stages run as any other, as many as fit.
+"""
+
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import optuna
+import yaml
+from filelock import FileLock, Timeout
+from optuna.trial import FrozenTrial, TrialState
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search.optuna import OptunaSearch
+from rich.table import Table
+
+from ddb.artifacts import Stage, Store
+from ddb.errors import DDBError
+from ddb.experiment import Plan, add_validation, plan
+from ddb.progress import duration
+from ddb.report.sheets import axis_title, value_text
+from ddb.sweep import STUDY, Sweep, ended, load_sweep, open_study
+from ray_jobs import cluster
+from ray_jobs.cluster import Capacity, connected
+from ray_jobs.console import StageView
+from ray_jobs.job import out, parse, stop
+from ray_jobs.run_experiment import run_plan
+
+NUMBERS = ("val_pseudo_worst_group", "val_average", "val_worst_group")  # of ddb.stages.validate_target
+TESTED = ("conflicting_accuracy", "worst_group_accuracy", "average_accuracy")  # looked at once the choice is made
+HEAD = {"CPU": 0, "node:__internal_head__": 0.001}  # where a trial waits for its stages, without taking a CPU of theirs
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One point of the space, trained to the end."""
+
+    name: str  # default, chosen or oracle
+    point: dict[str, Any]
+    validation: dict[str, float]  # means over seeds
+    test: dict[str, float]
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What a search came to."""
+
+    folder: Path
+    trials: list[FrozenTrial]  # those that are over
+    outcomes: list[Outcome]  # of the default, the choice by the objective and, with bias labels, the oracle's choice
+
+
+def run_sweep(sweep: Sweep, store: Store) -> SweepResult:
+    """Search until `trials` are over. Raises DDBError where the default configuration itself fails."""
+    folder = store.root / "sweeps" / sweep.key
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise DDBError(f"sweep {folder}: another process is at work on it") from None
+    try:
+        study, storage = open_study(folder, sweep)
+        judges = judge_stages(sweep)
+        default = trial_plan(sweep, sweep.default, judges)
+        missing = [stage for stage in default.stages() if not store.has(stage)]
+        remaining = sweep.settings.trials - len(ended(study))
+        out.print(f"sweep {folder}: {len(ended(study))} of {sweep.settings.trials} trials are over", highlight=False)
+        if missing or remaining > 0:
+            with connected() as capacity:
+                _compute_default(default, store, capacity, len(missing))
+                if remaining > 0:
+                    _search(sweep, study, storage, store, capacity, judges, remaining)
+        return _result(sweep, folder, study, store, judges)
+    finally:
+        lock.release()
+
+
+def judge_stages(sweep: Sweep) -> dict[int, Stage]:
+    """The default configuration's amplifier of every seed, whose pseudo-groups judge all trials."""
+    cells = plan(sweep.experiment(sweep.default)).cells
+    return {cell.seed: cell.stage.inputs["amplifier"] for cell in cells if "amplifier" in cell.stage.inputs}
+
+
+def trial_plan(sweep: Sweep, point: dict[str, Any], judges: dict[int, Stage], rung: float = 1) -> Plan:
+    """The stages of a point, with the judgement of its targets."""
+    graph = plan(sweep.experiment(point, rung))
+    add_validation(graph, judges)
+    return graph
+
+
+def _compute_default(graph: Plan, store: Store, capacity: Capacity, missing: int) -> None:
+    """Everything that trials share, and what they are compared with."""
+    if not missing:
+        return
+    with StageView(out, store, graph, len(graph.stages())) as view:
+        outcome = run_plan(graph, store, capacity, view.notify)
+    if outcome.failed:
+        stage, error = next(iter(outcome.failed.values()))
+        raise DDBError(f"sweep: the default configuration fails: {stage.name} {stage.key}: {error}")
+
+
+class _Search(OptunaSearch):
+    """OptunaSearch that tells Optuna which trials were stopped early: their last value is not a whole training's."""
+
+    def __init__(self, *arguments: Any, last: int, **options: Any):
+        super().__init__(*arguments, **options)
+        self._last = last
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        whole = result is not None and result.get("rung") == self._last
+        super().on_trial_complete(trial_id, result if whole else None, error)
+
+
+class _Lines(tune.Callback):
+    """A line for every trial that is over."""
+
+    def __init__(self, objective: str, began: float):
+        self.objective, self.began = objective, began
+
+    def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        result = trial.last_result
+        self._print(trial, f"{self.objective} {result[self.objective]:.3f} after {result['steps']} steps")
+
+    def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        self._print(trial, "failed")
+
+    def _print(self, trial: Any, text: str) -> None:
+        point = ", ".join(f"{axis_title(name)} {value_text(value)}" for name, value in trial.config.items())
+        out.print(f"{duration(time.time() - self.began)}: {point}: {text}", markup=False, highlight=False)
+
+
+def _search(
+    sweep: Sweep, study: optuna.Study, storage: Any, store: Store, capacity: Capacity, judges: dict, remaining: int
+) -> None:
+    settings = sweep.settings
+    rungs = settings.rungs or (1,)
+    last = settings.reduction_factor ** (len(rungs) - 1)  # ASHA's clock: 1, f, f^2, ... at the first, second, ... rung
+    sampler = optuna.samplers.TPESampler(seed=settings.seed + len(study.get_trials(deepcopy=False)))
+    space = {name: dimension.distribution() for name, dimension in sweep.space.items()}
+    options = {"metric": settings.objective, "mode": "max", "storage": storage, "study_name": STUDY}
+    scheduler = None
+    if settings.rungs:
+        scheduler = ASHAScheduler("rung", settings.objective, "max", last, 1, settings.reduction_factor)
+    slots = capacity.gpus or capacity.cpus // sweep.experiment(sweep.default).config.resources.cell_cpus
+    tuner = tune.Tuner(
+        tune.with_resources(
+            tune.with_parameters(_trial, sweep=sweep, root=str(store.root), judges=judges, rungs=rungs),
+            tune.PlacementGroupFactory([HEAD]),
+        ),
+        tune_config=tune.TuneConfig(
+            search_alg=_Search(space, sampler=sampler, last=last, **options),
+            scheduler=scheduler,
+            num_samples=remaining,
+            max_concurrent_trials=max(1, slots),
+        ),
+        run_config=tune.RunConfig(
+            name=f"from-{time.strftime('%Y%m%d-%H%M%S')}",
+            storage_path=str(store.root / "sweeps" / sweep.key / "tune"),
+            callbacks=[_Lines(settings.objective, time.time())],
+            verbose=0,
+        ),
+    )
+    tuner.fit()
+
+
+def _trial(point: dict[str, Any], sweep: Sweep, root: str, judges: dict[int, Stage], rungs: tuple) -> None:
+    """Runs on the cluster: one point of the space, rung by rung."""
+    store = Store(root)
+    for number, share in enumerate(rungs):
+        graph = trial_plan(sweep, point, judges, share)
+        outcome = run_plan(graph, store, cluster.capacity(), lambda event: None)
+        if outcome.failed:
+            stage, error = next(iter(outcome.failed.values()))
+            raise DDBError(f"{stage.name} {stage.key}: {error}")
+        rung = sweep.settings.reduction_factor**number
+        tune.report(_means(graph, store) | {"rung": rung, "steps": graph.cells[0].row.settings.steps})
+
+
+def _means(graph: Plan, store: Store) -> dict[str, float]:
+    """The validation numbers, each the mean over seeds."""
+    found = [_read(store, graph.validation[cell.stage.key], "validation") for cell in graph.cells]
+    return {name: fmean(each[name] for each in found) for name in NUMBERS if name in found[0]}
+
+
+def _result(sweep: Sweep, folder: Path, study: optuna.Study, store: Store, judges: dict[int, Stage]) -> SweepResult:
+    """The choice among the default and all whole trials, and the files that say so."""
+    trials = ended(study)
+    points = {"default": sweep.default}
+    whole = [trial.params for trial in trials if trial.state == TrialState.COMPLETE]
+    judged = [(point, _means(trial_plan(sweep, point, judges), store)) for point in [sweep.default, *whole]]
+    points["chosen"] = max(judged, key=lambda each: each[1][sweep.settings.objective])[0]  # ties: the earlier
+    if "val_worst_group" in judged[0][1]:
+        points["oracle"] = max(judged, key=lambda each: each[1]["val_worst_group"])[0]
+    outcomes = [_outcome(name, point, sweep, store, judges) for name, point in points.items()]
+    best = sweep.experiment(points["chosen"]).config.model_dump(mode="json")
+    header = f"# Chosen by {sweep.settings.objective} among {len(trials)} trials of {sweep.path}:\n#   ddb run FILE\n"
+    (folder / "best.yaml").write_text(header + yaml.safe_dump(best, sort_keys=False))
+    result = SweepResult(folder, trials, outcomes)
+    (folder / "sweep.json").write_text(json.dumps(as_json(result, sweep), indent=1) + "\n")
+    return result
+
+
+def _outcome(name: str, point: dict[str, Any], sweep: Sweep, store: Store, judges: dict[int, Stage]) -> Outcome:
+    graph = trial_plan(sweep, point, judges)
+    metrics = [_read(store, cell.stage, "metrics") for cell in graph.cells]
+    test = {metric: fmean(each[metric] for each in metrics) for metric in TESTED if metric in metrics[0]}
+    return Outcome(name, point, _means(graph, store), test)
+
+
+def as_json(result: SweepResult, sweep: Sweep) -> dict[str, Any]:
+    """Everything that was tried, as plain values."""
+    return {
+        "sweep": str(sweep.path),
+        "settings": sweep.settings.model_dump(mode="json"),
+        "outcomes": [vars(outcome) for outcome in result.outcomes],
+        "trials": [
+            {
+                "number": trial.number,
+                "state": {"COMPLETE": "whole", "PRUNED": "stopped early", "FAIL": "failed"}[trial.state.name],
+                "point": trial.params,
+                "values": trial.intermediate_values,
+                "seconds": trial.duration and round(trial.duration.total_seconds(), 1),
+            }
+            for trial in result.trials
+        ],
+    }
+
+
+def outcome_table(result: SweepResult, sweep: Sweep) -> Table:
+    """The default, the choice and the oracle's choice side by side, in percent."""
+    names = list(result.outcomes[0].validation)
+    tests = list(result.outcomes[0].test)
+    caption = (
+        f"Chosen by {sweep.settings.objective} alone, over {len(result.trials)} trials; val_worst_group needs bias "
+        "labels and is there to show how close the choice comes to an oracle's. Test numbers had no part in it."
+    )
+    header = ["", *map(axis_title, sweep.settings.space), *names, *(f"test {name}" for name in tests)]
+    table = Table(*header, caption=caption, caption_justify="left")
+    for outcome in result.outcomes:
+        numbers = [*outcome.validation.values(), *outcome.test.values()]
+        cells = [value_text(outcome.point[name]) for name in sweep.settings.space]
+        table.add_row(outcome.name, *cells, *(f"{100 * number:.1f}" for number in numbers))
+    return table
+
+
+def _read(store: Store, stage: Stage, name: str) -> dict[str, Any]:
+    return json.loads((store.path(stage) / f"{name}.json").read_text())
+
+
+def main() -> None:
+    """Command line of the module: CONFIG [KEY=VALUE ...] [--store DIR]."""
+    arguments = parse(__doc__)
+    try:
+        sweep = load_sweep(arguments.config, arguments.overrides)
+        out.print(outcome_table(run_sweep(sweep, Store(arguments.store)), sweep))
+    except DDBError as error:
+        stop(error)
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,350 @@
+"""Which curves there are, and their numbers by hand."""
+
+import math
+import re
+
+import pytest
+
+from ddb.artifacts import Stage
+from ddb.config_file import load
+from ddb.experiment import AmplifierRun, plan
+from ddb.report.charts import charts
+from ddb.report.table import rows
+
+W, STEPS, COUNT, SOURCE = "sampling.guidance", "amplifier.steps", "sampling.images_per_class", "amplifier.source"
+
+
+def accuracy(conflicting, aligned=1.0):
+    return {"conflicting_accuracy": conflicting, "aligned_accuracy": aligned, "average_accuracy": 0.5}
+
+
+def by_name(plan):
+    return {chart.name: chart for chart in charts(plan, plan.store)}
+
+
+def lines(chart):
+    """label -> (x, mean in percent) of every line."""
+    return {s.label: list(zip(s.x, (round(100 * m, 6) for m in s.mean), strict=True)) for s in chart.series}
+
+
+@pytest.fixture
+def guided(fake):
+    """ERM, and Recipe I at two guidances with two seeds, of which one is missing at w = 3."""
+    fake.vary(W)
+    for seed, reached in enumerate((0.5, 0.7)):
+        fake.add("erm", seed, accuracy(reached), settings={W: None})
+    for seed, reached in enumerate((0.7, 0.9)):
+        fake.add("ddb_two_step", seed, accuracy(reached), guidance=0.0, settings={W: 0})
+    fake.add("ddb_two_step", 0, accuracy(0.8, 0.75), guidance=3.0, settings={W: 3})
+    fake.add("ddb_two_step", 1, guidance=3.0, settings={W: 3})
+    return fake
+
+
+def test_accuracy_by_guidance_by_hand(guided):
+    chart = by_name(guided)["conflicting_accuracy_by_guidance"]
+    erm, recipe = chart.series
+    # 0.5 and 0.7: mean 0.6, deviations +-0.1, sqrt(0.02 / (2 - 1)); a method without guidance lies across
+    assert (erm.label, erm.reference, erm.x, erm.n) == ("erm", True, [0.0, 3.0], [2, 2])
+    assert erm.mean == pytest.approx([0.6, 0.6]) and erm.std == pytest.approx([math.sqrt(0.02)] * 2)
+    assert (recipe.label, recipe.reference, recipe.x, recipe.n) == ("ddb_two_step", False, [0.0, 3.0], [2, 1])
+    assert recipe.mean == pytest.approx([0.8, 0.8])
+    assert recipe.std == [pytest.approx(math.sqrt(0.02)), None]
+    assert (chart.title, chart.x_label) == ("Conflicting accuracy by guidance", "guidance w (scale 1 + w)")
+    assert chart.y_label == "conflicting accuracy in percent" and not chart.log_x
+    assert chart.note == (
+        "Test set of colored_digits; selection criterion: last. Mean over seeds (n = 1 to 2); band: ± sample standard "
+        "deviation (ddof 1), none for n = 1. Dashed: what this setting does not touch. "
+        "1 of 3 rest on fewer seeds than planned."
+    )
+
+
+def test_aligned_accuracy_is_a_chart_beside_conflicting_accuracy(guided):
+    found = by_name(guided)
+    assert list(found) == ["conflicting_accuracy_by_guidance", "aligned_accuracy_by_guidance"]
+    assert lines(found["aligned_accuracy_by_guidance"])["ddb_two_step"] == [(0, 100), (3, 75)]
+
+
+def test_a_benchmark_with_another_metric_has_that_alone(fake):
+    fake.vary(STEPS)
+    for steps in (20, 300):
+        fake.add("ddb_two_step", 0, accuracy(0.6), dataset="bar", settings={STEPS: steps})
+    assert list(by_name(fake)) == ["average_accuracy_by_amplifier_steps"]
+
+
+def test_rows_that_are_known_are_not_read_again(guided):
+    known = rows(guided, guided.store)[1:]
+    assert [series.label for series in charts(guided, guided.store, known)[0].series] == ["ddb_two_step"]
+
+
+def test_while_a_run_is_under_way_what_is_missing_is_counted(guided):
+    guided.add("ddb_two_step", 0, guidance=7.0, settings={W: 7})
+    guided.add("ddb_end_to_end", 0, guidance=7.0, settings={W: 7})
+    chart = by_name(guided)["conflicting_accuracy_by_guidance"]
+    assert [series.label for series in chart.series] == ["erm", "ddb_two_step"]
+    assert chart.series[0].x == [0.0, 7.0] and chart.series[1].x == [0.0, 3.0]
+    assert "2 of 5 numbers are missing. 1 of 5 rest on fewer" in chart.note
+
+
+def test_without_a_number_of_the_setting_itself_there_is_no_chart(fake):
+    fake.vary(W)
+    fake.add("erm", 0, accuracy(0.5), settings={W: None})
+    for guidance in (0.0, 1.0):
+        fake.add("ddb_two_step", 0, guidance=guidance, settings={W: guidance})
+    assert charts(fake, fake.store) == []
+
+
+@pytest.mark.parametrize("values", [["dpm_solver", "ancestral"], [True, False], [5], [[16, 32], [32, 64]]])
+def test_what_is_not_several_numbers_has_no_chart(fake, values):
+    fake.vary("sampling.sampler")
+    for value in values:
+        fake.add("ddb_two_step", 0, accuracy(0.5), settings={"sampling.sampler": value})
+    assert charts(fake, fake.store) == []
+
+
+def test_every_experiment_of_ours_can_be_drawn_before_it_has_run(fake):
+    assert charts(plan(load("configs/ablations/guidance_by_count.yaml")), fake.store) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "log"),
+    [((20, 300, 401), True), ((20, 300, 400), False), ((0, 0.5, 15), True), ((0, 1, 20), False), ((-1, 1, 30), False)],
+)
+def test_more_than_a_factor_of_twenty_is_drawn_on_a_logarithmic_axis(fake, values, log):
+    fake.vary(STEPS)
+    for value in values:
+        fake.add("erm", 0, accuracy(0.5), settings={STEPS: value})
+    assert charts(fake, fake.store)[0].log_x == log
+
+
+def test_a_second_setting_that_is_no_number_makes_lines(fake):
+    fake.vary(SOURCE, STEPS)
+    for method in ("ddb_two_step", "ddb_end_to_end"):
+        for source in ("synthetic", "real"):
+            for steps, reached in ((20, 0.5), (300, 0.75)):
+                fake.add(method, 0, accuracy(reached), settings={SOURCE: source, STEPS: steps})
+    (chart,) = [chart for chart in charts(fake, fake.store) if chart.name.startswith("conflicting")]
+    both = [(20, 50), (300, 75)]
+    assert lines(chart) == {
+        "ddb_two_step, synthetic": both,
+        "ddb_two_step, real": both,
+        "ddb_end_to_end, synthetic": both,
+        "ddb_end_to_end, real": both,
+    }
+    assert [(s.family, s.variant) for s in chart.series[:2]] == [
+        ("ddb_two_step", "synthetic"),
+        ("ddb_two_step", "real"),
+    ]
+
+
+def test_a_setting_that_only_one_of_the_grids_has_tells_its_line_from_the_others(fake):
+    """As in sampler.yaml: the second grid has a number of images of its own."""
+    fake.vary("sampling.sampler", STEPS, COUNT)
+    for steps in (5, 50):
+        fake.add("ddb_two_step", 0, accuracy(0.5), settings={"sampling.sampler": "dpm_solver", STEPS: steps})
+    settings = {"sampling.sampler": "ancestral", STEPS: 60, COUNT: 20}
+    fake.add("ddb_two_step", 0, accuracy(0.75), settings=settings)
+    found = by_name(fake)
+    assert list(found) == ["conflicting_accuracy_by_amplifier_steps", "aligned_accuracy_by_amplifier_steps"]
+    assert lines(found["conflicting_accuracy_by_amplifier_steps"]) == {
+        "ddb_two_step, dpm_solver": [(5, 50), (50, 50)],
+        "ddb_two_step, ancestral, images per class 20": [(60, 75)],
+    }
+
+
+def test_a_grid_that_does_not_vary_the_setting_is_not_in_its_chart(fake):
+    fake.vary(W, COUNT)
+    for guidance in (0.0, 1.0):
+        fake.add("ddb_two_step", 0, accuracy(0.5), guidance=guidance, settings={W: guidance})
+    for count in (20, 50):
+        fake.add("ddb_two_step", 0, accuracy(0.75), guidance=1.0, settings={COUNT: count})
+    found = by_name(fake)
+    assert lines(found["conflicting_accuracy_by_guidance"]) == {"ddb_two_step": [(0, 50), (1, 50)]}
+    assert lines(found["conflicting_accuracy_by_images_per_class"]) == {"ddb_two_step": [(20, 75), (50, 75)]}
+
+
+@pytest.fixture
+def grid(fake):
+    """Two methods by guidance and number of images, ERM by neither."""
+    fake.vary(W, COUNT)
+    fake.add("erm", 0, accuracy(0.25), settings={W: None, COUNT: None})
+    for method, start in (("ddb_two_step", 0.5), ("ddb_end_to_end", 0.6)):
+        for guidance in (0.0, 1.0, 3.0):
+            for count in (100, 25):
+                reached = start + 0.1 * guidance - (0.04 if count == 25 else 0)
+                fake.add(method, 0, accuracy(reached), guidance=guidance, settings={W: guidance, COUNT: count})
+    return fake
+
+
+def test_a_grid_of_two_numbers_has_a_chart_for_each_method_and_a_line_for_each_value(grid):
+    found = by_name(grid)
+    assert [name for name in found if name.startswith("conflicting")] == [
+        "conflicting_accuracy_by_guidance_ddb_two_step",
+        "conflicting_accuracy_by_guidance_ddb_end_to_end",
+        "conflicting_accuracy_by_images_per_class_ddb_two_step",
+        "conflicting_accuracy_by_images_per_class_ddb_end_to_end",
+    ]
+    chart = found["conflicting_accuracy_by_guidance_ddb_two_step"]
+    assert (chart.title, chart.level_label) == ("Conflicting accuracy by guidance: ddb_two_step", "images per class")
+    assert [(series.label, series.level, series.reference) for series in chart.series] == [
+        ("25", 25, False),
+        ("100", 100, False),
+        ("erm", None, True),
+    ]
+    assert lines(chart) == {
+        "25": [(0, 46), (1, 56), (3, 76)],
+        "100": [(0, 50), (1, 60), (3, 80)],
+        "erm": [(0, 25), (3, 25)],
+    }
+    other = found["conflicting_accuracy_by_images_per_class_ddb_end_to_end"]
+    assert lines(other) == {
+        "0": [(25, 56), (100, 60)],
+        "1": [(25, 66), (100, 70)],
+        "3": [(25, 86), (100, 90)],
+        "erm": [(25, 25), (100, 25)],
+    }
+
+
+def signalled(fake, method, guidance, drawn, steps=300, settings=None, **quality):
+    """A finished cell with its amplifier."""
+    values = {"precision": None, "recall": 0.5, "auroc": 0.75} | quality
+    amplifier = fake.amplify(0, drawn, steps, quality=values, curve=fake.curve([1], None))
+    fake.add(method, 0, accuracy(0.5), guidance=guidance, settings=settings, amplifier=amplifier)
+
+
+def test_the_synthetic_images_and_the_amplifier_that_methods_share_are_drawn_once(fake):
+    fake.vary(W)
+    for guidance, share in ((0.0, 0.9), (1.0, 0.95)):
+        drawn = fake.draw(0, guidance, share, right_class_share=0.875)
+        for method in ("ddb_two_step", "ddb_end_to_end"):
+            settings = {W: guidance}
+            if method == "ddb_two_step":
+                signalled(fake, method, guidance, drawn, settings=settings, precision=0.5 if guidance else None)
+            else:
+                fake.add(method, 0, accuracy(0.5), guidance=guidance, settings=settings, amplifier=known(fake))
+    found = by_name(fake)
+    assert lines(found["synthetic_by_guidance"]) == {
+        "follow the bias": [(0, 90), (1, 95)],
+        "show the right class": [(0, 87.5), (1, 87.5)],
+    }
+    chart = found["amplifier_by_guidance"]
+    assert lines(chart) == {"precision": [(1, 50)], "recall": [(0, 50), (1, 50)], "AUROC": [(0, 75), (1, 75)]}
+    assert "1 of 6 numbers are missing" in chart.note and "One seed, so no standard deviation" in chart.note
+
+
+def known(fake):
+    """The amplifier that was made last."""
+    return list(fake.amplifiers.values())[-1].stage
+
+
+def test_a_setting_that_does_not_reach_the_amplifier_has_no_chart_of_it(fake):
+    fake.vary("methods.ddb_two_step.gamma")
+    drawn = fake.draw(0, 1.0, 0.9)
+    signalled(fake, "ddb_two_step", 1.0, drawn, settings={"methods.ddb_two_step.gamma": 0})
+    for gamma in (1, 2):
+        settings = {"methods.ddb_two_step.gamma": gamma}
+        fake.add("ddb_two_step", 0, accuracy(0.5), guidance=1.0, settings=settings, amplifier=known(fake))
+    assert list(by_name(fake)) == ["conflicting_accuracy_by_gamma", "aligned_accuracy_by_gamma"]
+
+
+def test_a_setting_of_the_amplifier_does_not_change_the_synthetic_images(fake):
+    fake.vary(STEPS)
+    drawn = fake.draw(0, 1.0, 0.9)
+    for steps in (20, 300):
+        signalled(fake, "ddb_two_step", 1.0, drawn, steps, {STEPS: steps}, recall=steps / 400)
+    found = by_name(fake)
+    assert "synthetic_by_amplifier_steps" not in found
+    assert lines(found["amplifier_by_amplifier_steps"])["recall"] == [(20, 5), (300, 75)]
+
+
+def test_amplifiers_that_only_a_methods_own_setting_tells_apart_are_told_by_the_method(fake):
+    fake.vary(STEPS)
+    for method, guidance in (("ddb_two_step", 1.0), ("ddb_end_to_end", 3.0)):
+        drawn = fake.draw(0, guidance, 0.9)
+        for steps in (20, 300):
+            signalled(fake, method, guidance, drawn, steps, {STEPS: steps}, recall=guidance / 4)
+    assert lines(by_name(fake)["amplifier_by_amplifier_steps"]) == {
+        "recall, ddb_two_step": [(20, 25), (300, 25)],
+        "recall, ddb_end_to_end": [(20, 75), (300, 75)],
+        "AUROC, ddb_two_step": [(20, 75), (300, 75)],
+        "AUROC, ddb_end_to_end": [(20, 75), (300, 75)],
+    }
+
+
+def test_each_data_set_has_charts_of_its_own(fake):
+    fake.vary("base", STEPS)
+    for dataset, reached in (("bar", 0.5), ("colored_digits", 0.75)):
+        for steps in (20, 300):
+            fake.add("erm", 0, accuracy(reached), dataset=dataset, settings={"base": dataset, STEPS: steps})
+    found = by_name(fake)
+    assert {name: chart.title for name, chart in found.items()} == {
+        "average_accuracy_by_amplifier_steps_bar": "bar: Average accuracy by amplifier steps",
+        "conflicting_accuracy_by_amplifier_steps_colored_digits": (
+            "colored_digits: Conflicting accuracy by amplifier steps"
+        ),
+        "aligned_accuracy_by_amplifier_steps_colored_digits": "colored_digits: Aligned accuracy by amplifier steps",
+    }
+    assert lines(found["conflicting_accuracy_by_amplifier_steps_colored_digits"]) == {"erm": [(20, 75), (300, 75)]}
+
+
+def test_settings_of_one_title_have_their_full_names(fake):
+    first, second = "methods.a.gamma", "methods.b.gamma"
+    fake.vary(first, second)
+    for gamma in (0, 1):
+        fake.add("a", 0, accuracy(0.5), settings={first: gamma, second: None})
+        fake.add("b", 0, accuracy(0.5), settings={first: None, second: gamma})
+    assert [(c.name, c.x_label) for c in charts(fake, fake.store)][::2] == [
+        ("conflicting_accuracy_by_methods.a.gamma", first),
+        ("conflicting_accuracy_by_methods.b.gamma", second),
+    ]
+
+
+def test_names_are_file_names_and_unique(fake):
+    fake.vary(W, COUNT)
+    for method in ("a/b", "a b"):
+        for guidance in (0.0, 1.0):
+            for count in (5, 6):
+                fake.add(method, 0, accuracy(0.5), guidance=guidance, settings={W: guidance, COUNT: count})
+    names = [chart.name for chart in charts(fake, fake.store)]
+    assert len(set(names)) == len(names) == 8 and all(re.fullmatch(r"[\w.-]+", name, re.ASCII) for name in names)
+    assert names[:2] == ["conflicting_accuracy_by_guidance_a_b", "conflicting_accuracy_by_guidance_a_b-2"]
+
+
+def test_the_memorisation_curve_by_hand(fake):
+    """8 conflicting images; two seeds with 8 and 6 left, then 6 and 2: means 7/8 and 1/2."""
+    fake.add("erm", 0)
+    for seed, left in ((0, [8, 6]), (1, [6, 2])):
+        fake.amplify(seed, fake.draw(seed, 0.5), steps=40, curve=fake.curve(left, 8))
+    fake.amplify(0, steps=60, curve=fake.curve([4, 0, 0], 8))
+    (chart,) = charts(fake, fake.store)
+    assert (chart.name, chart.whole, chart.log_x) == ("memorisation", True, False)
+    assert lines(chart) == {
+        "trained on synthetic images": [(1, 87.5), (2, 50)],
+        "trained on real images": [(1, 50), (2, 0), (3, 0)],
+    }
+    # 8/8 and 6/8: deviations +-1/8, sqrt(2/64); 6/8 and 2/8: +-1/4, sqrt(2/16)
+    assert chart.series[0].std == pytest.approx([math.sqrt(2) / 8, math.sqrt(2) / 4])
+    assert (chart.series[0].n, chart.series[1].std) == ([2, 2], [None] * 3)
+    assert "8 conflicting training images" in chart.note
+    assert "synthetic: 40 steps, guidance 0.5; real: 60 steps" in chart.note
+
+
+def test_of_several_amplifiers_the_longest_trained_and_first_finished_is_drawn(fake):
+    fake.add("erm", 0)
+    other = Stage("data", {"seed": 9}, 1)
+    stage = Stage("amplifier", {"amplifier": {"source": "synthetic", "steps": 900}, "seed": 0}, 1, {"data": other})
+    fake.amplifiers[stage.key] = AmplifierRun("synthetic", 0, stage)
+    fake.finish(stage, curve=fake.curve([1], 8))
+    fake.amplify(0, fake.draw(0, 5.0), steps=600)  # has not run
+    fake.amplify(0, fake.draw(0, 0.0), steps=20, curve=fake.curve([2], 8))
+    fake.amplify(0, fake.draw(0, 1.0), steps=300, curve=fake.curve([4], 8))
+    fake.amplify(0, fake.draw(0, 3.0), steps=300, curve=fake.curve([6], 8))
+    (chart,) = charts(fake, fake.store)
+    assert lines(chart) == {"trained on synthetic images": [(1, 50)]} and "300 steps, guidance 1." in chart.note
+
+
+@pytest.mark.parametrize("total", [None, 0])
+def test_without_conflicting_images_there_is_no_memorisation_curve(fake, total):
+    fake.add("erm", 0)
+    point = {"step": 1, "epoch": 1.0, "errors": 3, "conflicting_errors": total, "conflicting_total": total}
+    fake.amplify(0, curve=[point])
+    assert charts(fake, fake.store) == []

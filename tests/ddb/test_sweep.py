@@ -1,0 +1,151 @@
+"""Sweeps without Ray: the space and what is refused of it, trials as experiments, a study that a kill left behind."""
+
+import pytest
+from optuna.trial import TrialState
+
+from ddb.config import methods
+from ddb.errors import DDBError
+from ddb.experiment import plan
+from ddb.sweep import INTERRUPTED, Dimension, Sweep, ended, load_sweep, open_study
+
+SPACE = {
+    "sampling.guidance": {"choices": [0, 1, 3]},
+    "sampling.images_per_class": {"choices": [20, 100]},
+    "methods.ddb_two_step.gamma": {"uniform": [0, 3]},
+}
+VALUES = {"methods": {"ddb_two_step": {}}, "memorisation": False, "sweep": {"space": SPACE}}
+
+
+def sweep(path="here.yaml", overrides=(), **changes):
+    return Sweep(VALUES | {"sweep": VALUES["sweep"] | changes}, list(overrides), path)
+
+
+def distributions(search):
+    return {name: dimension.distribution() for name, dimension in search.space.items()}
+
+
+def test_the_default_point_is_read_from_the_configuration():
+    found = sweep(overrides=["methods.ddb_two_step.gamma=2", "sweep.trials=7"])
+    assert found.default == {
+        "sampling.guidance": 1.0,
+        "sampling.images_per_class": 100,
+        "methods.ddb_two_step.gamma": 2.0,
+    }
+    assert found.settings.trials == 7
+
+
+def test_the_default_is_always_a_choice():
+    found = sweep(overrides=["sampling.guidance=7"])
+    assert found.space["sampling.guidance"].choices == (0, 1, 3, 7) and found.default["sampling.guidance"] == 7
+
+
+def test_trials_share_the_cdpm_and_the_images_of_their_guidance():
+    search = sweep()
+    point = search.default | {"sampling.images_per_class": 20, "methods.ddb_two_step.gamma": 0.5}
+    few, many = (plan(search.experiment(each)).cells[0].stage.inputs["amplifier"] for each in (point, search.default))
+    assert few.inputs["synthetic"].key == many.inputs["synthetic"].key
+    assert few.inputs["synthetic"].config["sampling"]["images_per_class"] == 100
+    assert few.config["amplifier"]["images_per_class"] == 20
+    other = plan(search.experiment(point | {"sampling.guidance": 3})).cells[0].stage.inputs["amplifier"]
+    cdpms = [each.inputs["synthetic"].inputs["cdpm"].key for each in (few, other)]
+    assert cdpms[0] == cdpms[1] and other.inputs["synthetic"].key != few.inputs["synthetic"].key
+
+
+def test_the_steps_of_a_rung_are_the_rows():
+    (row,) = methods(sweep().experiment(sweep().default, 0.25).config)
+    assert row.settings.steps == 125
+
+
+def test_a_sweep_with_another_space_or_default_is_another_study_but_more_trials_are_not():
+    key = sweep().key
+    assert sweep(trials=99).key == sweep(seed=5).key == sweep(overrides=["resources.cell_cpus=2"]).key == key
+    narrower = {"space": SPACE | {"methods.ddb_two_step.gamma": {"uniform": [0, 2]}}}
+    assert len({key, sweep(**narrower).key, sweep(overrides=["cdpm.steps=5"]).key}) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"space": {"sampling.guidence": {"choices": [1]}}},
+            "sweep.space.sampling.guidence: is no setting that can be",
+        ),
+        ({"space": {"seeds": {"choices": [1]}}}, "sweep.space.seeds: is no setting that can be searched"),
+        ({"space": {"resources.cell_cpus": {"choices": [1]}}}, "sweep.space.resources.cell_cpus: is no setting"),
+        (
+            {"space": {"sampling.guidance": {"uniform": [2, 3]}}},
+            "sweep.space.sampling.guidance: must include the default, ",
+        ),
+        ({"space": {"sampling.guidance": {"choices": [1, -1]}}}, "sampling.guidance: input should be greater than"),
+        ({"space": {"sampling.guidance": {"uniform": [3, 1]}}}, "sweep.space.sampling.guidance: uniform must go from"),
+        (
+            {"space": {"sampling.guidance": {}}},
+            "sweep.space.sampling.guidance: must be one of choices, uniform,",
+        ),
+        ({"space": {"methods.erm.steps": {"choices": [1]}}}, "sweep.space.methods.erm.steps: the row is ddb_two_step"),
+        ({"space": {}}, "sweep.space: dictionary should have at least 1 item"),
+        ({"rungs": [0.5, 0.25, 1]}, "sweep: rungs must be two or more ascending shares above 0, the last 1"),
+        ({"rungs": [0.25, 0.5]}, "sweep: rungs must be two or more ascending shares above 0, the last 1"),
+        ({"rungs": [1]}, "sweep: rungs must be two or more ascending shares above 0, the last 1"),
+        ({"objective": "test_average"}, "sweep.objective: input should be 'val_average', 'val_worst_group' or"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(changes, message):
+    with pytest.raises(DDBError) as error:
+        sweep(**changes)
+    assert str(error.value).startswith(message) and len(str(error.value).splitlines()) == 1
+
+
+def test_what_is_no_sweep_is_refused():
+    with pytest.raises(DDBError, match=r"colored_digits\.yaml: has no section 'sweep'"):
+        load_sweep("configs/colored_digits.yaml")
+    with pytest.raises(DDBError, match="a sweep is over one row"):
+        Sweep(VALUES | {"methods": {"erm": {}, "ddb_two_step": {}}}, [], "here.yaml")
+    with pytest.raises(DDBError, match="needs a method with an amplifier, not erm"):
+        Sweep(
+            VALUES | {"methods": {"erm": {}}, "sweep": {"space": {"training.steps": {"integers": [5, 500]}}}}, [], "x"
+        )
+    with pytest.raises(DDBError, match="val_worst_group needs bias labels, and bar has none"):
+        load_sweep("configs/sweeps/colored_digits.yaml", ["base=bar", "sweep.objective=val_worst_group"])
+
+
+@pytest.mark.parametrize(
+    ("dimension", "inside", "outside"),
+    [
+        ({"choices": [1, 3]}, 3, 2),
+        ({"uniform": [0, 1]}, 1, 1.1),
+        ({"log_uniform": [0.1, 1]}, 0.1, 0.09),
+        ({"integers": [2, 4]}, 4, 5),
+    ],
+)
+def test_a_dimension_knows_its_values(dimension, inside, outside):
+    found = Dimension(**dimension)
+    assert found.contains(inside) and not found.contains(outside) and not found.contains(None)
+    assert found.distribution()._contains(found.distribution().to_internal_repr(inside))
+
+
+def test_the_study_begins_with_the_default(tmp_path):
+    search = sweep()
+    study, _ = open_study(tmp_path, search)
+    assert study.ask(distributions(search)).params == search.default
+    assert len(study.get_trials()) == 1
+
+
+def test_a_trial_that_a_kill_interrupted_is_queued_again_once(tmp_path):
+    """One whole trial, one stopped early, one under way; the study is opened again, twice."""
+    search = sweep()
+    study, _ = open_study(tmp_path, search)
+    whole, stopped, running = (study.ask(distributions(search)) for _ in range(3))
+    study.tell(whole, 0.5)
+    stopped.report(0.1, 1)
+    study.tell(stopped, state=TrialState.PRUNED)
+    for _ in range(2):
+        study, _ = open_study(tmp_path, search)
+    assert [trial.number for trial in ended(study)] == [0, 1]
+    states = [trial.state for trial in study.get_trials()]
+    assert states == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.WAITING]
+    assert study.get_trials()[2].user_attrs == {INTERRUPTED: True}
+    again = study.ask(distributions(search))
+    assert again.params == running.params
+    study.tell(again, state=TrialState.FAIL)  # it fails by itself: that is an end
+    assert [trial.number for trial in ended(study)] == [0, 1, 3]
