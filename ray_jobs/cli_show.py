@@ -5,6 +5,7 @@ ddb report configs/colored_digits.yaml
 """
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -70,7 +71,8 @@ def report(
     """One HTML page with tables, images, curves, costs and where every number came from; needs no network."""
     from ddb.report.report_page import render_report
 
-    text = render_report(plan(config_file.load(config, overrides)), Store(store))
+    command = shlex.join(["ddb", "run", str(config), *(overrides or [])])
+    text = render_report(plan(config_file.load(config, overrides)), Store(store), command)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(text, encoding="utf-8")

@@ -6,17 +6,12 @@ The page is one file that needs no network and runs no script; its policy forbid
 can bring them in. Images are embedded losslessly as they are given: large ones should be scaled down before.
 """
 
-import base64
-import io
-import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-from PIL import Image
+
+from ddb.report.page import fill
 
 SMALL = 96  # pixels; images below are shown enlarged, with their pixels as squares
 
@@ -131,24 +126,8 @@ WORDINGS = {
 
 def render_audit(audit: Audit) -> str:
     """The page as text that can be written as UTF-8. Raises KeyError for a verdict that is not in WORDINGS."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {
-        "percent": _percent,
-        "count": "{:,}".format,
-        "breakable": _breakable,
-        "png": _png,
-        "small": _small,
-    }
-    page = environment.get_template("audit.html.j2").render(audit=audit, words=WORDINGS[audit.verdict])
-    # A file name that is not UTF-8 reaches here with lone surrogates, which could not be written.
-    return page.encode("utf-8", "backslashreplace").decode("utf-8")
+    filters = {"percent": _percent, "count": "{:,}".format, "small": _small}
+    return fill("audit.html.j2", filters, audit=audit, words=WORDINGS[audit.verdict])
 
 
 def _percent(share: float | None) -> str:
@@ -156,18 +135,6 @@ def _percent(share: float | None) -> str:
     if share is None:
         return "–"
     return "<0.1%" if 0 < share < 0.0005 else f"{share:.1%}"
-
-
-def _breakable(path: str) -> Markup:
-    """The escaped path, which may start a new line between its parts instead of anywhere."""
-    return Markup("<wbr>").join(re.split(r"(?<=[/_-])", path))
-
-
-def _png(image: np.ndarray) -> str:
-    """(H, W, 3) uint8 as a data URI of a PNG."""
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, format="PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def _small(image: np.ndarray) -> bool:

@@ -9,23 +9,20 @@ while a run is under way. What is gathered: `ddb.report.report_data`, `report_im
 
 import base64
 import hashlib
-import io
 import json
 import re
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from PIL import Image
 
 from ddb.artifacts import Store
 from ddb.progress import duration
 from ddb.report.charts import Chart, chart_svg, charts
 from ddb.report.costs import costs
+from ddb.report.page import fill
 from ddb.report.render import SHARED
 from ddb.report.report_data import gather
 from ddb.report.report_images import CARD, TILE, conflicts, gallery
@@ -53,28 +50,20 @@ def render_report(plan: "Plan", store: Store, command: str | None = None) -> str
     report = gather(plan, store)
     rows = [entry.row for entry in report.rows]
     accuracies, *signals = [_table(sheet) for sheet in sheets(rows)]
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {
-        "breakable": _breakable,
+    filters = {
         "duration": _duration,
         "moment": _moment,
         "plain_json": lambda value: json.dumps(value, indent=1),
         "percent": lambda share: NONE if share is None else f"{100 * share:.2f}",
-        "png": _png,
         "policy_hash": _policy_hash,
         "rounded": _rounded,
         "sort_value": _sort_value,
         "split_number": _split_number,
         "sprite": _sprite,
     }
-    page = environment.get_template("report.html.j2").render(
+    return fill(
+        "report.html.j2",
+        filters,
         report=report,
         accuracies=accuracies,
         signals=signals[0] if signals else None,
@@ -90,8 +79,6 @@ def render_report(plan: "Plan", store: Store, command: str | None = None) -> str
         TILE=TILE,  # smaller images are shown enlarged, with their pixels as squares
         CARD=CARD,
     )
-    # A file name that is not UTF-8 reaches here with lone surrogates, which could not be written.
-    return page.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _table(sheet: Sheet) -> Table:
@@ -144,11 +131,6 @@ def _moment(text: str) -> str:
     return datetime.fromisoformat(text).astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def _breakable(path: str) -> Markup:
-    """The escaped path, which may start a new line between its parts instead of anywhere."""
-    return Markup("<wbr>").join(re.split(r"(?<=[/_-])", path))
-
-
 def _policy_hash(script: str) -> str:
     """How the page's policy names a script that may run."""
     return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
@@ -162,10 +144,3 @@ def _sprite(images: np.ndarray, columns: int) -> np.ndarray:
     for position, image in enumerate(images):
         canvas[:, position * step : position * step + size] = np.dstack([image, np.full((size, size), 255, np.uint8)])
     return canvas
-
-
-def _png(image: np.ndarray) -> str:
-    """(H, W, 3 or 4) uint8 as a data URI of a PNG."""
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, format="PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

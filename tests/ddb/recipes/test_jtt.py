@@ -136,6 +136,11 @@ def test_with_one_error_set_both_are_one_method(train):
     assert not same(baseline, trained("jtt_ddb", train, of(train, ~errors), upweight=9)[0])
 
 
+def test_the_baseline_needs_nothing_of_the_amplifier():
+    needs = [(m.needs_signals, m.needs_groups, m.needs_synthetic) for m in map(get_method, ("jtt", "jtt_ddb"))]
+    assert needs == [(False, False, False), (True, False, False)]
+
+
 def test_the_plug_in_has_no_identification_model_and_wants_its_own_signals(train):
     for setting in ("identification_steps", "identification_learning_rate", "identification_weight_decay"):
         with pytest.raises(DDBError, match=rf"methods.jtt_ddb.{setting}: unknown setting"):

@@ -152,6 +152,11 @@ def test_an_amplifier_without_losses_teaches_nothing(train):
     assert [entry["loss"] for entry in run.history] == [0, 0]
 
 
+def test_the_baseline_needs_nothing_of_the_amplifier():
+    needs = [(m.needs_signals, m.needs_groups, m.needs_synthetic) for m in map(get_method, ("lff", "lff_ddb"))]
+    assert needs == [(False, False, False), (True, False, False)]
+
+
 def test_the_plug_in_has_no_biased_network_and_wants_its_own_signals(train):
     with pytest.raises(DDBError, match=r"methods.lff_ddb.q: unknown setting"):
         build(get_method("lff_ddb").settings_class, {"q": 0.7}, "methods.lff_ddb")
