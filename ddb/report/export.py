@@ -3,15 +3,15 @@
     ddb export configs/colored_digits.yaml results/colored_digits
 
 <directory>/table.{md,tex,csv,json}, figure.{png,pdf}, charts/<name>.{png,pdf} (`ddb.report.charts`), and
-records/<stage>-<key>.json: each stage's record (settings, inputs, commit, versions, machine, time) together with the
-numbers that it found, without images and weights.
+records.jsonl: on one line for each stage its record (settings, inputs, commit, versions, machine, time) together with
+the numbers that it found, without images and weights.
 """
 
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ddb.artifacts import Stage, Store
+from ddb.artifacts import Stage, Store, canonical_json
 from ddb.errors import DDBError
 from ddb.report.charts import charts, save
 from ddb.report.figure import draw
@@ -26,7 +26,7 @@ NUMBERS = ("metrics", "quality", "curve", "alignment", "probe")  # JSON files of
 
 
 def export(plan: "Plan", store: Store, directory: Path) -> list[Path]:
-    """Write everything that is finished; returns the files. Records and charts that lay there before are removed.
+    """Write everything that is finished; returns the files. Charts that lay there before are removed.
 
     Raises DDBError where nothing is finished or `directory` cannot be written.
     """
@@ -35,15 +35,13 @@ def export(plan: "Plan", store: Store, directory: Path) -> list[Path]:
         raise DDBError(f"export: nothing of this experiment is finished in the store {store.root}")
     table = rows(plan, store)
     drawn = charts(plan, store, table)
-    records = directory / "records"
+    records = "".join(canonical_json(full_record(stage, store)) + "\n" for stage in finished)
     try:
-        records.mkdir(parents=True, exist_ok=True)
-        for old in [*records.glob("*.json"), *(directory / "charts").glob("*.p[nd][gf]")]:
+        directory.mkdir(parents=True, exist_ok=True)
+        for old in (directory / "charts").glob("*.p[nd][gf]"):
             old.unlink()
         written = [_write(directory / f"table.{SUFFIXES[name]}", render(table, name)) for name in SUFFIXES]
-        for stage in finished:
-            text = json.dumps(full_record(stage, store), indent=1) + "\n"
-            written.append(_write(records / f"{stage.name}-{stage.key}.json", text))
+        written.append(_write(directory / "records.jsonl", records))
     except OSError as error:
         raise DDBError(f"export {directory}: {error.strerror}") from None
     for path in (directory / "figure.png", directory / "figure.pdf"):

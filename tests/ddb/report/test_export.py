@@ -13,20 +13,20 @@ def test_tables_figure_charts_and_records_of_what_is_finished(fake, tmp_path):
     done = fake.add("erm", 0, {"conflicting_accuracy": 0.5}, settings={"training.steps": 10})
     fake.add("erm", 0, settings={"training.steps": 20})
     out = tmp_path / "out"
-    stale = [out / "records" / "target-0.json", out / "charts" / "old.png", out / "charts" / "old.pdf"]
+    stale = [out / "charts" / "old.png", out / "charts" / "old.pdf"]
     kept = out / "charts" / "mine.txt"
     for path in [*stale, kept]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     written = export(fake, fake.store, out)
-    record = f"records/target-{done.key}.json"
     charts = {f"charts/conflicting_accuracy_by_training_steps.{suffix}" for suffix in ("png", "pdf")}
     tables = {"table.md", "table.tex", "table.csv", "table.json"}
-    assert {str(path.relative_to(out)) for path in written} == tables | {"figure.png", "figure.pdf", record} | charts
+    assert {str(path.relative_to(out)) for path in written} == tables | {"figure.png", "figure.pdf", "records.jsonl"} | charts
     assert all(path.stat().st_size for path in written)
     assert not any(path.exists() for path in stale) and kept.exists()
     assert (out / "figure.pdf").read_bytes().startswith(b"%PDF")
-    assert json.loads((out / record).read_text()) == {"key": done.key, "metrics": {"conflicting_accuracy": 0.5}}
+    (line,) = (out / "records.jsonl").read_text().splitlines()
+    assert json.loads(line) == {"key": done.key, "metrics": {"conflicting_accuracy": 0.5}}
 
 
 def test_an_experiment_that_varies_nothing_has_no_charts(fake, tmp_path):
