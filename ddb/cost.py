@@ -109,7 +109,7 @@ def _stage_cost(stage: Stage, probe: "_Probe", size: Size) -> tuple[float, float
     step, forward = probe.classifier(settings)
     every = settings.evaluate_every or max(1, images // settings.batch_size)
     looks = -(-settings.steps // every)
-    return step * images, step * settings.steps * settings.batch_size + forward * looks * looked_at
+    return step * images, step * settings.trained_steps * settings.batch_size + forward * looks * looked_at
 
 
 class _Probe:

@@ -36,6 +36,10 @@ class EndToEndSettings(TrainingSettings):
 class JointSettings(TrainingSettings):
     """Settings of `ddb_end_to_end_joint`; the amplifier's own are the experiment's, but it takes `steps` steps."""
 
+    @property
+    def trained_steps(self) -> int:
+        return 2 * self.steps
+
 
 def relative_difficulty(amplifier_loss: Tensor, target_loss: Tensor) -> Tensor:
     """r = L_BA / (L_BA + L_target + eps), (B,) in [0, 1], detached: no gradient flows into the weight."""

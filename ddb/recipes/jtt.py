@@ -43,6 +43,10 @@ class JttSettings(JttDdbSettings):
     identification_learning_rate: float | None = Field(None, gt=0, description="null: learning_rate")
     identification_weight_decay: float | None = Field(None, ge=0, description="null: weight_decay")
 
+    @property
+    def trained_steps(self) -> int:
+        return self.identification_steps + self.steps
+
 
 @method("jtt", JttSettings)
 def jtt(train: Split, signals: None, settings: JttSettings, run: Run) -> nn.Module:

@@ -41,6 +41,10 @@ class LffSettings(LffDdbSettings):
 
     q: float = Field(0.7, gt=0, le=1, description="of GCE: towards 0 it is cross-entropy, 0.7 is LfF's")
 
+    @property
+    def trained_steps(self) -> int:
+        return 2 * self.steps
+
 
 def generalised_cross_entropy(cross_entropy: Tensor, q: float) -> Tensor:
     """GCE = (1 - p^q) / q, (B,), from CE = -log p, (B,)."""

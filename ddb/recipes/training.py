@@ -53,6 +53,11 @@ class TrainingSettings(Settings):
         """How the classifier sees its training images, read by so many processes."""
         return View(self.image_size, self.augment, workers)
 
+    @property
+    def trained_steps(self) -> int:
+        """Steps of all networks that the method trains together, for estimates of its cost."""
+        return self.steps
+
     @model_validator(mode="after")
     def _consistent(self):
         if self.weights != "none" and self.network == "small_cnn":

@@ -204,12 +204,10 @@ def _columns(series: "list[Series]") -> int:
 def _legend(axes: Axes, series: "list[Series]", handles: list) -> None:
     """Above the axes."""
     labels = [textwrap.shorten(line.label, LONGEST, placeholder="…") for line in series]
-    legend = axes.legend(
-        handles, ["x"] * len(labels), loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=_columns(series),
+    axes.legend(
+        handles, labels, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=_columns(series),
         frameon=False, fontsize=9, handlelength=3.2,
     )  # fmt: skip
-    for text, label in zip(legend.get_texts(), labels, strict=True):  # not in the call, which hides labels with a "_"
-        text.set_text(label)
 
 
 def _label_ends(axes: Axes, chart: "Chart", styles: list[dict], gap: float) -> None:

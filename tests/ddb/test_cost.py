@@ -47,6 +47,15 @@ def test_without_guidance_a_step_is_one_network_pass(told):
     assert found["synthetic"].unit_seconds == 5
 
 
+def test_a_method_costs_as_much_as_it_trains(told):
+    """Without looks at validation images: erm 10 steps of 4 images, jtt 3 more, lff and the joint recipe twice."""
+    few = {"steps": 10, "batch_size": 4, "evaluate_every": 10}
+    rows = {"erm": {}, "jtt": {"identification_steps": 3}, "lff": {}, "ddb_end_to_end_joint": {}}
+    graph = plan(resolve({"training": few, "methods": rows, "memorisation": False}))
+    seconds = [cost.estimate(graph, [cell.stage])[0].seconds - 0.1 * 2000 for cell in graph.cells]
+    assert seconds == pytest.approx([0.5 * 40, 0.5 * 52, 0.5 * 80, 0.5 * 80])
+
+
 def test_absent_benchmarks_are_estimated_from_their_published_size(told, monkeypatch, tmp_path):
     monkeypatch.setenv("DDB_DATA", str(tmp_path))
     graph = plan(load("configs/benchmarks/urbancars.yaml"))

@@ -44,6 +44,7 @@ CHARTS = [
     made_up(values=(1,), log=True),
     made_up(values=(0,), log=True),
     made_up(values=range(1, 38)),
+    made_up(values=(0, 0.05, 0.1, 0.15, 15)),
 ]
 
 
@@ -66,6 +67,23 @@ def test_nothing_that_is_written_overlaps_or_is_cut_off(chart):
     page = figure.bbox
     assert all(page.x0 <= b.x0 and b.x1 <= page.x1 and page.y0 <= b.y0 and b.y1 <= page.y1 for _, b in found)
     assert axes.bbox.height > 150 and axes.bbox.width > 400  # pixels, of which a figure has 720 by 460
+
+
+def test_labels_of_lines_that_end_together_stand_beside_the_axes_in_the_order_of_the_ends():
+    chart = made_up(levels=12)
+    ends = [0.5 + 0.0001 * ((5 * number) % 12) for number in range(12)]  # all but together, below the reference line
+    levels = [replace(line, mean=[end] * 9) for line, end in zip(chart.series[1:], ends, strict=True)]
+    (axes,) = chart_figure(replace(chart, series=[chart.series[0], *levels])).axes
+    axes.figure.draw_without_rendering()
+    boxes = {text.get_text(): Text.get_window_extent(text) for text in axes.texts}
+    middle = {text: (box.y0 + box.y1) / 2 for text, box in boxes.items()}
+    assert sorted(middle, key=middle.get) == [
+        *(str(number) for number in sorted(range(12), key=ends.__getitem__)),
+        "_erm$x$",
+        "images per class",
+    ]
+    assert all(axes.bbox.y0 <= y <= axes.bbox.y1 for y in middle.values())
+    assert all(axes.bbox.x1 < box.x0 for box in boxes.values())
 
 
 def test_the_title_the_note_and_every_label_are_written_as_they_are():

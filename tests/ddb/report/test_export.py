@@ -21,7 +21,11 @@ def test_tables_figure_charts_and_records_of_what_is_finished(fake, tmp_path):
     written = export(fake, fake.store, out)
     charts = {f"charts/conflicting_accuracy_by_training_steps.{suffix}" for suffix in ("png", "pdf")}
     tables = {"table.md", "table.tex", "table.csv", "table.json"}
-    assert {str(path.relative_to(out)) for path in written} == tables | {"figure.png", "figure.pdf", "records.jsonl"} | charts
+    assert {str(path.relative_to(out)) for path in written} == tables | {
+        "figure.png",
+        "figure.pdf",
+        "records.jsonl",
+    } | charts
     assert all(path.stat().st_size for path in written)
     assert not any(path.exists() for path in stale) and kept.exists()
     assert (out / "figure.pdf").read_bytes().startswith(b"%PDF")
