@@ -108,6 +108,24 @@ def _check_row(row: MethodConfig, dataset: Settings) -> None:
             raise DDBError(f"{where}.image_size: {dataset.name} has no files to read; set dataset.image_size")
 
 
+def setting_value(config: ExperimentConfig, row: MethodConfig, name: str) -> Any:
+    """What a setting, by its full name, comes to in a row. Raises KeyError where the row has no such setting."""
+    section, _, rest = name.partition(".")
+    if section == "methods":
+        label, _, rest = rest.partition(".")
+        if label != row.label:
+            raise KeyError(name)
+        section, _, inner = rest.partition(".")
+        if section not in OVERRIDABLE:
+            section, inner = "training", rest
+        rest = inner
+    own = {"training": row.settings, "sampling": row.sampling, "amplifier": row.amplifier}
+    values = own[section] if section in own else getattr(config, section, None)
+    if not isinstance(values, Settings) or rest not in type(values).model_fields:
+        raise KeyError(name)
+    return getattr(values, rest)
+
+
 def methods(config: ExperimentConfig) -> list[MethodConfig]:
     """The rows of the table in the order of the file."""
     return [_method(config, label, dict(entry or {})) for label, entry in config.methods.items()]

@@ -71,7 +71,7 @@ def resolve(values: dict[str, Any], overrides: list[str] | None = None, path: Pa
     values, late = copy.deepcopy(values), []
     for override in overrides or []:
         if override.partition("=")[0].partition(".")[0] in EARLY:
-            apply_override(values, override)
+            _apply_early(values, override)
         else:
             late.append(override)
     combinations = list(_combinations(values.pop("vary", None)))
@@ -83,6 +83,17 @@ def resolve(values: dict[str, Any], overrides: list[str] | None = None, path: Pa
         points.append(point)
         notes += left_out
     return Experiment(tuple(points), tuple(dict.fromkeys(notes)))
+
+
+def _apply_early(values: dict[str, Any], override: str) -> None:
+    """An override that decides what the others change; one of an axis holds in each grid that has it, or else in all."""
+    grids, name = values.get("vary"), override.partition("=")[0].removeprefix("vary.")
+    if not isinstance(grids, list) or not override.startswith("vary."):
+        apply_override(values, override)
+        return
+    grids = [grid for grid in grids if isinstance(grid, dict)]
+    for grid in [grid for grid in grids if name in _flat(grid)] or grids:
+        apply_override({"vary": grid}, override)
 
 
 def _point(values: dict[str, Any], varied: dict[str, Any], late: list[str], path: Path) -> tuple[Point, list[str]]:
@@ -101,6 +112,7 @@ def _point(values: dict[str, Any], varied: dict[str, Any], late: list[str], path
     for name, value in varied.items():
         if name != "base":
             _set(values, name.split("."), value, f"vary.{name}")
+    _rows(values.get("methods"))
     notes = _leave_oracles_out(values) if has_base else []
     return Point(varied, check(values)), notes
 
@@ -173,23 +185,33 @@ def _combinations(vary: Any) -> Iterator[dict[str, Any]]:
                 yield combination
 
 
-def _over_base(values: dict[str, Any], path: Path) -> dict[str, Any]:
-    """`values` laid over the file that they name as `base`, which may have one itself."""
+def _over_base(values: dict[str, Any], path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """`values` laid over the file that they name as `base`, which may have one itself; files `above` led here."""
     values = dict(values)
     name = values.pop("base", None)
     if name is None:
         return values
     found = _find(str(name), path)
-    if found.resolve() == path.resolve():
-        raise DDBError(f"base: {path} names itself")
-    below = _over_base(read_file(found), found)
-    rows = values.pop("methods", None)
-    if rows is not None and not isinstance(rows, dict):
-        raise DDBError(f"methods: must be a section of label: settings (got {rows!r})")
-    known = below.pop("methods", None) or {}
+    above = (*above, path.resolve())
+    if found.resolve() in above:
+        raise DDBError(f"base: {found} is, in the end, its own base")
+    below = _over_base(read_file(found), found, above)
+    rows = _rows(values.pop("methods", None))
+    known = _rows(below.pop("methods", None)) or {}
     merged = _merged(below, values)
     merged["methods"] = known if rows is None else {label: _row(label, row, known) for label, row in rows.items()}
     return merged
+
+
+def _rows(rows: Any) -> dict[str, dict[str, Any] | None] | None:
+    """The section `methods` as it stands. Raises DDBError where it is none."""
+    named = {"methods": rows} | (
+        {f"methods.{label}": row for label, row in rows.items()} if isinstance(rows, dict) else {}
+    )
+    for name, value in named.items():
+        if not isinstance(value, dict | None):
+            raise DDBError(f"{name}: must be a section of settings (got {value!r})")
+    return rows
 
 
 def _row(label: str, entry: dict[str, Any] | None, known: dict[str, Any]) -> dict[str, Any]:

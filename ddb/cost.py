@@ -101,7 +101,8 @@ def _stage_cost(stage: Stage, probe: "_Probe", size: Size) -> tuple[float, float
     if stage.name == "amplifier":
         settings = AmplifierSettings.model_validate(config["amplifier"])
         drawn = stage.inputs.get("synthetic")
-        images = drawn.config["sampling"]["images_per_class"] * size.classes if drawn else size.train
+        per_class = settings.images_per_class or (drawn and drawn.config["sampling"]["images_per_class"])
+        images = per_class * size.classes if drawn else size.train
         looked_at = size.train
     else:
         settings = get_method(config["method"]).settings_class.model_validate(config["settings"])

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ddb.artifacts import Stage, canonical_json
-from ddb.config import ExperimentConfig, MethodConfig, methods
+from ddb.config import ExperimentConfig, MethodConfig, methods, setting_value
 from ddb.config_file import Experiment, Point
 from ddb.data import DataMissing, FilesConfig, data_root, fingerprint, load_dataset
 from ddb.diffusion.settings import SamplingSettings
@@ -44,7 +44,7 @@ class Cell:
     seed: int
     selection: str
     guidance: float | None  # None where no synthetic image has a part in it
-    settings: dict[str, Any]  # the experiment's varied settings; None where the value changes nothing in this cell
+    settings: dict[str, Any]  # the experiment's varied settings ("none" is null); None: changes nothing in this cell
     row: MethodConfig
     config: ExperimentConfig
     stage: Stage
@@ -152,8 +152,16 @@ def plan(experiment: Experiment) -> Plan:
         settings = {k: v if cell.settings.get(k) == v else None for k, v in known.settings.items()}
         cells[cell.method, cell.seed, cell.stage.key] = replace(known, settings=settings)
         _add_real_amplifier(graph, request)
-    graph.cells = list(cells.values())
+    graph.cells = _without_base(list(cells.values()))
     return graph
+
+
+def _without_base(cells: list[Cell]) -> list[Cell]:
+    """Cells that do not name their base where the data set says as much: no two bases have the same one."""
+    pairs = {(cell.dataset, cell.settings.get("base")) for cell in cells}
+    if len(pairs) > len({dataset for dataset, _ in pairs}):
+        return cells
+    return [replace(cell, settings={n: v for n, v in cell.settings.items() if n != "base"}) for cell in cells]
 
 
 def _requests(graph: Plan) -> Iterator[_Request]:
@@ -208,8 +216,20 @@ def _cell(graph: Plan, request: _Request, largest: int) -> Cell:
         config["amplifier"] = amplifier.model_dump(mode="json")
     guidance = row.sampling.guidance if drawn else None
     stage = _stage("target", config, **inputs)
-    settings, selection = dict(request.point.varied), row.settings.selection
+    selection = row.settings.selection
+    settings = {name: _setting(request, name) for name in graph.experiment.axes}
     return Cell(dataset.name, row.label, request.seed, selection, guidance, settings, row, request.point.config, stage)
+
+
+def _setting(request: _Request, name: str) -> Any:
+    """The value of a varied setting in this cell, also where its grid does not vary it; None where it has none."""
+    if name == "base":
+        return request.point.varied.get(name)
+    try:
+        value = setting_value(request.point.config, request.row, name)
+    except KeyError:
+        return None
+    return "none" if value is None else value
 
 
 def _synthetic(graph: Plan, sampling: SamplingSettings, request: _Request, bias_labels: bool) -> Stage:

@@ -29,7 +29,7 @@ from ddb.errors import DDBError
 from ddb.metrics import evaluate, worst
 from ddb.probe import alignment, bias_names, train_probe
 from ddb.recipes import get_method
-from ddb.recipes.pseudo_groups import error_set, pseudo_groups
+from ddb.recipes.pseudo_groups import check_signals, error_set, pseudo_groups
 from ddb.recipes.training import Run
 
 Progress = Callable[[int, int, dict[str, Any]], None]  # (step, total, numbers)
@@ -146,6 +146,7 @@ def validate_target(stage: Stage, store: Store, result: Path, progress: Progress
         numbers["val_worst_group"] = worst(right, groups(split))
     if "amplifier" in stage.inputs:
         signals = Signals.read(store.path(stage.inputs["amplifier"]) / "signals_val.parquet")
+        check_signals(signals, split)
         numbers["val_pseudo_worst_group"] = worst(right, pseudo_groups(signals.labels, error_set(signals)))
     _write_json(result / "validation.json", numbers)
 

@@ -27,15 +27,16 @@ from optuna.trial import FrozenTrial, TrialState
 from pydantic import Field, model_validator
 
 from ddb.artifacts import KEY_LENGTH, canonical_json
-from ddb.config import ExperimentConfig, MethodConfig, methods
+from ddb.config import ExperimentConfig, MethodConfig, methods, setting_value
 from ddb.config_file import Experiment, apply_override, read_file, resolve
 from ddb.errors import DDBError
-from ddb.experiment import CODE_VERSIONS
+from ddb.experiment import plan
 from ddb.settings import Settings, build
 
 COUNT = "sampling.images_per_class"
 STUDY = "ddb"  # its name in the journal
 INTERRUPTED = "interrupted"  # user attribute of a trial whose driver was killed: its point is queued again
+AGAIN = "again"  # user attribute of the trial that repeats it: the number of the interrupted one
 
 
 class Dimension(Settings):
@@ -128,13 +129,15 @@ class Sweep:
         self.row = rows[0].label
         self._check_objective(default.config, rows[0])
         self.default = {name: self._value(default.config, rows[0], name) for name in self.settings.space}
+        if COUNT in self.settings.space and "amplifier.images_per_class" in self.settings.space:
+            raise DDBError(f"sweep.space: {COUNT} and amplifier.images_per_class are one; leave one out")
         self.steps = rows[0].settings.steps
         self.space = {name: each.including(self.default[name]) for name, each in self.settings.space.items()}
         for name, dimension in self.space.items():
             if not dimension.contains(self.default[name]):
                 raise DDBError(f"sweep.space.{name}: must include the default, {self.default[name]!r}")
             for value in dimension.ends():
-                self.experiment(self.default | {name: value})  # tells now what a trial would fail with
+                self._check(name, value)
 
     def experiment(self, point: dict[str, Any], rung: float = 1) -> Experiment:
         """The experiment at a point (setting -> value) of the space, trained for such a share of its steps.
@@ -153,11 +156,18 @@ class Sweep:
 
     @property
     def key(self) -> str:
-        """What the study depends on, hashed: a sweep with another space or default is another study."""
+        """What the study depends on, hashed: with another space, default, data or code it is another study."""
         settings = self.settings.model_dump(mode="json", exclude={"trials", "seed"})
-        default = self.experiment(self.default).config.model_dump(mode="json", exclude={"resources"})
-        content = canonical_json({"sweep": settings, "default": default, "code": CODE_VERSIONS})
+        default = [cell.stage.key for cell in plan(self.experiment(self.default)).cells]
+        content = canonical_json({"sweep": settings, "default": default})
         return hashlib.sha256(content.encode()).hexdigest()[:KEY_LENGTH]
+
+    def _check(self, name: str, value: Any) -> None:
+        """Tell now what a trial would fail with, and what would change nothing."""
+        config = self.experiment(self.default | {name: value}).config
+        told = "amplifier.images_per_class" if name == COUNT else name
+        if setting_value(config, methods(config)[0], told) != value:
+            raise DDBError(f"sweep.space.{name}: changes nothing, as the row {self.row} sets it itself")
 
     def _check_objective(self, config: ExperimentConfig, row: MethodConfig) -> None:
         objective = self.settings.objective
@@ -169,16 +179,15 @@ class Sweep:
     @staticmethod
     def _value(config: ExperimentConfig, row: MethodConfig, name: str) -> Any:
         """The default of a setting by its full name, as this row has it."""
-        section, _, rest = name.partition(".")
-        if section == "methods":
-            label, _, rest = rest.partition(".")
-            if label != row.label:
-                raise DDBError(f"sweep.space.{name}: the row is {row.label}")
-        own = {"methods": row.settings, "training": row.settings, "sampling": row.sampling, "amplifier": row.amplifier}
-        values = own.get(section) or getattr(config, section, None)
-        if not hasattr(values, rest) or section in ("resources", "seeds"):
-            raise DDBError(f"sweep.space.{name}: is no setting that can be searched")
-        return getattr(values, rest)
+        section = name.partition(".")[0]
+        if section in ("dataset", "cdpm"):
+            raise DDBError(f"sweep.space.{name}: all trials share data set and CDPM; vary it in an experiment")
+        try:
+            if section == "resources":
+                raise KeyError(name)
+            return setting_value(config, row, name)
+        except KeyError:
+            raise DDBError(f"sweep.space.{name}: is no setting of the row {row.label} that can be searched") from None
 
 
 def load_sweep(path: str | Path, overrides: list[str] | None = None) -> Sweep:
@@ -189,7 +198,8 @@ def load_sweep(path: str | Path, overrides: list[str] | None = None) -> Sweep:
 def open_study(folder: Path, sweep: Sweep) -> tuple[optuna.Study, JournalStorage]:
     """The study in `folder`, new with the default point in its queue, or as a killed driver left it, mended.
 
-    A trial that was under way is marked and its point queued again, once. The caller holds a lock on the folder.
+    A trial that was under way is marked and its point queued again, once, whenever a kill comes: first queued, then
+    marked. The caller holds a lock on the folder.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder.mkdir(parents=True, exist_ok=True)
@@ -198,11 +208,14 @@ def open_study(folder: Path, sweep: Sweep) -> tuple[optuna.Study, JournalStorage
     trials = study.get_trials(deepcopy=False)
     if not trials:
         study.enqueue_trial(sweep.default)
+    again = {trial.user_attrs.get(AGAIN) for trial in trials}
     for trial in trials:
         if trial.state == TrialState.RUNNING:
+            if trial.number not in again:  # a point that was queued is known even if its values are not written yet
+                point = trial.system_attrs.get("fixed_params", {}) | trial.params
+                study.enqueue_trial(point, user_attrs={AGAIN: trial.number})
             storage.set_trial_user_attr(trial._trial_id, INTERRUPTED, True)
             study.tell(trial.number, state=TrialState.FAIL)
-            study.enqueue_trial(trial.params)
     return study, storage
 
 

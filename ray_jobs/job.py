@@ -12,7 +12,7 @@ from typing import NoReturn
 from rich.console import Console
 
 from ddb import config_file
-from ddb.artifacts import Store
+from ddb.artifacts import Stage, Store
 from ddb.backbones import ensure_weights
 from ddb.errors import DDBError
 from ddb.experiment import Plan, plan
@@ -34,15 +34,7 @@ def execute(graph: Plan, store: Store, only: str | None = None) -> int:
     out.print(f"{len(stages)} stages, {len(stages) - len(missing)} in the store {store.root}", highlight=False)
     if not missing:
         return 0
-    blocked = {stage.key: reason for stage in missing if (reason := graph.lacks_data(stage))}
-    if len(blocked) == len(missing):
-        raise DDBError(next(iter(blocked.values())))
-    for reason in dict.fromkeys(blocked.values()):
-        err.print(f"left out: {reason}", style="yellow", markup=False, highlight=False)
-    for cell in graph.cells:
-        if cell.stage.key not in blocked:
-            for settings in (cell.row.settings, cell.row.amplifier):
-                ensure_weights(settings.network, settings.weights)
+    blocked = make_ready(graph, missing)
     from ray_jobs.console import StageView
     from ray_jobs.run_experiment import run_plan
 
@@ -51,6 +43,23 @@ def execute(graph: Plan, store: Store, only: str | None = None) -> int:
     for stage, error in outcome.failed.values():
         err.print(f"{stage.name} {stage.key} failed: {error}", markup=False, highlight=False)
     return len(outcome.failed) + len(blocked)
+
+
+def make_ready(graph: Plan, missing: list[Stage]) -> set[str]:
+    """See that data sets and pretrained weights are there; keys of the `missing` stages that lack their data set.
+
+    Raises DDBError where all of them do, or where weights cannot be had.
+    """
+    blocked = {stage.key: reason for stage in missing if (reason := graph.lacks_data(stage))}
+    if missing and len(blocked) == len(missing):
+        raise DDBError(next(iter(blocked.values())))
+    for reason in dict.fromkeys(blocked.values()):
+        err.print(f"left out: {reason}", style="yellow", markup=False, highlight=False)
+    for cell in graph.cells:
+        if cell.stage.key not in blocked:
+            for settings in (cell.row.settings, cell.row.amplifier):
+                ensure_weights(settings.network, settings.weights)
+    return set(blocked)
 
 
 def parse(description: str) -> argparse.Namespace:

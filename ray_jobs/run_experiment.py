@@ -105,9 +105,13 @@ def run_plan(
     waiting = sorted(missing.values(), key=lambda stage: PRIORITY.index(stage.name))
     running: dict[Any, tuple[Stage, float, Demand]] = {}
     while waiting or running:
-        ready = _ready(waiting, done, outcome)
-        capacity = cluster.capacity() if ready else capacity
-        for stage in ready:
+        capacity = cluster.capacity()
+        for reference, (stage, _, needed) in list(running.items()):
+            if not _hosted(needed, capacity):  # Ray would wait for ever for a node as large as the lost one
+                ray.cancel(reference, force=True)
+                del running[reference]
+                waiting.append(stage)
+        for stage in _ready(waiting, done, outcome):
             try:
                 needed = demand(stage, capacity, resources)
             except DDBError as error:  # a node was lost meanwhile
@@ -138,6 +142,11 @@ def _ready(waiting: list[Stage], done: set, outcome: Outcome) -> list[Stage]:
             waiting.remove(stage)
             outcome.failed[stage.key] = (stage, f"needs {blocker.name} {blocker.key}, which failed")
     return [stage for stage in waiting if all(needed.key in done for needed in stage.inputs.values())]
+
+
+def _hosted(needed: Demand, capacity: Capacity) -> bool:
+    """Whether the cluster could meet a demand if it did nothing else."""
+    return capacity.cpus_for_each(needed.workers) >= needed.cpus and needed.workers * needed.gpus <= capacity.gpus
 
 
 def _fits(wanted: Demand, taken: list[Demand], capacity: Capacity) -> bool:

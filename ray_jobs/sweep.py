@@ -33,7 +33,7 @@ from ddb.sweep import STUDY, Sweep, ended, load_sweep, open_study
 from ray_jobs import cluster
 from ray_jobs.cluster import Capacity, connected
 from ray_jobs.console import StageView
-from ray_jobs.job import out, parse, stop
+from ray_jobs.job import make_ready, out, parse, stop
 from ray_jobs.run_experiment import run_plan
 
 NUMBERS = ("val_pseudo_worst_group", "val_average", "val_worst_group")  # of ddb.stages.validate_target
@@ -77,10 +77,14 @@ def run_sweep(sweep: Sweep, store: Store) -> SweepResult:
         remaining = sweep.settings.trials - len(ended(study))
         out.print(f"sweep {folder}: {len(ended(study))} of {sweep.settings.trials} trials are over", highlight=False)
         if missing or remaining > 0:
+            make_ready(default, missing)
             with connected() as capacity:
                 _compute_default(default, store, capacity, len(missing))
                 if remaining > 0:
                     _search(sweep, study, storage, store, capacity, judges, remaining)
+        over = len(ended(study))
+        if over < sweep.settings.trials:
+            raise DDBError(f"sweep: stopped after {over} of {sweep.settings.trials} trials; the same command goes on")
         return _result(sweep, folder, study, store, judges)
     finally:
         lock.release()
@@ -241,9 +245,11 @@ def outcome_table(result: SweepResult, sweep: Sweep) -> Table:
     """The default, the choice and the oracle's choice side by side, in percent."""
     names = list(result.outcomes[0].validation)
     tests = list(result.outcomes[0].test)
+    failed = sum(trial.state == TrialState.FAIL for trial in result.trials)
     caption = (
-        f"Chosen by {sweep.settings.objective} alone, over {len(result.trials)} trials; val_worst_group needs bias "
-        "labels and is there to show how close the choice comes to an oracle's. Test numbers had no part in it."
+        f"Chosen by {sweep.settings.objective} alone, over {len(result.trials)} trials ({failed} failed); "
+        "val_worst_group needs bias labels and is there to show how close the choice comes to an oracle's. Test "
+        "numbers had no part in it."
     )
     header = ["", *map(axis_title, sweep.settings.space), *names, *(f"test {name}" for name in tests)]
     table = Table(*header, caption=caption, caption_justify="left")

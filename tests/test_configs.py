@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from ddb.config import methods
 from ddb.config_file import load, preset_changes
 from ddb.errors import DDBError
 from ddb.experiment import plan
@@ -36,6 +37,17 @@ def test_tables_and_ablations_run_on_a_benchmark_by_naming_it(path, base, monkey
 def test_the_sweep_runs_on_a_benchmark_by_naming_it(base, monkeypatch, tmp_path):
     monkeypatch.setenv("DDB_DATA", str(tmp_path))
     assert load_sweep("configs/sweeps/colored_digits.yaml", [f"base={base}"]).default["sampling.guidance"] == 1
+
+
+@pytest.mark.parametrize("base", ["colored_digits", *BENCHMARKS])
+def test_with_ddbs_signal_a_baseline_has_the_settings_that_it_has_without(base, monkeypatch, tmp_path):
+    monkeypatch.setenv("DDB_DATA", str(tmp_path))
+    for table, name in (("recipe_1", "jtt"), ("recipe_2", "lff")):
+        rows = {
+            row.label: row.settings for row in methods(load(f"configs/tables/{table}.yaml", [f"base={base}"]).config)
+        }
+        plugged, own = rows[f"{name}_ddb"].model_dump(), rows[name].model_dump()
+        assert plugged == {setting: own[setting] for setting in plugged}
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)

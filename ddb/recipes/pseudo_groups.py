@@ -35,9 +35,9 @@ def pseudo_groups(labels: np.ndarray, conflicting: np.ndarray) -> np.ndarray:
     return 2 * labels + conflicting.astype(np.int64)
 
 
-def check_signals(signals: Signals, train: Split) -> None:
+def check_signals(signals: Signals, split: Split) -> None:
     """Raise DDBError unless row i of the signals is image i of the split: a shifted signal would weight at random."""
-    if signals.paths != train.paths or not np.array_equal(signals.labels, train.labels):
+    if signals.paths != split.paths or not np.array_equal(signals.labels, split.labels):
         raise DDBError(
-            f"signals: their {len(signals.paths)} rows are not the {len(train)} training images in the same order"
+            f"signals: their {len(signals.paths)} rows are not the {len(split)} images of the split in the same order"
         )

@@ -106,7 +106,8 @@ class _Point:
 def charts(plan: "Plan", store: Store, rows: list[Row] | None = None) -> list[Chart]:
     """Every chart that has a finished number; `rows`, where they are known already, are those of `table.rows`."""
     rows = table.rows(plan, store) if rows is None else rows
-    axes = [axis for axis in plan.experiment.axes if axis not in APART]
+    named = {name for row in rows for name in row.settings}  # with the base only where it tells rows apart
+    axes = [axis for axis in plan.experiment.axes if axis not in APART or axis in named]
     short = [axis_title(axis) for axis in axes]
     titles = {axis: t if short.count(t) == 1 else axis for axis, t in zip(axes, short, strict=True)}
     datasets = list(dict.fromkeys(row.dataset for row in rows))
@@ -142,7 +143,7 @@ def _topics(dataset: str, rows: list[Row]) -> Iterator[tuple[_Topic, list[_Entry
 
 def _settings(row: Row) -> dict[str, Any]:
     """The settings that the row's grid varies, with its own guidance."""
-    varied = {name: row.settings.get(name) for name in row.cells[0].settings if name not in APART}
+    varied = {name: row.settings.get(name) for name in row.cells[0].settings if name != "dataset.name"}
     return varied | ({W: row.guidance} if W in varied else {})
 
 

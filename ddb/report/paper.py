@@ -1,7 +1,8 @@
 """The numbers that the paper prints (`paper.json`, from its tables 1 to 3), and when ours may stand beside them.
 
-Ours may only where the setting is the paper's as we know it: data set, CDPM, sampling, amplifier and the method's own
-settings equal those of `configs/benchmarks/<name>.yaml`, whose comments grade each value's origin.
+Ours may only where the setting is the paper's as we know it: data set and the method's own settings, and CDPM,
+sampling and amplifier where the method uses them, equal those of `configs/benchmarks/<name>.yaml`, whose comments grade
+each value's origin.
 """
 
 import json
@@ -23,23 +24,27 @@ METHODS = {  # ours -> the paper's name
 }
 
 
-def published(config: "ExperimentConfig", row: "MethodConfig") -> dict[str, dict[str, float | None]]:
-    """{metric: {"mean", "std"}} in [0, 1] of the paper's row; empty where it has none or the setting is another."""
+def published(config: "ExperimentConfig", row: "MethodConfig", amplified: bool) -> dict[str, dict[str, float | None]]:
+    """{metric: {"mean", "std"}} in [0, 1] of the paper's row; empty where it has none or the setting is another.
+
+    `amplified` says whether CDPM, sampling and amplifier have a part in the row.
+    """
     found = _tables().get(config.dataset.name, {}).get(METHODS.get(row.method.name))
-    if not found or not _papers_setting(config, row):
+    if not found or not _papers_setting(config, row, amplified):
         return {}
     return {
         metric: {"mean": mean / 100, "std": None if std is None else std / 100} for metric, (mean, std) in found.items()
     }
 
 
-def _papers_setting(config: "ExperimentConfig", row: "MethodConfig") -> bool:
+def _papers_setting(config: "ExperimentConfig", row: "MethodConfig", amplified: bool) -> bool:
     reference, rows = _reference(config.dataset.name)
     same = next((r for r in rows if r.method.name == row.method.name), None)
-    if same is None or (row.settings, row.sampling, row.amplifier) != (same.settings, same.sampling, same.amplifier):
+    data = [c.dataset.model_dump(exclude={"root"}) for c in (config, reference)]
+    if same is None or row.settings != same.settings or data[0] != data[1]:
         return False
-    settings = [c.dataset.model_dump(exclude={"root"}) for c in (config, reference)]
-    return settings[0] == settings[1] and config.cdpm == reference.cdpm
+    ours, theirs = (row.sampling, row.amplifier, config.cdpm), (same.sampling, same.amplifier, reference.cdpm)
+    return not amplified or ours == theirs
 
 
 @cache

@@ -38,8 +38,9 @@ PAPER = (
 )
 SIGNAL = (
     "Synthetic images that follow the bias and that show the right class, as a probe sees them that was trained on "
-    "real, balanced images. The amplifier's error set on the real training images as a detector of the truly "
-    "conflicting ones: precision and recall; AUROC of its loss."
+    "real, balanced images: shares of the whole drawn set, also where an amplifier learns from its first images alone. "
+    "The amplifier's error set on the real training images as a detector of the truly conflicting ones: precision and "
+    "recall; AUROC of its loss."
 )
 GUIDANCE = "guidance w (scale 1 + w)"
 SELECTION = {
@@ -143,7 +144,8 @@ def metrics_of(rows: list[Row]) -> list[str]:
 def axes_of(rows: list[Row]) -> dict[str, str]:
     """Varied settings that make a difference in some row, with their titles."""
     names = dict.fromkeys(name for row in rows for name, value in row.settings.items() if value is not None)
-    return {name: axis_title(name) for name in names}
+    titles = [axis_title(name) for name in names]
+    return {name: title if titles.count(title) == 1 else name for name, title in zip(names, titles, strict=True)}
 
 
 def axis_title(name: str) -> str:

@@ -32,7 +32,7 @@ METRICS = (  # in the order of the table's columns; each as defined in ddb.metri
     "bg_co_occur_obj_gap",
 )
 SIGNALS = ("aligned_share", "right_class_share", "precision", "recall", "auroc")  # ddb.probe, ddb.amplifier
-ELSEWHERE = ("base", "dataset.name", "sampling.guidance")  # varied settings that have a column of their own
+ELSEWHERE = ("dataset.name", "sampling.guidance")  # varied settings that have a column of their own
 Summary = dict[str, float | int | None]  # mean, std, n
 
 
@@ -144,7 +144,7 @@ def _row(cells: "list[Cell]", plan: "Plan", store: Store) -> Row:
         data_notes(first.stage.inputs["data"], store),
         shown(first.settings),
         _signal(cells, plan, store),
-        published(first.config, first.row),
+        published(first.config, first.row, not {"amplifier", "synthetic"}.isdisjoint(first.stage.inputs)),
         tuple(cells),
     )
 

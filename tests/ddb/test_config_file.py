@@ -120,7 +120,9 @@ def test_a_grid_over_data_sets_leaves_oracles_out_where_there_are_no_bias_labels
         ({"vary": {"training.steps.x": [1]}, "training": {"steps": 3}}, [], "vary.training.steps.x: steps is a value"),
         ({"vary": {"cdpm.steps": [1]}}, ["cdpm.steps=3"], "override cdpm.steps: . varies it; narrow it with vary.cdpm"),
         ({"base": "waterbird"}, [], "base: 'waterbird' is no file and no configuration of ours; did you mean 'waterb"),
-        ({"base": "bar", "methods": [1]}, [], "methods: must be a section of label: settings (got [1])"),
+        ({"base": "bar", "methods": [1]}, [], "methods: must be a section of settings (got [1])"),
+        ({"base": "bar", "methods": {"erm": 5}}, [], "methods.erm: must be a section of settings (got 5)"),
+        ({"base": "bar"}, ["methods.erm=5"], "methods.erm: must be a section of settings (got 5)"),
         ({}, ["preset=fast"], "preset: 'fast' is not in ."),
         ({}, ["sampling"], "override 'sampling': must be key=value"),
         ({}, ["=3"], "override '=3': must be key=value"),
@@ -135,9 +137,24 @@ def test_a_mistake_is_told_in_one_line(values, overrides, message):
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_a_file_that_names_itself_as_its_base_is_refused(files):
-    with pytest.raises(DDBError, match="names itself"):
+def test_a_file_that_is_its_own_base_is_refused(files):
+    with pytest.raises(DDBError, match="own base"):
         load(files("mine.yaml", {"base": "mine.yaml"}))
+    files("other.yaml", {"base": "mine.yaml"})
+    with pytest.raises(DDBError, match="own base"):
+        load(files("mine.yaml", {"base": "other.yaml"}))
+
+
+def test_an_axis_of_several_grids_is_narrowed_where_it_is():
+    vary = [{"cdpm.steps": [5, 6]}, {"cdpm.batch_size": [8, 16]}]
+    narrowed = resolve({"methods": {"erm": {}}, "vary": vary}, ["vary.cdpm.steps=[6]"])
+    assert [point.varied for point in narrowed.points] == [
+        {"cdpm.steps": 6},
+        {"cdpm.batch_size": 8},
+        {"cdpm.batch_size": 16},
+    ]
+    added = resolve({"methods": {"erm": {}}, "vary": vary}, ["vary.sampling.guidance=[3]"])
+    assert all(point.varied["sampling.guidance"] == 3 for point in added.points) and len(added.points) == 4
 
 
 def test_a_missing_file_is_named():

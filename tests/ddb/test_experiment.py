@@ -86,6 +86,22 @@ def test_a_varied_setting_that_changes_nothing_in_a_cell_is_none_there():
     assert found == [("erm", None, None), *(("ddb_two_step", gamma, steps) for gamma in (0, 1) for steps in (5, 9))]
 
 
+def test_cells_know_the_value_of_an_axis_that_their_grid_does_not_vary():
+    vary = [{"cdpm.ema_decay": [None, 0.5]}, {"sampling.sampler_steps": [7]}]
+    graph = _plan(methods={"ddb_two_step": {}}, vary=vary, memorisation=False)
+    found = [tuple(cell.settings.values()) for cell in graph.cells]
+    assert found == [("none", 15), (0.5, 15), (0.995, 7)]
+
+
+def test_two_bases_of_one_data_set_are_told_apart(monkeypatch, tmp_path):
+    monkeypatch.setenv("DDB_DATA", str(tmp_path))
+    values = {"base": "bar", "methods": {"erm": {}}}
+    same = plan(resolve(values | {"vary": {"base": ["bar", "bar_small"]}}))
+    assert [cell.settings for cell in same.cells[::3]] == [{"base": "bar"}, {"base": "bar_small"}]
+    other = plan(resolve(values | {"vary": {"base": ["bar", "bffhq"]}}))
+    assert all(cell.settings == {} for cell in other.cells)
+
+
 def test_the_smaller_of_two_sets_alone_is_drawn_as_it_is():
     alone = _stage(_plan(sampling={"images_per_class": 20}), "ddb_two_step").inputs["amplifier"]
     assert alone.inputs["synthetic"].config["sampling"]["images_per_class"] == 20

@@ -6,12 +6,15 @@ When one of these fails, either something broke or the stage's numbers changed o
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
+from ddb import stages
+from ddb.amplifier import Signals
 from ddb.artifacts import Store
 from ddb.config_file import resolve
-from ddb.data import load_dataset
+from ddb.data import Split, load_dataset
 from ddb.data.colored_digits import ColoredDigitsConfig
 from ddb.diffusion import synthetic
 from ddb.diffusion.network import build_unet
@@ -19,7 +22,7 @@ from ddb.diffusion.pipeline import CDPMPipeline
 from ddb.diffusion.process import noise_schedule
 from ddb.diffusion.settings import CDPMSettings, SamplingSettings
 from ddb.diffusion.train import Hooks, train
-from ddb.experiment import CODE_VERSIONS, plan
+from ddb.experiment import CODE_VERSIONS, add_validation, plan
 from ddb.stages import run_classifier_stage, write_record
 
 GOLDEN = {  # stage -> code version, number
@@ -87,6 +90,32 @@ def test_numbers_change_only_with_the_code_version(finished):
     assert versions == {name: version for name, (version, _) in GOLDEN.items()}
     golden = {name: number for name, (_, number) in GOLDEN.items()}
     assert _numbers(finished) == pytest.approx(golden, rel=0.01)
+
+
+def test_a_target_is_judged_by_hand(tmp_path, monkeypatch):
+    """Six of eight validation images right, and the judge misclassifies images 1 and 7, whatever their bias."""
+    graph, store = plan(resolve({"methods": {"ddb_two_step": {}}, "memorisation": False})), Store(tmp_path)
+    cell = graph.cells[0]
+    labels, aligned = np.arange(8) // 4, np.arange(8) // 2 % 2 == 0
+    right = np.array([1, 1, 1, 0, 1, 0, 1, 1], bool)
+    split = Split(np.zeros((8, 8, 8, 3), np.uint8), labels, list("abcdefgh"), labels[:, None], aligned)
+    monkeypatch.setattr(stages, "read_data", lambda stage, store: {"val": split})
+    monkeypatch.setattr(stages, "load_classifier", lambda directory: torch.nn.Identity())
+    predicted = torch.from_numpy(np.where(right, labels, 1 - labels))
+    monkeypatch.setattr(stages, "predict", lambda *arguments: torch.nn.functional.one_hot(predicted, 2).float())
+    wrong = np.isin(np.arange(8), (1, 7))  # of the judge
+    half = np.full(8, 0.5, np.float32)
+    amplifier = cell.stage.inputs["amplifier"]
+    with store.produce(amplifier) as work:
+        signals = Signals(split.paths, labels, np.where(wrong, 1 - labels, labels), half, half, wrong)
+        signals.write(work.result / "signals_val.parquet")
+    add_validation(graph, {cell.seed: amplifier})
+    stage = graph.validation[cell.stage.key]
+    with store.produce(stage) as work:
+        run_classifier_stage(stage, store, work, lambda *progress: None)
+    found = json.loads((store.path(stage) / "validation.json").read_text())
+    # True groups 01, 23, 45, 67: 2, 1, 1, 2 of 2 right. Pseudo-groups 023, 1, 456, 7: 2 of 3, 1, 2 of 3, 1.
+    assert found == {"val_average": 6 / 8, "val_worst_group": 1 / 2, "val_pseudo_worst_group": pytest.approx(2 / 3)}
 
 
 def test_a_record_tells_where_a_result_comes_from(finished):

@@ -1,12 +1,14 @@
 """Sweeps without Ray: the space and what is refused of it, trials as experiments, a study that a kill left behind."""
 
+import numpy as np
 import pytest
 from optuna.trial import TrialState
+from PIL import Image
 
 from ddb.config import methods
 from ddb.errors import DDBError
 from ddb.experiment import plan
-from ddb.sweep import INTERRUPTED, Dimension, Sweep, ended, load_sweep, open_study
+from ddb.sweep import AGAIN, INTERRUPTED, Dimension, Sweep, ended, load_sweep, open_study
 
 SPACE = {
     "sampling.guidance": {"choices": [0, 1, 3]},
@@ -68,9 +70,9 @@ def test_a_sweep_with_another_space_or_default_is_another_study_but_more_trials_
     [
         (
             {"space": {"sampling.guidence": {"choices": [1]}}},
-            "sweep.space.sampling.guidence: is no setting that can be",
+            "sweep.space.sampling.guidence: is no setting of",
         ),
-        ({"space": {"seeds": {"choices": [1]}}}, "sweep.space.seeds: is no setting that can be searched"),
+        ({"space": {"seeds": {"choices": [1]}}}, "sweep.space.seeds: is no setting of the row"),
         ({"space": {"resources.cell_cpus": {"choices": [1]}}}, "sweep.space.resources.cell_cpus: is no setting"),
         (
             {"space": {"sampling.guidance": {"uniform": [2, 3]}}},
@@ -82,7 +84,13 @@ def test_a_sweep_with_another_space_or_default_is_another_study_but_more_trials_
             {"space": {"sampling.guidance": {}}},
             "sweep.space.sampling.guidance: must be one of choices, uniform,",
         ),
-        ({"space": {"methods.erm.steps": {"choices": [1]}}}, "sweep.space.methods.erm.steps: the row is ddb_two_step"),
+        ({"space": {"methods.erm.steps": {"choices": [1]}}}, "sweep.space.methods.erm.steps: is no setting of"),
+        ({"space": {"cdpm.steps": {"choices": [9]}}}, "sweep.space.cdpm.steps: all trials share data set and CDPM"),
+        ({"space": {"dataset.seed": {"choices": [0, 1]}}}, "sweep.space.dataset.seed: all trials share data set and"),
+        (
+            {"space": SPACE | {"amplifier.images_per_class": {"integers": [2, 9]}}},
+            "sweep.space: sampling.images_per_class and amplifier.images_per_class are one",
+        ),
         ({"space": {}}, "sweep.space: dictionary should have at least 1 item"),
         ({"rungs": [0.5, 0.25, 1]}, "sweep: rungs must be two or more ascending shares above 0, the last 1"),
         ({"rungs": [0.25, 0.5]}, "sweep: rungs must be two or more ascending shares above 0, the last 1"),
@@ -107,6 +115,28 @@ def test_what_is_no_sweep_is_refused():
         )
     with pytest.raises(DDBError, match="val_worst_group needs bias labels, and bar has none"):
         load_sweep("configs/sweeps/colored_digits.yaml", ["base=bar", "sweep.objective=val_worst_group"])
+
+
+def test_a_setting_that_the_row_sets_itself_cannot_be_searched_elsewhere():
+    rows = {"ddb_two_step": {"sampling": {"guidance": 3}, "steps": 7}}
+    for name, values in (("sampling.guidance", [0, 3]), ("training.steps", [5, 7])):
+        with pytest.raises(DDBError, match=f"sweep.space.{name}: changes nothing, as the row ddb_two_step sets it"):
+            Sweep(VALUES | {"methods": rows, "sweep": {"space": {name: {"choices": values}}}}, [], "x")
+    inner = {"methods.ddb_two_step.sampling.guidance": {"choices": [0, 3]}}
+    assert Sweep(VALUES | {"methods": rows, "sweep": {"space": inner}}, [], "x").default == {next(iter(inner)): 3.0}
+
+
+def test_the_study_follows_the_data(tmp_path):
+    for name in ("train/a", "train/b", "test/a", "test/b"):
+        (tmp_path / name).mkdir(parents=True)
+        for i in range(10):
+            Image.fromarray(np.full((8, 8, 3), 20 * i, np.uint8)).save(tmp_path / name / f"{i}.png")
+    space = {"space": {"sampling.guidance": {"choices": [0, 1]}}}
+    values = VALUES | {"dataset": {"name": "folder", "root": str(tmp_path), "image_size": 8}, "sweep": space}
+    before = Sweep(values, [], "x").key
+    assert Sweep(values, [], "x").key == before
+    Image.fromarray(np.full((8, 8, 3), 99, np.uint8)).save(tmp_path / "train/a/0.png")
+    assert Sweep(values, [], "x").key != before
 
 
 @pytest.mark.parametrize(
@@ -145,7 +175,33 @@ def test_a_trial_that_a_kill_interrupted_is_queued_again_once(tmp_path):
     states = [trial.state for trial in study.get_trials()]
     assert states == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.WAITING]
     assert study.get_trials()[2].user_attrs == {INTERRUPTED: True}
+    assert study.get_trials()[3].user_attrs == {AGAIN: 2}
     again = study.ask(distributions(search))
     assert again.params == running.params
     study.tell(again, state=TrialState.FAIL)  # it fails by itself: that is an end
     assert [trial.number for trial in ended(study)] == [0, 1, 3]
+
+
+def test_a_kill_before_the_values_were_written_loses_no_queued_point(tmp_path):
+    search = sweep()
+    study, _ = open_study(tmp_path, search)
+    study.ask()  # taken from the queue, its values not written yet
+    study, _ = open_study(tmp_path, search)
+    assert study.ask(distributions(search)).params == search.default
+
+
+def test_a_kill_while_the_study_is_mended_neither_loses_nor_repeats_a_point(tmp_path, monkeypatch):
+    search = sweep()
+    study, _ = open_study(tmp_path, search)
+    point = study.ask(distributions(search)).params
+
+    def killed(*arguments, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("optuna.storages.JournalStorage.set_trial_user_attr", killed)  # after queuing, before marking
+        with pytest.raises(KeyboardInterrupt):
+            open_study(tmp_path, search)
+    study, _ = open_study(tmp_path, search)
+    assert study.ask(distributions(search)).params == point
+    assert [trial.state for trial in study.get_trials()] == [TrialState.FAIL, TrialState.RUNNING]

@@ -7,15 +7,19 @@ import subprocess
 import sys
 import time
 
+import optuna
 import pytest
 import yaml
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._storage import JournalOperation
 from optuna.trial import TrialState
 
 from ddb.artifacts import Store
 from ddb.config_file import load
 from ddb.experiment import plan
-from ddb.sweep import INTERRUPTED, load_sweep, open_study
+from ddb.sweep import AGAIN, INTERRUPTED, STUDY, load_sweep
+from ray_jobs.sweep import judge_stages, trial_plan
 from tests.ray_jobs.conftest import SMALL
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
@@ -34,10 +38,10 @@ SWEEP = {
 }
 
 
-def numbers(folder, search):
-    """Number -> (state, point) of the trials in the journal, as another process sees them."""
-    study, _ = open_study(folder, search)
-    return {t.number: (t.state, t.params) for t in study.get_trials() if INTERRUPTED not in t.user_attrs}
+def trials(folder):
+    """The trials in the journal as they stand."""
+    storage = JournalStorage(JournalFileBackend(str(folder / "journal.log")))
+    return optuna.load_study(study_name=STUDY, storage=storage).get_trials()
 
 
 def entries(journal):
@@ -74,20 +78,36 @@ def killed_and_continued(tmp_path_factory):
     finally:
         os.kill(first.pid, signal.SIGKILL)
         first.wait()
-    before = numbers(journal.parent, search)
+    before = trials(journal.parent)
     second = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert second.returncode == 0, second.stderr[-3000:]
     return path, journal.parent, before, second.stdout
 
 
-def test_no_ended_trial_is_lost_or_tried_again(killed_and_continued):
-    path, folder, before, _ = killed_and_continued
-    after = numbers(folder, load_sweep(path))
-    over = {number: trial for number, trial in before.items() if trial[0].is_finished()}
-    assert len(over) >= 2 and all(after[number] == trial for number, trial in over.items())
-    assert len(after) == TRIALS and all(state.is_finished() for state, _ in after.values())
-    queued = [trial[1] for number, trial in before.items() if number not in over and trial[1]]
-    assert all(sum(point == params for _, params in after.values()) == 1 for point in queued)
+def test_no_ended_trial_is_lost_and_no_point_tried_twice(killed_and_continued):
+    _, folder, before, _ = killed_and_continued
+    after = trials(folder)
+    for trial in before:
+        if trial.state.is_finished():
+            assert (after[trial.number].state, after[trial.number].params) == (trial.state, trial.params)
+        elif trial.state == TrialState.RUNNING:
+            point = trial.system_attrs.get("fixed_params", {}) | trial.params
+            again = [other for other in after if other.user_attrs.get(AGAIN) == trial.number]
+            assert len(again) == 1 and point.items() <= again[0].params.items()
+    valid = [trial for trial in after if INTERRUPTED not in trial.user_attrs]
+    assert len(valid) == TRIALS and all(trial.state.is_finished() for trial in valid)
+    gammas = [trial.params["methods.ddb_two_step.gamma"] for trial in valid]
+    assert len(set(gammas)) == TRIALS  # drawn from an interval: the same number twice would be the same point twice
+
+
+def test_every_trial_is_judged_by_the_defaults_amplifier(killed_and_continued):
+    search = load_sweep(killed_and_continued[0])
+    judges = judge_stages(search)
+    graph = trial_plan(search, search.default | {"sampling.guidance": 0}, judges)
+    (cell,) = graph.cells
+    (default,) = plan(search.experiment(search.default)).cells
+    own, judge = cell.stage.inputs["amplifier"], graph.validation[cell.stage.key].inputs["amplifier"]
+    assert judge.key == default.stage.inputs["amplifier"].key != own.key
 
 
 def test_trials_share_cdpm_and_images(killed_and_continued):
@@ -108,8 +128,7 @@ def test_the_choice_is_a_configuration_whose_results_are_there(killed_and_contin
     metrics = json.loads((store.path(graph.cells[0].stage) / "metrics.json").read_text())
     assert outcomes["chosen"]["test"]["average_accuracy"] == pytest.approx(metrics["average_accuracy"])
     assert len(found["trials"]) == TRIALS and "default" in printed and "oracle" in printed
-    states = {trial.state for trial in open_study(folder, load_sweep(path))[0].get_trials()}
-    assert TrialState.COMPLETE in states
+    assert any(trial.state == TrialState.COMPLETE for trial in trials(folder))
 
 
 def test_the_same_command_again_computes_nothing(killed_and_continued):
