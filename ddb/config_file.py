@@ -86,7 +86,7 @@ def resolve(values: dict[str, Any], overrides: list[str] | None = None, path: Pa
 
 
 def _apply_early(values: dict[str, Any], override: str) -> None:
-    """An override that decides what the others change; one of an axis holds in each grid that has it, or else in all."""
+    """An override that decides what others change; that of an axis holds in each grid that has it, or else in all."""
     grids, name = values.get("vary"), override.partition("=")[0].removeprefix("vary.")
     if not isinstance(grids, list) or not override.startswith("vary."):
         apply_override(values, override)

@@ -117,7 +117,7 @@ def test_trials_share_cdpm_and_images(killed_and_continued):
 
 
 def test_the_choice_is_a_configuration_whose_results_are_there(killed_and_continued):
-    path, folder, _, printed = killed_and_continued
+    _, folder, _, printed = killed_and_continued
     store, found = Store(folder.parent.parent), json.loads((folder / "sweep.json").read_text())
     graph = plan(load(folder / "best.yaml"))
     assert all(store.has(stage) for stage in graph.stages())
