@@ -8,24 +8,30 @@ those. `source: real` trains it on the real images instead, which is the ablatio
     compute_signals(amplifier, train).write("signals.parquet")
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
-import torch.nn.functional as F
 from pydantic import Field
-from torch import nn
 
 from ddb.classifier import predict
 from ddb.data import Split
 from ddb.data.loading import View
 from ddb.errors import DDBError
+from ddb.lazy import lazy
 from ddb.recipes.erm import mean_loss
 from ddb.recipes.training import Run, TrainingSettings, first_per_class, fit
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+else:
+    torch = lazy("torch")
 
 
 class AmplifierSettings(TrainingSettings):
@@ -63,7 +69,7 @@ class Signals:
         pq.write_table(pa.table(columns), path)
 
     @classmethod
-    def read(cls, path: str | Path) -> "Signals":
+    def read(cls, path: str | Path) -> Signals:
         """What `write` wrote. Raises DDBError where it is not there or lacks a column."""
         try:
             table = pq.read_table(path)
@@ -80,7 +86,7 @@ class Signals:
 def compute_signals(model: nn.Module, split: Split, view: View | None = None) -> Signals:
     """The signals of `model` on every image of `split`, seen as `view` says."""
     logits = predict(model, split, view)  # (N, C)
-    loss = F.cross_entropy(logits, torch.from_numpy(split.labels), reduction="none")  # (N,)
+    loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(split.labels), reduction="none")  # (N,)
     predicted = logits.argmax(1).numpy()  # (N,)
     return Signals(
         list(split.paths),

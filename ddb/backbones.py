@@ -13,16 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.error import URLError
 
-import torch
-from torch import Tensor, nn
-
 from ddb.errors import DDBError
+from ddb.lazy import lazy
 from ddb.settings import unknown
 
-if TYPE_CHECKING:  # torchvision takes seconds to import, and planning an experiment needs none of it
-    from torchvision.models import WeightsEnum
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+    from torchvision import models
+else:
+    models, nn, torch = lazy("torchvision.models"), lazy("torch.nn"), lazy("torch")
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels in [0, 1]
 BACKBONES = {  # torchvision's names: of the network, of its weights, of its head
     "resnet18": ("ResNet18_Weights.IMAGENET1K_V1", "fc"),
     "resnet50": ("ResNet50_Weights.IMAGENET1K_V1", "fc"),
@@ -30,20 +31,6 @@ BACKBONES = {  # torchvision's names: of the network, of its weights, of its hea
 }
 NETWORKS = ("small_cnn", *BACKBONES)
 SMALLEST = {"small_cnn": 8} | dict.fromkeys(BACKBONES, 32)  # pixels, below which nothing is left after the strides
-
-
-class ImageNetInput(nn.Module):
-    """A backbone that takes images in [-1, 1]."""
-
-    def __init__(self, backbone: nn.Module):
-        super().__init__()
-        self.backbone = backbone
-        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) in [-1, 1] to logits (B, C)."""
-        return self.backbone(((images + 1) / 2 - self.mean) / self.std)
 
 
 def small_cnn(num_classes: int) -> nn.Module:
@@ -74,8 +61,6 @@ def build_network(name: str, num_classes: int, seed: int = 0, weights: str = "no
 
 
 def _backbone(name: str, num_classes: int, weights: str) -> nn.Module:
-    from torchvision import models
-
     backbone, head = models.get_model(name, weights=None), BACKBONES[name][1]
     if weights != "none":
         state = _read(name, weights_file(name, weights))
@@ -84,6 +69,8 @@ def _backbone(name: str, num_classes: int, weights: str) -> nn.Module:
         except RuntimeError:
             raise DDBError(f"weights: {weights_file(name, weights)} does not hold torchvision's {name}") from None
     setattr(backbone, head, nn.Linear(getattr(backbone, head).in_features, num_classes))
+    from ddb.imagenet_input import ImageNetInput  # defining a module needs torch
+
     return ImageNetInput(backbone)
 
 
@@ -111,9 +98,7 @@ def ensure_weights(name: str, weights: str) -> None:
                        "with weights=, or train from scratch with weights=none") from None  # fmt: skip
 
 
-def _imagenet(name: str) -> WeightsEnum:
-    from torchvision import models
-
+def _imagenet(name: str) -> models.WeightsEnum:
     return models.get_weight(BACKBONES[name][0])
 
 

@@ -4,24 +4,31 @@ model = load_classifier(directory)
 logits = predict(model, split)       # (N, C)
 """
 
+from __future__ import annotations
+
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
 
 from ddb.backbones import build_network
 from ddb.data import Split
 from ddb.data.loading import View, in_order
 from ddb.errors import DDBError
+from ddb.lazy import lazy
+
+if TYPE_CHECKING:
+    import safetensors.torch as safetensors
+    import torch
+    from torch import Tensor, nn
+else:
+    safetensors, torch = lazy("safetensors.torch"), lazy("torch")
 
 BATCH_SIZE = 512  # of arrays; a quarter where images are read from files, which are larger
 
 
-@torch.no_grad()
 def predict(
     model: nn.Module, images: np.ndarray | Split, view: View | None = None, batch_size: int | None = None
 ) -> Tensor:
@@ -36,7 +43,8 @@ def predict(
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
-    chunks = [model(batch.to(device)).float().cpu() for batch in in_order(split, view, size)]
+    with torch.no_grad():
+        chunks = [model(batch.to(device)).float().cpu() for batch in in_order(split, view, size)]
     model.train(was_training)
     return torch.cat(chunks)
 
@@ -54,7 +62,7 @@ def save_classifier(directory: str | Path, model: nn.Module, description: Descri
     """Write `model.safetensors` and `classifier.json`."""
     directory = Path(directory)
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    save_file(weights, directory / "model.safetensors")
+    safetensors.save_file(weights, directory / "model.safetensors")
     values = {"network": description.network, "classes": list(description.classes)}
     text = json.dumps(values | {"image_size": description.image_size}, indent=1)
     (directory / "classifier.json").write_text(text + "\n")
@@ -65,7 +73,7 @@ def load_classifier(directory: str | Path) -> nn.Module:
     directory = Path(directory)
     try:
         description = json.loads((directory / "classifier.json").read_text())
-        weights = load_file(directory / "model.safetensors")
+        weights = safetensors.load_file(directory / "model.safetensors")
     except FileNotFoundError as error:
         raise DDBError(f"no classifier in {directory}: {Path(error.filename or directory).name} is missing") from None
     model = build_network(description["network"], len(description["classes"]))

@@ -5,13 +5,17 @@ groups' accuracies weighted by the groups' shares of the *training* set. Both ar
 labels is absent from the result where the data set has none, and what has no test images is absent too.
 """
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
 from ddb.data import Split, group_names, groups
 from ddb.data.dataset import disagreement
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def evaluate(

@@ -5,10 +5,19 @@ ranks can take slices of it and a resumed run continues the trajectory. A synthe
 index), so batch size, number of actors and restarts do not change it.
 """
 
+from __future__ import annotations
+
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+from ddb.lazy import lazy
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = lazy("torch")
 
 
 def derive_seed(purpose: str, *numbers: int) -> int:

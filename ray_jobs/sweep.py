@@ -276,4 +276,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    # Under its own name: what belongs to __main__ would be pickled by value, console and all.
+    from ray_jobs.sweep import main as run_main
+
+    run_main()

@@ -10,17 +10,25 @@ choices for an image follow from the seed that comes with it, so neither the num
 them.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from ddb.data.dataset import Split
 from ddb.data.images import read_image
 from ddb.errors import DDBError
+from ddb.lazy import lazy
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+    from torchvision.transforms import v2
+else:
+    torch, v2 = lazy("torch"), lazy("torchvision.transforms.v2")
 
 MARGIN = 256 / 224  # resized to this multiple of the size, then cropped
 Items = list[tuple[int, int | None]]  # (row, seed of the augmentation; None: no augmentation)
@@ -56,7 +64,7 @@ def batches(split: Split, items: Iterable[Items], view: View) -> Iterator[Tensor
             yield to_tensor(split.images[[row for row, _ in rows]])
         return
     dataset = _Images(split, view)
-    loader = DataLoader(
+    loader = torch.utils.data.DataLoader(
         dataset,
         batch_sampler=_Once(items),
         num_workers=view.workers,
@@ -86,12 +94,10 @@ class _Once:
         return iter(self.items)
 
 
-class _Images(Dataset):
+class _Images:
     """Single images: (3, S, S) float32 in [-1, 1], or the error that names a broken file."""
 
     def __init__(self, split: Split, view: View):
-        from torchvision.transforms import v2  # takes seconds to import, and arrays as they are need none of it
-
         self.split, self.from_files = split, view.image_size is not None and split.root is not None
         size = view.image_size or split.images.shape[1]
         if view.image_size is None:

@@ -12,19 +12,21 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
 from ddb.data import Split
 from ddb.errors import DDBError
+from ddb.lazy import lazy
 from ddb.recipes.erm import mean_loss
 from ddb.recipes.pseudo_groups import check_signals
 from ddb.recipes.registry import method
 from ddb.recipes.training import Batch, Learner, Run, TrainingSettings, first_per_class, fit
 
 if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
     from ddb.amplifier import Signals
+else:
+    torch = lazy("torch")
 
 EPSILON = 1e-8  # keeps 0 / 0 at 0 where both have learned an image by heart
 
@@ -69,7 +71,9 @@ def end_to_end_joint(train: Split, signals: None, settings: JointSettings, run: 
         # Evaluation mode: in training mode the real images would enter its batch-norm statistics.
         amplifier.model.eval()
         with torch.no_grad():
-            amplifier_loss = F.cross_entropy(amplifier.model(batch.images), batch.labels, reduction="none")  # (B,)
+            amplifier_loss = torch.nn.functional.cross_entropy(
+                amplifier.model(batch.images), batch.labels, reduction="none"
+            )  # (B,)
         return weighted_loss(amplifier_loss, batch.cross_entropy)
 
     return fit(train, loss, settings, run, before_step=amplifier.step)

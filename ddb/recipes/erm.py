@@ -1,10 +1,15 @@
 """Empirical risk minimisation, the baseline without debiasing: the mean cross-entropy of uniformly drawn images."""
 
-from torch import Tensor, nn
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from ddb.data import Split
 from ddb.recipes.registry import method
 from ddb.recipes.training import Batch, Run, TrainingSettings, fit
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 class ErmSettings(TrainingSettings):

@@ -5,14 +5,23 @@ descends on sum_g q_g * loss_g. With the true groups it is an oracle (`group_dro
 pseudo-groups it is the paper's Recipe I (`two_step`).
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
 from pydantic import Field
-from torch import Tensor, nn
 
 from ddb.data import Split, groups
+from ddb.lazy import lazy
 from ddb.recipes.registry import method
 from ddb.recipes.training import Batch, Run, TrainingSettings, fit
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+else:
+    torch = lazy("torch")
 
 
 class GroupDROSettings(TrainingSettings):

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field
-from torch import nn
 
 from ddb.classifier import predict
 from ddb.data import Split
@@ -25,6 +24,8 @@ from ddb.recipes.registry import method
 from ddb.recipes.training import Run, TrainingSettings, fit
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from ddb.amplifier import Signals
 
 

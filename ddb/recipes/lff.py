@@ -16,18 +16,22 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch import Tensor, nn
 
 from ddb.data import Split
+from ddb.lazy import lazy
 from ddb.recipes.end_to_end import relative_difficulty
 from ddb.recipes.pseudo_groups import check_signals
 from ddb.recipes.registry import method
 from ddb.recipes.training import Batch, Learner, Run, TrainingSettings, fit
 
 if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
     from ddb.amplifier import Signals
+else:
+    torch = lazy("torch")
 
 
 class LffDdbSettings(TrainingSettings):

@@ -5,14 +5,18 @@ def mine(train, signals, settings, run):
     return fit(train, my_loss, settings, run)
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from ddb.errors import DDBError
 from ddb.recipes.training import TrainingSettings
 from ddb.settings import unknown
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)

@@ -6,28 +6,34 @@ Step t draws its batch from (stream, seed, t) and never from what ran before. Th
 are chosen by `settings.selection`, on validation images alone.
 """
 
+from __future__ import annotations
+
 import copy
 import itertools
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from pydantic import Field, field_validator, model_validator
-from torch import Tensor, nn
 
 from ddb.backbones import NETWORKS, build_network
 from ddb.classifier import predict
 from ddb.data import Split
 from ddb.data.loading import Items, View, batches
 from ddb.errors import DDBError
+from ddb.lazy import lazy
 from ddb.metrics import worst
 from ddb.randomness import derive_seed, numpy_generator
 from ddb.settings import Settings, unknown
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+else:
+    torch = lazy("torch")
 
 Selection = Literal["last", "val_average", "val_worst_group", "val_pseudo_worst_group"]
 
@@ -105,7 +111,7 @@ class Batch:
     step: int  # from 1
 
 
-Loss = Callable[[Batch], Tensor]  # to a scalar
+Loss = Callable[[Batch], "Tensor"]  # to a scalar
 
 
 class Learner:
@@ -145,7 +151,7 @@ class Learner:
         """`step` on a batch that someone else drew, of the shapes and on the device of `Batch` (`lff`)."""
         self.model.train()
         logits = self.model(images)  # (B, C)
-        cross_entropy = F.cross_entropy(logits, labels, reduction="none")  # (B,)
+        cross_entropy = torch.nn.functional.cross_entropy(logits, labels, reduction="none")  # (B,)
         loss = self.loss(Batch(images, labels, index, logits, cross_entropy, number))
         value = loss.item()
         if not math.isfinite(value):

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field
-from torch import nn
 
 from ddb.data import Split
 from ddb.recipes.group_dro import GroupDROSettings, fit_group_dro
@@ -18,6 +17,8 @@ from ddb.recipes.registry import method
 from ddb.recipes.training import Run
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from ddb.amplifier import Signals
 
 

@@ -1,4 +1,4 @@
-"""How a chart (`ddb.report.charts`) looks: as a matplotlib figure, as SVG for a page, as PNG and PDF.
+"""A chart of lines and how it looks: as a matplotlib figure, as SVG for a page, as PNG and PDF.
 
     save(chart, "charts")       # the same numbers give the same bytes: no dates
     chart_svg(chart)            # one <svg> element; black is the page's own text colour, for light and dark
@@ -10,9 +10,9 @@ are written at the ends of their lines.
 import io
 import re
 import textwrap
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import matplotlib
 import numpy as np
@@ -24,9 +24,6 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from ddb.errors import DDBError
 from ddb.report.figure import BLUE, DPI, GREEN, GREY, ORANGE
 from ddb.report.figure import STYLE as OVERVIEW
-
-if TYPE_CHECKING:
-    from ddb.report.charts import Chart, Series
 
 STYLE = OVERVIEW | {
     "text.parse_math": False,  # a method may be called "$x$"
@@ -45,12 +42,42 @@ SCALE_ENDS = (0.22, 0.85)  # beyond these it is lost on a dark page, or on a lig
 LONGEST = 60  # characters of a label
 
 
-def chart_figure(chart: "Chart") -> Figure:
+@dataclass(frozen=True)
+class Series:
+    """One line. `mean` and `std` are fractions, as in the store; they are drawn as percent."""
+
+    label: str
+    x: list[float]  # ascending; of a reference line the two ends of what was varied
+    mean: list[float]
+    std: list[float | None]  # over seeds, ddof 1; None for n = 1
+    n: list[int]  # seeds behind each mean
+    family: str = ""  # lines of one family share colour and marker: a method, a quantity; "": one of its own
+    variant: str = ""  # tells lines of one family apart
+    level: float | None = None  # value of the second numeric setting, which the colour then shows
+    reference: bool = False  # not touched by the setting on the x axis: a dashed line all across
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Lines that share their axes."""
+
+    name: str  # file stem, unique in the experiment: letters, digits, "_", "-" and "."
+    title: str
+    x_label: str
+    y_label: str
+    log_x: bool  # where there is a zero, it has a place to the left of the smallest positive value
+    series: list[Series]
+    note: str  # what the band is, n, and what is missing
+    level_label: str = ""  # what the levels are; "" where no series has one
+    whole: bool = False  # the y axis goes from 0 to 100 %, whatever the numbers
+
+
+def chart_figure(chart: Chart) -> Figure:
     """The chart with its title and note; draws nothing on a screen."""
     return _figure(chart, chart.note)
 
 
-def chart_svg(chart: "Chart") -> str:
+def chart_svg(chart: Chart) -> str:
     """One <svg> element to put into a page, as wide as there is room; without the note, which the page has as text.
 
     Ids begin with the chart's name, so that charts of different names can share a page.
@@ -76,7 +103,7 @@ def chart_svg(chart: "Chart") -> str:
     return head + text[text.index(">") + 1 :]
 
 
-def save(chart: "Chart", directory: str | Path) -> list[Path]:
+def save(chart: Chart, directory: str | Path) -> list[Path]:
     """Write <name>.png and <name>.pdf. Raises DDBError where that cannot be done."""
     paths = [Path(directory) / f"{chart.name}.{suffix}" for suffix in ("png", "pdf")]
     figure = chart_figure(chart)
@@ -90,7 +117,7 @@ def save(chart: "Chart", directory: str | Path) -> list[Path]:
     return paths
 
 
-def _figure(chart: "Chart", note: str) -> Figure:
+def _figure(chart: Chart, note: str) -> Figure:
     note = textwrap.fill(note.replace("n = ", "n\u00a0=\u00a0"), 118)  # "n = 3" stays on one line
     around = AROUND + 10.5 * len(note.splitlines())  # points of the height
     if chart.level_label:
@@ -118,7 +145,7 @@ def _figure(chart: "Chart", note: str) -> Figure:
     return figure
 
 
-def _styles(series: "list[Series]") -> list[dict]:
+def _styles(series: list[Series]) -> list[dict]:
     """Colour, marker and dash of each line. Lines of a family differ in dash, and all but the first are hollow."""
     families = list(dict.fromkeys(line.family or line.label for line in series))
     variants = list(dict.fromkeys(line.variant for line in series if not line.reference))
@@ -137,7 +164,7 @@ def _styles(series: "list[Series]") -> list[dict]:
     return styles
 
 
-def _line(axes: Axes, line: "Series", color, marker: str, dash, hollow: bool):
+def _line(axes: Axes, line: Series, color, marker: str, dash, hollow: bool):
     """Draw one line with its band; returns what stands for it in the legend."""
     mean = 100 * np.array(line.mean)  # (P,)
     std = 100 * np.array([np.nan if value is None else value for value in line.std])  # (P,)
@@ -158,7 +185,7 @@ def _line(axes: Axes, line: "Series", color, marker: str, dash, hollow: bool):
     return drawn
 
 
-def _scale(axes: Axes, chart: "Chart") -> None:
+def _scale(axes: Axes, chart: Chart) -> None:
     """Axes that hold all of the lines and bands, with ticks at the values themselves where these are few."""
     ends = [m + sign * (s or 0) for line in chart.series for m, s in zip(line.mean, line.std, strict=True)
             for sign in (-1, 1)]  # fmt: skip
@@ -195,13 +222,13 @@ def _apart(axes: Axes, values: list[float]) -> list[float]:
     return kept
 
 
-def _columns(series: "list[Series]") -> int:
+def _columns(series: list[Series]) -> int:
     """Of the legend, as many as have room."""
     longest = max(min(len(line.label), LONGEST) for line in series)
     return max(1, int(95 / (longest + 7)))
 
 
-def _legend(axes: Axes, series: "list[Series]", handles: list) -> None:
+def _legend(axes: Axes, series: list[Series], handles: list) -> None:
     """Above the axes."""
     labels = [textwrap.shorten(line.label, LONGEST, placeholder="…") for line in series]
     axes.legend(
@@ -210,7 +237,7 @@ def _legend(axes: Axes, series: "list[Series]", handles: list) -> None:
     )  # fmt: skip
 
 
-def _label_ends(axes: Axes, chart: "Chart", styles: list[dict], gap: float) -> None:
+def _label_ends(axes: Axes, chart: Chart, styles: list[dict], gap: float) -> None:
     """Write each line's label to the right of the axes, as near to its end as labels `gap` of the axes apart allow."""
     low, high = axes.get_ylim()
     ends = [100 * line.mean[-1] for line in chart.series]

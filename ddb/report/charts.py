@@ -12,6 +12,7 @@ so this works while a run is under way. How a chart looks: `ddb.report.chart_fig
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ddb.artifacts import Store, canonical_json
 from ddb.data import BENCHMARKS
 from ddb.report import table
-from ddb.report.chart_figure import chart_figure, chart_svg, save
+from ddb.report.chart_figure import Chart, Series, chart_figure, chart_svg, save
 from ddb.report.sheets import GUIDANCE, TITLES, axis_title, value_text
 from ddb.report.table import Row, Summary
 
@@ -41,36 +42,6 @@ DETECTION_ABOUT = (
 
 
 @dataclass(frozen=True)
-class Series:
-    """One line. `mean` and `std` are fractions, as in the store; they are drawn as percent."""
-
-    label: str
-    x: list[float]  # ascending; of a reference line the two ends of what was varied
-    mean: list[float]
-    std: list[float | None]  # over seeds, ddof 1; None for n = 1
-    n: list[int]  # seeds behind each mean
-    family: str = ""  # lines of one family share colour and marker: a method, a quantity; "": one of its own
-    variant: str = ""  # tells lines of one family apart
-    level: float | None = None  # value of the second numeric setting, which the colour then shows
-    reference: bool = False  # not touched by the setting on the x axis: a dashed line all across
-
-
-@dataclass(frozen=True)
-class Chart:
-    """Lines that share their axes."""
-
-    name: str  # file stem, unique in the experiment: letters, digits, "_", "-" and "."
-    title: str
-    x_label: str
-    y_label: str
-    log_x: bool  # where there is a zero, it has a place to the left of the smallest positive value
-    series: list[Series]
-    note: str  # what the band is, n, and what is missing
-    level_label: str = ""  # what the levels are; "" where no series has one
-    whole: bool = False  # the y axis goes from 0 to 100 %, whatever the numbers
-
-
-@dataclass(frozen=True)
 class _Topic:
     """What a chart is about."""
 
@@ -86,9 +57,14 @@ class _Entry:
     """What points rest on: a row, or the synthetic sets or amplifiers that rows share."""
 
     method: str  # "" where it need not be told
-    settings: dict[str, Any]  # varied ones; None where the value changes nothing here
+    settings: dict[str, Any]  # varied ones; None where the value changes nothing here, "none" where it is null
     numbers: dict[str, Summary]
     planned: int  # seeds
+    shared: frozenset[str] = frozenset()  # settings on whose values it does not depend, as rows of several share it
+
+    def on(self, axis: str) -> Any:
+        """Where it is on an axis; None where it has no place there."""
+        return None if axis in self.shared or self.settings[axis] == "none" else self.settings[axis]
 
 
 @dataclass(frozen=True)
@@ -142,9 +118,8 @@ def _topics(dataset: str, rows: list[Row]) -> Iterator[tuple[_Topic, list[_Entry
 
 
 def _settings(row: Row) -> dict[str, Any]:
-    """The settings that the row's grid varies, with its own guidance."""
-    varied = {name: row.settings.get(name) for name in row.cells[0].settings if name != "dataset.name"}
-    return varied | ({W: row.guidance} if W in varied else {})
+    """The row's varied settings, with its own guidance where that is one of them."""
+    return row.settings | ({W: row.guidance} if W in row.cells[0].settings else {})
 
 
 def _synthetic_keys(row: Row) -> tuple[str, ...]:
@@ -153,18 +128,17 @@ def _synthetic_keys(row: Row) -> tuple[str, ...]:
 
 
 def _shared(rows: list[Row], keys: Callable[[Row], tuple[str, ...]]) -> list[_Entry]:
-    """One entry for each set of stages, with the settings on which all rows agree that share it.
+    """One entry for each set of stages, with the settings of the first row that uses it.
 
-    So a setting that changes the method but not its amplifier is None. The method is told only where two entries have
-    the same settings otherwise, as when one method overrides them.
+    The method is told only where two entries have the same settings otherwise, as when one method overrides them.
     """
     found: dict[tuple[str, ...], _Entry] = {}
     for row in rows:
         if stages := keys(row):
             settings = _settings(row)
             known = found.setdefault(stages, _Entry(row.method, settings, row.signal.numbers, len(stages)))
-            agreed = {name: v if settings.get(name) == v else None for name, v in known.settings.items()}
-            found[stages] = replace(known, settings=agreed)
+            differing = {name for name, value in known.settings.items() if settings[name] != value}
+            found[stages] = replace(known, shared=known.shared | differing)
     entries = list(found.values())
     if len({canonical_json(entry.settings) for entry in entries}) < len(entries):
         return entries
@@ -173,17 +147,17 @@ def _shared(rows: list[Row], keys: Callable[[Row], tuple[str, ...]]) -> list[_En
 
 def _charts(topic: _Topic, axis: str, titles: dict[str, str], entries: list[_Entry]) -> Iterator[Chart]:
     """The topic by `axis`: one chart, or one for each family where a second setting is numeric."""
-    entries = [entry for entry in entries if axis in entry.settings]  # one grid of several may not vary it
-    touched = [entry for entry in entries if entry.settings[axis] is not None]
+    touched = [entry for entry in entries if entry.on(axis) is not None]
     values = _values(axis, touched)
     if len(values) < 2 or not _numeric(values):
         return
     others = [name for name in titles if name != axis]
-    second = next((o for o in others if len(v := _values(o, touched)) > 1 and _numeric(v)), None)
-    # An axis that some of the lines do not have, as where two grids differ, tells them from the others.
-    named = [o for o in others if o != second and len({value_text(e.settings.get(o)) for e in touched}) > 1]
+    second = next((o for o in others if _numeric(_values(o, touched)) and _crossed(axis, o, touched)), None)
+    named = [o for o in others if o != second and len({value_text(e.settings[o]) for e in touched}) > 1]
     points = list(_points(topic, axis, second, named, titles, entries))
-    lines = dict.fromkeys((point.family, point.variant) for point in points if point.x is not None)
+    lines = Counter((point.family, point.variant, point.level) for point in points if point.x is not None)
+    if sum(lines.values()) < 2 * sum(number == 1 for number in lines.values()):
+        return  # most points stand alone: what tells them apart is something else
     title = f"{topic.title[0].upper()}{topic.title[1:]} by {titles[axis]}"
     name = f"{topic.name}_by_{titles[axis]}"
     x_label = GUIDANCE if axis == W else titles[axis]
@@ -192,7 +166,7 @@ def _charts(topic: _Topic, axis: str, titles: dict[str, str], entries: list[_Ent
         yield from _filled(shared, topic, points, values)
         return
     across = [point for point in points if point.x is None and point.level is None]
-    for family, variant in lines:
+    for family, variant in dict.fromkeys(line[:2] for line in lines):
         mine = [p for p in points if (p.family, p.variant) == (family, variant) and p.x is not None]
         label = ", ".join(part for part in (family, variant) if part)
         chart = replace(shared, name=f"{name}_{label}", title=f"{title}: {label}", level_label=titles[second])
@@ -205,15 +179,25 @@ def _points(
     for name, label in topic.numbers.items():
         for entry in entries:
             told = [entry.method] if label and entry.method else []
-            told += [_told(titles[o], entry.settings[o]) for o in named if entry.settings.get(o) is not None]
-            level = entry.settings.get(second) if second else None
-            x, number = entry.settings[axis], entry.numbers.get(name)
-            yield _Point(label or entry.method, ", ".join(told), level, x, number, entry.planned)
+            level = entry.settings[second] if second else None
+            told += [_told(titles[o], entry.settings[o]) for o in named if entry.settings[o] is not None]
+            told += [f"{titles[axis]} none"] if entry.settings[axis] == "none" else []
+            number = entry.numbers.get(name)
+            yield _Point(label or entry.method, ", ".join(told), level, entry.on(axis), number, entry.planned)
+
+
+def _crossed(axis: str, second: str, entries: list[_Entry]) -> bool:
+    """Whether two values of `second` have a line each, all else being equal."""
+    lines: dict[str, list[Any]] = {}  # what is equal -> `second` of each entry
+    for entry in entries:
+        equal = {name: value for name, value in entry.settings.items() if name not in (axis, second)}
+        lines.setdefault(canonical_json([entry.method, equal]), []).append(entry.settings[second])
+    return any(sum(n > 1 for v, n in Counter(found).items() if v is not None) > 1 for found in lines.values())
 
 
 def _told(title: str, value: Any) -> str:
     """A setting in a label: names such as `ancestral` speak for themselves."""
-    return value if isinstance(value, str) else f"{title} {value_text(value)}"
+    return value if isinstance(value, str) and value != "none" else f"{title} {value_text(value)}"
 
 
 def _filled(chart: Chart, topic: _Topic, points: list[_Point], values: list[float]) -> Iterator[Chart]:
@@ -229,7 +213,7 @@ def _filled(chart: Chart, topic: _Topic, points: list[_Point], values: list[floa
         series.sort(key=lambda line: (line.reference, line.level is not None, line.level or 0))
     sentences = [topic.about, _seeds(series)]
     if any(line.reference for line in series):
-        sentences.append("Dashed: what this setting does not touch.")
+        sentences.append("Dashed: without a value on this axis.")
     missing = sum(point.number is None for point in points)
     fewer = sum(point.number is not None and point.number["n"] < point.planned for point in points)
     sentences += [f"{missing} of {len(points)} numbers are missing."] * (missing > 0)
@@ -320,7 +304,7 @@ def _training(run: "AmplifierRun") -> str:
 
 def _values(name: str, entries: Iterable[_Entry]) -> list[Any]:
     """What a setting is varied over, None aside."""
-    values = (entry.settings.get(name) for entry in entries)
+    values = (entry.settings[name] for entry in entries)
     return list({canonical_json(value): value for value in values if value is not None}.values())
 
 

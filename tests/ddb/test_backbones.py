@@ -10,8 +10,9 @@ import torch
 from torchvision import models
 
 from ddb import backbones
-from ddb.backbones import BACKBONES, MEAN, build_network, ensure_weights
+from ddb.backbones import BACKBONES, build_network, ensure_weights
 from ddb.errors import DDBError
+from ddb.imagenet_input import MEAN
 
 
 @pytest.mark.parametrize("name", BACKBONES)

@@ -1,8 +1,6 @@
 """A search on a Ray of its own, whose driver is killed in the middle: what was tried stays, and the choice is made."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -70,13 +68,14 @@ def killed_and_continued(tmp_path_factory):
     command = [sys.executable, "-m", "ray_jobs.sweep", str(path), "--store", str(store)]
     search = load_sweep(path)
     journal = store / "sweeps" / search.key / "journal.log"
-    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    with open(folder / "first.log", "w") as log:
+        first = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     try:
         while over(journal) < 2:
-            assert first.poll() is None
+            assert first.poll() is None, (folder / "first.log").read_text()[-3000:]
             time.sleep(0.1)
     finally:
-        os.kill(first.pid, signal.SIGKILL)
+        first.kill()
         first.wait()
     before = trials(journal.parent)
     second = subprocess.run(command, capture_output=True, text=True, timeout=600)

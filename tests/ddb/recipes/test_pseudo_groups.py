@@ -57,7 +57,7 @@ def test_signals_of_other_images_are_refused(train):
     right = of(train, ~train.aligned)
     check_signals(right, train)
     shifted = dataclasses.replace(right, paths=right.paths[1:] + right.paths[:1])
-    with pytest.raises(DDBError, match="signals: their 1300 rows are not the 1300 training images"):
+    with pytest.raises(DDBError, match="signals: their 1300 rows are not the 1300 images of the split"):
         check_signals(shifted, train)
     for name in (*METHODS, "ddb_end_to_end"):
         method = get_method(name)

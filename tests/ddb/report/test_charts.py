@@ -6,8 +6,7 @@ import re
 import pytest
 
 from ddb.artifacts import Stage
-from ddb.config_file import load
-from ddb.experiment import AmplifierRun, plan
+from ddb.experiment import AmplifierRun
 from ddb.report.charts import charts
 from ddb.report.table import rows
 
@@ -53,7 +52,7 @@ def test_accuracy_by_guidance_by_hand(guided):
     assert chart.y_label == "conflicting accuracy in percent" and not chart.log_x
     assert chart.note == (
         "Test set of colored_digits; selection criterion: last. Mean over seeds (n = 1 to 2); band: ± sample standard "
-        "deviation (ddof 1), none for n = 1. Dashed: what this setting does not touch. "
+        "deviation (ddof 1), none for n = 1. Dashed: without a value on this axis. "
         "1 of 3 rest on fewer seeds than planned."
     )
 
@@ -101,10 +100,6 @@ def test_what_is_not_several_numbers_has_no_chart(fake, values):
     assert charts(fake, fake.store) == []
 
 
-def test_every_experiment_of_ours_can_be_drawn_before_it_has_run(fake):
-    assert charts(plan(load("configs/ablations/guidance_by_count.yaml")), fake.store) == []
-
-
 @pytest.mark.parametrize(
     ("values", "log"),
     [((20, 300, 401), True), ((20, 300, 400), False), ((0, 0.5, 15), True), ((0, 1, 20), False), ((-1, 1, 30), False)],
@@ -118,48 +113,64 @@ def test_more_than_a_factor_of_twenty_is_drawn_on_a_logarithmic_axis(fake, value
 
 def test_a_second_setting_that_is_no_number_makes_lines(fake):
     fake.vary(SOURCE, STEPS)
-    for method in ("ddb_two_step", "ddb_end_to_end"):
-        for source in ("synthetic", "real"):
-            for steps, reached in ((20, 0.5), (300, 0.75)):
-                fake.add(method, 0, accuracy(reached), settings={SOURCE: source, STEPS: steps})
-    (chart,) = [chart for chart in charts(fake, fake.store) if chart.name.startswith("conflicting")]
-    both = [(20, 50), (300, 75)]
-    assert lines(chart) == {
-        "ddb_two_step, synthetic": both,
-        "ddb_two_step, real": both,
-        "ddb_end_to_end, synthetic": both,
-        "ddb_end_to_end, real": both,
-    }
-    assert [(s.family, s.variant) for s in chart.series[:2]] == [
-        ("ddb_two_step", "synthetic"),
-        ("ddb_two_step", "real"),
-    ]
+    pairs = [(method, source) for method in ("ddb_two_step", "ddb_end_to_end") for source in ("synthetic", "real")]
+    for method, source in pairs:
+        for steps, reached in ((20, 0.5), (300, 0.75)):
+            fake.add(method, 0, accuracy(reached), settings={SOURCE: source, STEPS: steps})
+    chart = by_name(fake)["conflicting_accuracy_by_amplifier_steps"]
+    assert lines(chart) == {f"{method}, {source}": [(20, 50), (300, 75)] for method, source in pairs}
+    assert [(series.family, series.variant) for series in chart.series] == pairs
 
 
-def test_a_setting_that_only_one_of_the_grids_has_tells_its_line_from_the_others(fake):
-    """As in sampler.yaml: the second grid has a number of images of its own."""
-    fake.vary("sampling.sampler", STEPS, COUNT)
-    for steps in (5, 50):
-        fake.add("ddb_two_step", 0, accuracy(0.5), settings={"sampling.sampler": "dpm_solver", STEPS: steps})
-    settings = {"sampling.sampler": "ancestral", STEPS: 60, COUNT: 20}
-    fake.add("ddb_two_step", 0, accuracy(0.75), settings=settings)
+def test_lone_points_of_another_grid_are_told_apart_and_make_no_chart_of_their_own(fake):
+    """As in sampler.yaml: by steps there is a line of three points and two beside it; by images, one line of two.
+
+    The images of 15 steps are drawn once, for 100 and for 20 per class, and stand in the line of the others.
+    """
+    sampler, steps = "sampling.sampler", "sampling.sampler_steps"
+    fake.vary(sampler, steps, COUNT)
+    dpm, ancestral = "dpm_solver", "ancestral"
+    for values in ((dpm, 5, 100), (dpm, 15, 100), (dpm, 50, 100), (dpm, 15, 20), (ancestral, 1000, 20)):
+        drawn = fake.draw(0, 1.0, 0.9, sampler=values[0], sampler_steps=values[1])
+        settings = dict(zip((sampler, steps, COUNT), values, strict=True))
+        signalled(fake, "ddb_two_step", 1.0, drawn, values[2], settings)
     found = by_name(fake)
-    assert list(found) == ["conflicting_accuracy_by_amplifier_steps", "aligned_accuracy_by_amplifier_steps"]
-    assert lines(found["conflicting_accuracy_by_amplifier_steps"]) == {
-        "ddb_two_step, dpm_solver": [(5, 50), (50, 50)],
-        "ddb_two_step, ancestral, images per class 20": [(60, 75)],
+    assert {name.rpartition("_by_")[2] for name in found} == {"sampler_steps"}
+    expected = {
+        "dpm_solver, images per class 100": [(5, 50), (15, 50), (50, 50)],
+        "dpm_solver, images per class 20": [(15, 50)],
+        "ancestral, images per class 20": [(1000, 50)],
     }
+    methods = lines(found["conflicting_accuracy_by_sampler_steps"])
+    assert methods == {f"ddb_two_step, {label}": points for label, points in expected.items()}
+    images = lines(found["synthetic_by_sampler_steps"])
+    assert images["follow the bias, dpm_solver, images per class 100"] == [(5, 90), (15, 90), (50, 90)]
+    assert images["follow the bias, ancestral, images per class 20"] == [(1000, 90)] and len(images) == 4
 
 
-def test_a_grid_that_does_not_vary_the_setting_is_not_in_its_chart(fake):
+def test_two_grids_that_cross_at_one_point_are_two_charts_of_their_lines(fake):
+    """Guidance at 20 images, and images at guidance 1."""
     fake.vary(W, COUNT)
-    for guidance in (0.0, 1.0):
-        fake.add("ddb_two_step", 0, accuracy(0.5), guidance=guidance, settings={W: guidance})
-    for count in (20, 50):
-        fake.add("ddb_two_step", 0, accuracy(0.75), guidance=1.0, settings={COUNT: count})
+    for guidance, count, reached in ((0.0, 20, 0.5), (1.0, 20, 0.6), (3.0, 20, 0.7), (1.0, 50, 0.8), (1.0, 90, 0.9)):
+        settings = {W: guidance, COUNT: count}
+        fake.add("ddb_two_step", 0, accuracy(reached), guidance=guidance, settings=settings)
     found = by_name(fake)
-    assert lines(found["conflicting_accuracy_by_guidance"]) == {"ddb_two_step": [(0, 50), (1, 50)]}
-    assert lines(found["conflicting_accuracy_by_images_per_class"]) == {"ddb_two_step": [(20, 75), (50, 75)]}
+    by_guidance, by_count = (lines(found[f"conflicting_accuracy_by_{x}"]) for x in ("guidance", "images_per_class"))
+    assert by_guidance["ddb_two_step, images per class 20"] == [(0, 50), (1, 60), (3, 70)]
+    assert by_count["ddb_two_step, guidance 1"] == [(20, 60), (50, 80), (90, 90)]
+    assert by_count["ddb_two_step, guidance 3"] == [(20, 70)]
+
+
+def test_a_value_of_null_lies_across_under_its_name(fake):
+    fake.vary("amplifier.images_per_class")
+    for value, reached in (("none", 0.9), (5, 0.5), (10, 0.6)):
+        fake.add("ddb_two_step", 0, accuracy(reached), settings={"amplifier.images_per_class": value})
+    chart = by_name(fake)["conflicting_accuracy_by_amplifier_images_per_class"]
+    assert lines(chart) == {
+        "ddb_two_step, amplifier images per class none": [(5, 90), (10, 90)],
+        "ddb_two_step": [(5, 50), (10, 60)],
+    }
+    assert [series.reference for series in chart.series] == [True, False]
 
 
 @pytest.fixture
@@ -216,11 +227,7 @@ def test_the_synthetic_images_and_the_amplifier_that_methods_share_are_drawn_onc
     for guidance, share in ((0.0, 0.9), (1.0, 0.95)):
         drawn = fake.draw(0, guidance, share, right_class_share=0.875)
         for method in ("ddb_two_step", "ddb_end_to_end"):
-            settings = {W: guidance}
-            if method == "ddb_two_step":
-                signalled(fake, method, guidance, drawn, settings=settings, precision=0.5 if guidance else None)
-            else:
-                fake.add(method, 0, accuracy(0.5), guidance=guidance, settings=settings, amplifier=known(fake))
+            signalled(fake, method, guidance, drawn, settings={W: guidance}, precision=0.5 if guidance else None)
     found = by_name(fake)
     assert lines(found["synthetic_by_guidance"]) == {
         "follow the bias": [(0, 90), (1, 95)],
@@ -231,18 +238,11 @@ def test_the_synthetic_images_and_the_amplifier_that_methods_share_are_drawn_onc
     assert "1 of 6 numbers are missing" in chart.note and "One seed, so no standard deviation" in chart.note
 
 
-def known(fake):
-    """The amplifier that was made last."""
-    return list(fake.amplifiers.values())[-1].stage
-
-
 def test_a_setting_that_does_not_reach_the_amplifier_has_no_chart_of_it(fake):
     fake.vary("methods.ddb_two_step.gamma")
     drawn = fake.draw(0, 1.0, 0.9)
-    signalled(fake, "ddb_two_step", 1.0, drawn, settings={"methods.ddb_two_step.gamma": 0})
-    for gamma in (1, 2):
-        settings = {"methods.ddb_two_step.gamma": gamma}
-        fake.add("ddb_two_step", 0, accuracy(0.5), guidance=1.0, settings=settings, amplifier=known(fake))
+    for gamma in (0, 1, 2):
+        signalled(fake, "ddb_two_step", 1.0, drawn, settings={"methods.ddb_two_step.gamma": gamma})
     assert list(by_name(fake)) == ["conflicting_accuracy_by_gamma", "aligned_accuracy_by_gamma"]
 
 
@@ -274,7 +274,7 @@ def test_each_data_set_has_charts_of_its_own(fake):
     fake.vary("base", STEPS)
     for dataset, reached in (("bar", 0.5), ("colored_digits", 0.75)):
         for steps in (20, 300):
-            fake.add("erm", 0, accuracy(reached), dataset=dataset, settings={"base": dataset, STEPS: steps})
+            fake.add("erm", 0, accuracy(reached), dataset=dataset, settings={STEPS: steps})
     found = by_name(fake)
     assert {name: chart.title for name, chart in found.items()} == {
         "average_accuracy_by_amplifier_steps_bar": "bar: Average accuracy by amplifier steps",
@@ -306,7 +306,7 @@ def test_names_are_file_names_and_unique(fake):
                 fake.add(method, 0, accuracy(0.5), guidance=guidance, settings={W: guidance, COUNT: count})
     names = [chart.name for chart in charts(fake, fake.store)]
     assert len(set(names)) == len(names) == 8 and all(re.fullmatch(r"[\w.-]+", name, re.ASCII) for name in names)
-    assert names[:2] == ["conflicting_accuracy_by_guidance_a_b", "conflicting_accuracy_by_guidance_a_b-2"]
+    assert names[:2] == [f"conflicting_accuracy_by_guidance_a_b{suffix}" for suffix in ("", "-2")]
 
 
 def test_the_memorisation_curve_by_hand(fake):

@@ -123,7 +123,7 @@ def test_rows_go_by_data_set_and_method_each_as_the_plan_first_has_it(fake):
 
 
 def test_settings_that_have_a_column_of_their_own_are_not_settings_of_the_row(fake):
-    settings = {"base": "bar", "dataset.name": "bar", "sampling.guidance": 3, "amplifier.steps": 20}
+    settings = {"dataset.name": "bar", "sampling.guidance": 3, "amplifier.steps": 20}
     fake.add("ddb_two_step", 0, guidance=3.0, settings=settings)
     (row,) = rows(fake, fake.store)
     assert row.settings == {"amplifier.steps": 20} and row.as_json()["settings"] == {"amplifier.steps": 20}
