@@ -123,6 +123,8 @@ class _Search(OptunaSearch):
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         whole = result is not None and result.get("rung") == self._last
+        if result is not None and not whole and not error:
+            self.on_trial_result(trial_id, result)  # which Tune leaves out for the last one
         super().on_trial_complete(trial_id, result if whole else None, error)
 
 
@@ -233,7 +235,8 @@ def as_json(result: SweepResult, sweep: Sweep) -> dict[str, Any]:
                 "number": trial.number,
                 "state": {"COMPLETE": "whole", "PRUNED": "stopped early", "FAIL": "failed"}[trial.state.name],
                 "point": trial.params,
-                "values": trial.intermediate_values,
+                "value": trial.value,
+                "rungs": trial.intermediate_values,
                 "seconds": trial.duration and round(trial.duration.total_seconds(), 1),
             }
             for trial in result.trials

@@ -60,11 +60,10 @@ class _Entry:
     settings: dict[str, Any]  # varied ones; None where the value changes nothing here, "none" where it is null
     numbers: dict[str, Summary]
     planned: int  # seeds
-    shared: frozenset[str] = frozenset()  # settings on whose values it does not depend, as rows of several share it
 
     def on(self, axis: str) -> Any:
         """Where it is on an axis; None where it has no place there."""
-        return None if axis in self.shared or self.settings[axis] == "none" else self.settings[axis]
+        return None if self.settings[axis] == "none" else self.settings[axis]
 
 
 @dataclass(frozen=True)
@@ -135,10 +134,7 @@ def _shared(rows: list[Row], keys: Callable[[Row], tuple[str, ...]]) -> list[_En
     found: dict[tuple[str, ...], _Entry] = {}
     for row in rows:
         if stages := keys(row):
-            settings = _settings(row)
-            known = found.setdefault(stages, _Entry(row.method, settings, row.signal.numbers, len(stages)))
-            differing = {name for name, value in known.settings.items() if settings[name] != value}
-            found[stages] = replace(known, shared=known.shared | differing)
+            found.setdefault(stages, _Entry(row.method, _settings(row), row.signal.numbers, len(stages)))
     entries = list(found.values())
     if len({canonical_json(entry.settings) for entry in entries}) < len(entries):
         return entries
@@ -192,7 +188,7 @@ def _crossed(axis: str, second: str, entries: list[_Entry]) -> bool:
     for entry in entries:
         equal = {name: value for name, value in entry.settings.items() if name not in (axis, second)}
         lines.setdefault(canonical_json([entry.method, equal]), []).append(entry.settings[second])
-    return any(sum(n > 1 for v, n in Counter(found).items() if v is not None) > 1 for found in lines.values())
+    return any(sum(n > 1 for n in Counter(found).values()) > 1 for found in lines.values())
 
 
 def _told(title: str, value: Any) -> str:

@@ -126,6 +126,8 @@ def test_the_choice_is_a_configuration_whose_results_are_there(killed_and_contin
     assert outcomes["oracle"]["validation"]["val_worst_group"] >= outcomes["chosen"]["validation"]["val_worst_group"]
     metrics = json.loads((store.path(graph.cells[0].stage) / "metrics.json").read_text())
     assert outcomes["chosen"]["test"]["average_accuracy"] == pytest.approx(metrics["average_accuracy"])
+    for trial in found["trials"]:
+        assert trial["value"] is not None if trial["state"] == "whole" else trial["rungs"]
     assert len(found["trials"]) == TRIALS and "default" in printed and "oracle" in printed
     assert any(trial.state == TrialState.COMPLETE for trial in trials(folder))
 

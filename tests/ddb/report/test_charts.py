@@ -1,12 +1,10 @@
-"""Which curves there are, and their numbers by hand."""
+"""Which curves there are, and their numbers by hand; the memorisation curve: `test_charts_memorisation.py`."""
 
 import math
 import re
 
 import pytest
 
-from ddb.artifacts import Stage
-from ddb.experiment import AmplifierRun
 from ddb.report.charts import charts
 from ddb.report.table import rows
 
@@ -133,7 +131,8 @@ def test_lone_points_of_another_grid_are_told_apart_and_make_no_chart_of_their_o
     for values in ((dpm, 5, 100), (dpm, 15, 100), (dpm, 50, 100), (dpm, 15, 20), (ancestral, 1000, 20)):
         drawn = fake.draw(0, 1.0, 0.9, sampler=values[0], sampler_steps=values[1])
         settings = dict(zip((sampler, steps, COUNT), values, strict=True))
-        signalled(fake, "ddb_two_step", 1.0, drawn, values[2], settings)
+        for method in ("ddb_two_step", "ddb_end_to_end"):
+            signalled(fake, method, 1.0, drawn, values[2], settings)
     found = by_name(fake)
     assert {name.rpartition("_by_")[2] for name in found} == {"sampler_steps"}
     expected = {
@@ -142,7 +141,7 @@ def test_lone_points_of_another_grid_are_told_apart_and_make_no_chart_of_their_o
         "ancestral, images per class 20": [(1000, 50)],
     }
     methods = lines(found["conflicting_accuracy_by_sampler_steps"])
-    assert methods == {f"ddb_two_step, {label}": points for label, points in expected.items()}
+    assert methods == {f"{m}, {x}": expected[x] for m in ("ddb_two_step", "ddb_end_to_end") for x in expected}
     images = lines(found["synthetic_by_sampler_steps"])
     assert images["follow the bias, dpm_solver, images per class 100"] == [(5, 90), (15, 90), (50, 90)]
     assert images["follow the bias, ancestral, images per class 20"] == [(1000, 90)] and len(images) == 4
@@ -171,6 +170,14 @@ def test_a_value_of_null_lies_across_under_its_name(fake):
         "ddb_two_step": [(5, 50), (10, 60)],
     }
     assert [series.reference for series in chart.series] == [True, False]
+
+
+def test_a_line_of_null_is_told_by_the_settings_name(fake):
+    fake.vary(STEPS, "cdpm.ema_decay")
+    for decay, steps in (("none", 20), ("none", 30), (0.5, 20), (0.5, 30)):
+        fake.add("ddb_two_step", 0, accuracy(0.5), settings={STEPS: steps, "cdpm.ema_decay": decay})
+    labels = [f"ddb_two_step, cdpm ema decay {value}" for value in ("none", 0.5)]
+    assert list(lines(by_name(fake)["conflicting_accuracy_by_amplifier_steps"])) == labels
 
 
 @pytest.fixture
@@ -307,44 +314,3 @@ def test_names_are_file_names_and_unique(fake):
     names = [chart.name for chart in charts(fake, fake.store)]
     assert len(set(names)) == len(names) == 8 and all(re.fullmatch(r"[\w.-]+", name, re.ASCII) for name in names)
     assert names[:2] == [f"conflicting_accuracy_by_guidance_a_b{suffix}" for suffix in ("", "-2")]
-
-
-def test_the_memorisation_curve_by_hand(fake):
-    """8 conflicting images; two seeds with 8 and 6 left, then 6 and 2: means 7/8 and 1/2."""
-    fake.add("erm", 0)
-    for seed, left in ((0, [8, 6]), (1, [6, 2])):
-        fake.amplify(seed, fake.draw(seed, 0.5), steps=40, curve=fake.curve(left, 8))
-    fake.amplify(0, steps=60, curve=fake.curve([4, 0, 0], 8))
-    (chart,) = charts(fake, fake.store)
-    assert (chart.name, chart.whole, chart.log_x) == ("memorisation", True, False)
-    assert lines(chart) == {
-        "trained on synthetic images": [(1, 87.5), (2, 50)],
-        "trained on real images": [(1, 50), (2, 0), (3, 0)],
-    }
-    # 8/8 and 6/8: deviations +-1/8, sqrt(2/64); 6/8 and 2/8: +-1/4, sqrt(2/16)
-    assert chart.series[0].std == pytest.approx([math.sqrt(2) / 8, math.sqrt(2) / 4])
-    assert (chart.series[0].n, chart.series[1].std) == ([2, 2], [None] * 3)
-    assert "8 conflicting training images" in chart.note
-    assert "synthetic: 40 steps, guidance 0.5; real: 60 steps" in chart.note
-
-
-def test_of_several_amplifiers_the_longest_trained_and_first_finished_is_drawn(fake):
-    fake.add("erm", 0)
-    other = Stage("data", {"seed": 9}, 1)
-    stage = Stage("amplifier", {"amplifier": {"source": "synthetic", "steps": 900}, "seed": 0}, 1, {"data": other})
-    fake.amplifiers[stage.key] = AmplifierRun("synthetic", 0, stage)
-    fake.finish(stage, curve=fake.curve([1], 8))
-    fake.amplify(0, fake.draw(0, 5.0), steps=600)  # has not run
-    fake.amplify(0, fake.draw(0, 0.0), steps=20, curve=fake.curve([2], 8))
-    fake.amplify(0, fake.draw(0, 1.0), steps=300, curve=fake.curve([4], 8))
-    fake.amplify(0, fake.draw(0, 3.0), steps=300, curve=fake.curve([6], 8))
-    (chart,) = charts(fake, fake.store)
-    assert lines(chart) == {"trained on synthetic images": [(1, 50)]} and "300 steps, guidance 1." in chart.note
-
-
-@pytest.mark.parametrize("total", [None, 0])
-def test_without_conflicting_images_there_is_no_memorisation_curve(fake, total):
-    fake.add("erm", 0)
-    point = {"step": 1, "epoch": 1.0, "errors": 3, "conflicting_errors": total, "conflicting_total": total}
-    fake.amplify(0, curve=[point])
-    assert charts(fake, fake.store) == []
