@@ -111,7 +111,7 @@ def _topics(dataset: str, rows: list[Row]) -> Iterator[tuple[_Topic, list[_Entry
     topic = _Topic("synthetic", "synthetic images", "synthetic images in percent", SHARES, f"{dataset}. {SHARES_ABOUT}")
     yield topic, _shared(rows, _synthetic_keys)
     topic = _Topic(
-        "amplifier", "bias amplifier", "precision, recall, AUROC in percent", DETECTION, f"{dataset}. {DETECTION_ABOUT}"
+        "amplifier", "bias amplifier", "detector quality in percent", DETECTION, f"{dataset}. {DETECTION_ABOUT}"
     )
     yield topic, _shared(rows, lambda row: row.signal.amplifiers if row.signal else ())
 

@@ -150,7 +150,8 @@ def axes_of(rows: list[Row]) -> dict[str, str]:
 
 def axis_title(name: str) -> str:
     """`dataset.conflict_ratio` -> "conflict ratio", `amplifier.steps` -> "amplifier steps"."""
-    section, *_, setting = name.split(".")
+    section, _, setting = name.rpartition(".")
+    section = section.partition(".")[0]
     words = setting.replace("_", " ")
     return f"{section} {words}" if section in ("amplifier", "cdpm", "training") else words
 

@@ -235,3 +235,10 @@ def test_the_papers_number_stands_beside_ours_with_the_gap():
     names = [f"paper_worst_group_accuracy_{part}" for part in ("percent_mean", "percent_std", "gap_points")]
     assert [first[name] for name in names] == ["91.0", "1.0", "-2.5"]
     assert [second[name] for name in names] == ["78.0", "", ""] and [third[name] for name in names] == [""] * 3
+
+
+def test_titles_of_settings():
+    titles = {
+        name: axis_title(name) for name in ("base", "dataset.conflict_ratio", "amplifier.steps", "methods.x.gamma")
+    }
+    assert list(titles.values()) == ["base", "conflict ratio", "amplifier steps", "gamma"]
