@@ -16,6 +16,7 @@ trial that could choose its own groups would win with an amplifier that finds no
 """
 
 import hashlib
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -61,6 +62,13 @@ class Dimension(Settings):
     def ends(self) -> tuple[Any, ...]:
         """All choices, or the two ends of the interval."""
         return self.choices or self.integers or self.uniform or self.log_uniform
+
+    def probes(self) -> tuple[Any, ...]:
+        """Values that show whether all can be taken: the ends, and of an interval of numbers one that is not whole."""
+        if self.choices is not None or self.integers is not None:
+            return self.ends()
+        low, high = self.ends()
+        return low, low + (high - low) / math.e, high
 
     def including(self, value: Any) -> "Dimension":
         """With `value` among the choices, where there are choices: the default is always one of them."""
@@ -136,7 +144,7 @@ class Sweep:
         for name, dimension in self.space.items():
             if not dimension.contains(self.default[name]):
                 raise DDBError(f"sweep.space.{name}: must include the default, {self.default[name]!r}")
-            for value in dimension.ends():
+            for value in dimension.probes():
                 self._check(name, value)
 
     def experiment(self, point: dict[str, Any], rung: float = 1) -> Experiment:

@@ -18,7 +18,7 @@ from ddb.artifacts import Stage, Store
 from ddb.errors import DDBError
 from ddb.experiment import Plan, plan
 from ray_jobs.cli_options import STORE, ConfigArgument, Overrides, StoreOption
-from ray_jobs.job import out
+from ray_jobs.job import out, show_notes
 
 EXAMPLES = {
     "status": "ddb status configs/colored_digits.yaml",
@@ -45,7 +45,9 @@ def table(
 
     if format not in FORMATS:
         raise DDBError(f"--format: {format!r} is unknown; known: {', '.join(FORMATS)}")
-    text = render(rows(plan(config_file.load(config, overrides)), Store(store)), format)
+    graph = plan(config_file.load(config, overrides))
+    show_notes(graph)
+    text = render(rows(graph, Store(store)), format)
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
 
 
@@ -89,6 +91,7 @@ def schema() -> None:
 
 
 def print_table(graph: Plan, store: Store) -> None:
+    """The table for reading, from what is finished."""
     from ddb.report import rows, terminal_tables
 
     for view in terminal_tables(rows(graph, store)):
@@ -96,14 +99,14 @@ def print_table(graph: Plan, store: Store) -> None:
 
 
 def show_plan(graph: Plan, store: Store) -> None:
+    """What a run would do: settings of the first point, what varies, every stage, the cost of what is missing."""
     import yaml
 
     out.print(yaml.safe_dump(graph.config.model_dump(mode="json"), sort_keys=False), highlight=False, markup=False)
     for name in graph.experiment.axes:
         values = dict.fromkeys(str(point.varied.get(name, "as above")) for point in graph.experiment.points)
         out.print(f"{name} varies: {', '.join(values)}", highlight=False, markup=False)
-    for note in graph.experiment.notes:
-        out.print(note, style="yellow", highlight=False, markup=False)
+    show_notes(graph)
     show_stages(graph, store)
     out.print(f"{len(graph.cells)} cells", highlight=False)
     missing = [stage for stage in graph.stages() if not store.has(stage)]
@@ -132,6 +135,7 @@ def _show_cost(graph: Plan, missing: list[Stage]) -> None:
 
 
 def show_stages(graph: Plan, store: Store) -> None:
+    """Every stage with its state and where its result is or will be."""
     from ddb import progress
     from ray_jobs.console import titles
 

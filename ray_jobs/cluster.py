@@ -18,6 +18,7 @@ QUIET = {  # for this process and every worker that it starts
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # else every line shows twice
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",  # Tune's own tables and hints; a search prints lines of its own
     "RAY_task_oom_retries": "3",  # without it, a task that is too large is tried for ever
     "TOKENIZERS_PARALLELISM": "false",
 }

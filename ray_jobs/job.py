@@ -26,11 +26,11 @@ def execute(graph: Plan, store: Store, only: str | None = None) -> int:
     """Compute what is missing on Ray; number of stages that failed or whose data set is not here.
 
     No Ray is started where nothing is missing. Raises DDBError where nothing can be computed.
-
     `only` limits the work to the stages of that name and their inputs.
     """
     stages = graph.stages(only)
     missing = [stage for stage in stages if not store.has(stage)]
+    show_notes(graph)
     out.print(f"{len(stages)} stages, {len(stages) - len(missing)} in the store {store.root}", highlight=False)
     if not missing:
         return 0
@@ -43,6 +43,12 @@ def execute(graph: Plan, store: Store, only: str | None = None) -> int:
     for stage, error in outcome.failed.values():
         err.print(f"{stage.name} {stage.key} failed: {error}", markup=False, highlight=False)
     return len(outcome.failed) + len(blocked)
+
+
+def show_notes(graph: Plan) -> None:
+    """Tell what the experiment leaves out, beside the output and not in it."""
+    for note in graph.experiment.notes:
+        err.print(note, style="yellow", markup=False, highlight=False)
 
 
 def make_ready(graph: Plan, missing: list[Stage]) -> set[str]:

@@ -117,7 +117,7 @@ def test_each_data_set_of_a_grid_has_its_own_stages_and_a_missing_one_is_told(mo
     assert here.inputs["data"].key != absent.inputs["data"].key
 
 
-def test_two_hundred_cells_are_planned_without_hashing_a_stage_twice(monkeypatch):
+def test_a_hundred_cells_are_planned_without_hashing_a_stage_again_and_again(monkeypatch):
     hashed = []
     monkeypatch.setattr("ddb.artifacts.canonical_json", lambda value: hashed.append(1) or canonical_json(value))
     graph = _plan(vary={"sampling.guidance": list(range(50))}, seeds=[0, 1], memorisation=False)

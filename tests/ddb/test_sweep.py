@@ -85,6 +85,10 @@ def test_a_sweep_with_another_space_or_default_is_another_study_but_more_trials_
             "sweep.space.sampling.guidance: must be one of choices, uniform,",
         ),
         ({"space": {"methods.erm.steps": {"choices": [1]}}}, "sweep.space.methods.erm.steps: is no setting of"),
+        (
+            {"space": {"sampling.images_per_class": {"uniform": [20, 200]}}},
+            "amplifier.images_per_class: input should be a",
+        ),
         ({"space": {"cdpm.steps": {"choices": [9]}}}, "sweep.space.cdpm.steps: all trials share data set and CDPM"),
         ({"space": {"dataset.seed": {"choices": [0, 1]}}}, "sweep.space.dataset.seed: all trials share data set and"),
         (
