@@ -23,8 +23,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ddb.errors import DDBError
+from ddb.errors import DDBError, Interrupted
 
+INTERRUPTED = "interrupted"  # in the workspace of a stage that was asked to end early
 KEY_LENGTH = 16  # hex digits, 64 bits: a collision needs billions of artifacts
 
 
@@ -115,7 +116,12 @@ class Store:
             workspace = Workspace(work / "result", work / "resume")
             workspace.result.mkdir(parents=True)
             workspace.resume.mkdir(exist_ok=True)
-            yield workspace
+            (work / INTERRUPTED).unlink(missing_ok=True)
+            try:
+                yield workspace
+            except Interrupted:
+                (work / INTERRUPTED).touch()
+                raise
             self.path(stage).parent.mkdir(exist_ok=True)
             flush(workspace.result)
             os.rename(workspace.result, self.path(stage))
@@ -123,6 +129,10 @@ class Store:
             shutil.rmtree(work, ignore_errors=True)
         finally:
             lock.release()
+
+    def interrupted(self, stage: Stage) -> bool:
+        """Whether the last attempt was asked to end early and none has begun since."""
+        return (self.work_path(stage) / INTERRUPTED).exists()
 
     def fail(self, stage: Stage, error: str) -> None:
         """Record why `stage` failed; shown by `ddb status` and counted by `ddb table` until it succeeds."""

@@ -10,7 +10,7 @@ override those sections for this row alone. How a file becomes plain values: `dd
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, SerializeAsAny
 
@@ -36,6 +36,9 @@ class ResourceSettings(Settings):
     sampling_batch: int = Field(50, ge=1, description="images per network call of a sampling actor")
     cell_cpus: int = Field(
         1, ge=1, description="CPUs of each amplifier or target; as many processes load its images from files"
+    )
+    lost_node: Literal["shrink", "wait"] = Field(
+        "shrink", description="when a stage no longer fits: go on with fewer workers, or wait for a node to replace it"
     )
 
 

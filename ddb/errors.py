@@ -6,3 +6,7 @@ class DDBError(Exception):
 
     The command line prints the message without a traceback and exits with code 2; anything else is a bug in this code.
     """
+
+
+class Interrupted(DDBError):
+    """The run was asked to end early (`ddb.interrupt`); the same command goes on from what is there."""

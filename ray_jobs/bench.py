@@ -68,7 +68,7 @@ def compare_training(graph: Plan, store: Store, steps: int, rounds: int) -> dict
                 bare.work_path(stage).mkdir(parents=True)
                 (bare.root / "data").mkdir()
                 bare.path(graph.data).symlink_to(store.path(graph.data))
-                train_cdpm(stage, bare, work, resources, capacity.cpus, capacity.gpus > 0)
+                train_cdpm(stage, bare, work, resources.checkpoint_every, 1, capacity.cpus, capacity.gpus > 0)
                 lines = (work.result / "losses.jsonl").read_text().splitlines()
                 rates["ray"].append(_steady([json.loads(line)["images_per_second"] for line in lines], settings))
     direct, through_ray = median(rates["direct"]), median(rates["ray"])

@@ -146,6 +146,8 @@ def show_stages(graph: Plan, store: Store) -> None:
             state = "[green]done[/]"
         elif store.failure(stage) is not None:
             state = "[red]failed[/]"
+        elif store.interrupted(stage):
+            state = f"[yellow]interrupted{', ' + progress.describe(report) if report else ''}[/]"
         elif report:
             state = f"[cyan]begun, {progress.describe(report)}[/]"
         else:

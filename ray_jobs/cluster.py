@@ -7,9 +7,12 @@ import contextlib
 import logging
 import os
 import secrets
+import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+from ddb import interrupt
 
 QUIET = {  # for this process and every worker that it starts
     "OMP_WAIT_POLICY": "PASSIVE",  # waiting threads sleep: others on our cores then cost a share, not a tenfold
@@ -19,6 +22,7 @@ QUIET = {  # for this process and every worker that it starts
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_AIR_NEW_OUTPUT": "0",  # Tune's own tables and hints; a search prints lines of its own
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial that is asked to end early reports nothing
     "RAY_task_oom_retries": "3",  # without it, a task that is too large is tried for ever
     "TOKENIZERS_PARALLELISM": "false",
 }
@@ -54,6 +58,8 @@ def set_environment() -> None:
     local = not os.environ.get("RAY_ADDRESS") and "RAY_RAYLET_PID" not in os.environ
     for name, value in (QUIET | (LOCAL if local else {})).items():
         os.environ.setdefault(name, value)
+    if local:  # what is started here inherits it; on a cluster of somebody else's, nobody would look at our file
+        os.environ.setdefault(interrupt.FILE, f"{tempfile.gettempdir()}/ddb-interrupt-{secrets.token_hex(8)}")
     if local and os.environ.get("RAY_AUTH_MODE") == "token" and "RAY_AUTH_TOKEN_PATH" not in os.environ:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # of this process and those it starts
 

@@ -21,13 +21,14 @@ PLAIN_INTERVAL = 15.0  # seconds between two progress lines of a stage where the
 def titles(graph: Plan) -> dict[str, str]:
     """Every stage in words, by key: its name, what tells it from its siblings, its seed.
 
-    A varied setting is named where all cells that need the stage have the same value of it.
+    A varied setting is named where all cells that need the stage have the same value of it, and others another one.
     """
+    varied = {name for name in graph.cells[0].settings if len({repr(c.settings.get(name)) for c in graph.cells}) > 1}
     shared: dict[str, dict[str, Any]] = {}
     labels = {cell.stage.key: cell.method for cell in graph.cells}
     for cell in graph.cells:
         for stage in cell.stage.ancestors():
-            known = shared.setdefault(stage.key, cell.settings)
+            known = shared.setdefault(stage.key, {name: cell.settings[name] for name in varied & set(cell.settings)})
             shared[stage.key] = {name: v if cell.settings.get(name) == v else None for name, v in known.items()}
     return {stage.key: _title(stage, labels.get(stage.key, ""), shared.get(stage.key, {})) for stage in graph.stages()}
 
@@ -88,6 +89,8 @@ class StageView:
         if event.kind == "failed":
             first = event.error.strip().splitlines()[-1] if event.error.strip() else "no message"
             self._line(f"{self.titles[event.stage.key]}: FAILED: {first}", "red")
+        elif event.kind == "interrupted":
+            self._line(f"{self.titles[event.stage.key]}: interrupted", "yellow")
         elif event.kind == "finished":
             self._line(f"{self.titles[event.stage.key]}: {event.seconds:.0f} s -> {place}", "green")
 

@@ -14,10 +14,12 @@ from rich.console import Console
 from ddb import config_file
 from ddb.artifacts import Stage, Store
 from ddb.backbones import ensure_weights
-from ddb.errors import DDBError
+from ddb.errors import DDBError, Interrupted
 from ddb.experiment import Plan, plan
+from ddb.interrupt import on_signals
 from ray_jobs.cluster import connected
 
+INTERRUPTED = 75  # exit code; EX_TEMPFAIL of sysexits.h: try again later
 WIDTH = None if sys.stdout.isatty() else 140  # a log file has no edge to wrap at
 out, err = Console(soft_wrap=True, width=WIDTH), Console(stderr=True, soft_wrap=True)
 
@@ -25,7 +27,8 @@ out, err = Console(soft_wrap=True, width=WIDTH), Console(stderr=True, soft_wrap=
 def execute(graph: Plan, store: Store, only: str | None = None) -> int:
     """Compute what is missing on Ray; number of stages that failed or whose data set is not here.
 
-    No Ray is started where nothing is missing. Raises DDBError where nothing can be computed.
+    No Ray is started where nothing is missing. Raises DDBError where nothing can be computed, and Interrupted where
+    the run was asked to end before everything was.
     `only` limits the work to the stages of that name and their inputs.
     """
     stages = graph.stages(only)
@@ -38,10 +41,13 @@ def execute(graph: Plan, store: Store, only: str | None = None) -> int:
     from ray_jobs.console import StageView
     from ray_jobs.run_experiment import run_plan
 
-    with connected() as capacity, StageView(out, store, graph, len(stages)) as view:
+    with connected() as capacity, on_signals(), StageView(out, store, graph, len(stages)) as view:
         outcome = run_plan(graph, store, capacity, view.notify, only)
     for stage, error in outcome.failed.values():
         err.print(f"{stage.name} {stage.key} failed: {error}", markup=False, highlight=False)
+    if outcome.interrupted:
+        raise Interrupted(f"interrupted: {len(outcome.interrupted)} of {len(stages)} stages are left; the same command "
+                          "goes on")  # fmt: skip
     return len(outcome.failed) + len(blocked)
 
 
@@ -78,9 +84,9 @@ def parse(description: str) -> argparse.Namespace:
 
 
 def stop(error: DDBError) -> NoReturn:
-    """A user's mistake is one line and exit code 2."""
+    """A user's mistake is one line and exit code 2; a run that was asked to end early has one of its own."""
     err.print(str(error), style="red", markup=False, highlight=False)
-    sys.exit(2)
+    sys.exit(INTERRUPTED if isinstance(error, Interrupted) else 2)
 
 
 def main(only: str | None, description: str) -> None:

@@ -18,10 +18,10 @@ import ray
 import torch
 from ray.exceptions import RayTaskError
 
-from ddb import progress
+from ddb import interrupt, progress
 from ddb.artifacts import Stage, Store
 from ddb.config import ResourceSettings
-from ddb.errors import DDBError
+from ddb.errors import DDBError, Interrupted
 from ddb.experiment import Plan
 from ddb.stages import Machine, run_classifier_stage, write_record
 from ray_jobs import cluster
@@ -40,11 +40,12 @@ class Outcome:
     cached: list[Stage] = field(default_factory=list)
     computed: list[Stage] = field(default_factory=list)
     failed: dict[str, tuple[Stage, str]] = field(default_factory=dict)  # key -> stage, error; also those that it blocks
+    interrupted: list[Stage] = field(default_factory=list)  # left undone, since the run was asked to end early
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that a person may want to see: kind is cached, started, progress, finished or failed."""
+    """Something that a person may want to see: kind is cached, started, progress, finished, failed, interrupted."""
 
     kind: str
     stage: Stage
@@ -83,12 +84,38 @@ def demand(stage: Stage, capacity: Capacity, resources: ResourceSettings) -> Dem
     return Demand(workers, cpus, gpu)
 
 
+def _demand_now(stage: Stage, capacity: Capacity, resources: ResourceSettings) -> Demand | None:
+    """The demand where nodes may have been lost since the start: fewer workers, or None to wait, as the settings say.
+
+    Raises DDBError for what cannot do with less.
+    """
+    try:
+        return demand(stage, capacity, resources)
+    except DDBError:
+        if resources.lost_node == "wait":
+            return None
+        limit = capacity.gpus or capacity.cpus
+        if stage.name == "synthetic" and limit:
+            return demand(stage, capacity, resources.model_copy(update={"sampling_actors": limit}))
+        if stage.name != "cdpm" or not limit or _split(stage):
+            raise
+        batch_size = stage.config["cdpm"]["batch_size"]
+        workers = max(number for number in range(1, limit + 1) if batch_size % number == 0)
+        return demand(stage, capacity, resources.model_copy(update={"cdpm_workers": workers}))
+
+
+def _split(stage: Stage) -> bool:
+    """Whether the checkpoints of a CDPM hold a part of the optimizer per worker, which fewer could not read."""
+    return stage.config["cdpm"]["engine"] == "deepspeed" and stage.config["cdpm"]["zero_stage"] > 0
+
+
 def run_plan(
     plan: Plan, store: Store, capacity: Capacity, notify: Callable[[Event], None], only: str | None = None
 ) -> Outcome:
     """Compute all that is missing (with `only`: of the stages of that name and their inputs).
 
-    A failed stage stops only what needs it; its error is recorded in the store.
+    A failed stage stops only what needs it; its error is recorded in the store. When the run is asked to end early
+    (`ddb.interrupt`), nothing is begun any more, and what is under way ends where it can go on.
     """
     resources = plan.config.resources
     stages = {stage.key: stage for stage in plan.stages(only) if not plan.lacks_data(stage)}
@@ -106,6 +133,9 @@ def run_plan(
     running: dict[Any, tuple[Stage, float, Demand]] = {}
     while waiting or running:
         capacity = cluster.capacity()
+        if interrupt.requested():
+            outcome.interrupted += waiting
+            waiting.clear()
         for reference, (stage, _, needed) in list(running.items()):
             if not _hosted(needed, capacity):  # Ray would wait for ever for a node as large as the lost one
                 ray.cancel(reference, force=True)
@@ -113,16 +143,20 @@ def run_plan(
                 waiting.append(stage)
         for stage in _ready(waiting, done, outcome):
             try:
-                needed = demand(stage, capacity, resources)
-            except DDBError as error:  # a node was lost meanwhile
+                needed = _demand_now(stage, capacity, resources)
+            except DDBError as error:
                 waiting.remove(stage)
                 _fail(stage, str(error), 0.0, outcome, store, notify)
+                continue
+            if needed is None:
                 continue
             if _fits(needed, [taken for _, _, taken in running.values()], capacity):
                 waiting.remove(stage)
                 notify(Event("started", stage))
                 task = _task(needed, stage.name)
                 running[task.remote(stage, str(store.root), resources, needed)] = (stage, time.time(), needed)
+        if not running:
+            time.sleep(POLL)
         finished, _ = ray.wait(list(running), num_returns=1, timeout=POLL) if running else ([], [])
         for reference in finished:
             stage, began, _ = running.pop(reference)
@@ -161,6 +195,10 @@ def _finish(reference, stage: Stage, seconds: float, done: set, outcome: Outcome
         ray.get(reference)
     except Exception as error:
         cause = error.cause if isinstance(error, RayTaskError) else error
+        if isinstance(cause, Interrupted):
+            outcome.interrupted.append(stage)
+            notify(Event("interrupted", stage, seconds))
+            return
         text = str(cause) if isinstance(cause, DDBError) else "".join(traceback.format_exception(error)).strip()
         _fail(stage, text, seconds, outcome, store, notify)
     else:
@@ -192,18 +230,30 @@ def _produce(stage: Stage, root: str, resources: ResourceSettings, needed: Deman
         if stage.name == "cdpm":
             from ray_jobs.train_cdpm import train_cdpm
 
-            numbers = train_cdpm(stage, store, work, resources, needed.cpus, needed.gpus > 0)
+            every = resources.checkpoint_every
+            numbers = train_cdpm(stage, store, work, every, needed.workers, needed.cpus, needed.gpus > 0)
         elif stage.name == "synthetic":
             from ray_jobs.sample_synthetic import sample
 
             numbers = sample(stage, store, work, resources, needed.workers, needed.gpus > 0)
             numbers["images_per_second"] = numbers["images"] / (time.time() - began)
         else:
-            report = progress.reporter(store.work_path(stage))
+            report = _stoppable(progress.reporter(store.work_path(stage)))
             torch.set_num_threads(needed.cpus)  # Ray reuses processes, whose last task may have had more
             machine = Machine("cuda" if needed.gpus else "cpu", needed.cpus)
             run_classifier_stage(stage, store, work, report, machine)
         write_record(stage, work.result, began, numbers)
+
+
+def _stoppable(report: Callable) -> Callable:
+    """The same progress callback, by which a stage without checkpoints of its own ends when the run is asked to."""
+
+    def report_or_stop(step: int, total: int, numbers: dict[str, Any]) -> None:
+        report(step, total, numbers)
+        if interrupt.requested() and step < total:
+            raise Interrupted(f"interrupted after {step} of {total}")
+
+    return report_or_stop
 
 
 if __name__ == "__main__":

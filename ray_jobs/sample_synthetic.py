@@ -18,12 +18,13 @@ import ray.data
 import torch
 from diffusers import UNet2DModel
 
-from ddb import progress
+from ddb import interrupt, progress
 from ddb.artifacts import Stage, Store, Workspace
 from ddb.config import ResourceSettings
 from ddb.diffusion import synthetic
 from ddb.diffusion.pipeline import CDPMPipeline
 from ddb.diffusion.settings import SamplingSettings
+from ddb.errors import Interrupted
 
 
 class Sampler:
@@ -38,6 +39,8 @@ class Sampler:
         self.settings = SamplingSettings.model_validate(sampling)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
+        if interrupt.requested():  # what is begun is finished and kept, the rest is left for the next start
+            return pa.table({"images": [0]})
         labels, indices = rows["label"].to_numpy(), rows["index"].to_numpy()
         images = synthetic.generate(self.pipeline, labels, indices, self.seed, self.settings, self.batch)
         table = synthetic.to_table(images, labels, indices, self.seed, self.settings.guidance)
@@ -82,6 +85,8 @@ def sample(
         for row in dataset.iter_rows():
             done += row["images"]
             report(done, total, {"images_per_step": 1})
+    if done < total:
+        raise Interrupted(f"synthetic: interrupted after {done} of {total} images")
     tables = [pq.read_table(path) for path in sorted(parts.glob("*.parquet"))]
     synthetic.write(_unique(pa.concat_tables(tables)), work.result / "images.parquet")
     return {"images": total, "actors": actors}

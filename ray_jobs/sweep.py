@@ -21,11 +21,13 @@ from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial, TrialState
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 from rich.table import Table
 
+from ddb import interrupt
 from ddb.artifacts import Stage, Store
-from ddb.errors import DDBError
+from ddb.errors import DDBError, Interrupted
 from ddb.experiment import Plan, add_validation, plan
 from ddb.progress import duration
 from ddb.report.sheets import axis_title, value_text
@@ -78,10 +80,13 @@ def run_sweep(sweep: Sweep, store: Store) -> SweepResult:
         out.print(f"sweep {folder}: {len(ended(study))} of {sweep.settings.trials} trials are over", highlight=False)
         if missing or remaining > 0:
             make_ready(default, missing)
-            with connected() as capacity:
+            with connected() as capacity, interrupt.on_signals():
                 _compute_default(default, store, capacity, len(missing))
                 if remaining > 0:
                     _search(sweep, study, storage, store, capacity, judges, remaining)
+                if interrupt.requested():
+                    over = f"{len(ended(study))} of {sweep.settings.trials} trials are over"
+                    raise Interrupted(f"interrupted: {over}; the same command goes on")
         over = len(ended(study))
         if over < sweep.settings.trials:
             raise DDBError(f"sweep: stopped after {over} of {sweep.settings.trials} trials; the same command goes on")
@@ -109,20 +114,30 @@ def _compute_default(graph: Plan, store: Store, capacity: Capacity, missing: int
         return
     with StageView(out, store, graph, len(graph.stages())) as view:
         outcome = run_plan(graph, store, capacity, view.notify)
+    if outcome.interrupted:
+        raise Interrupted("interrupted before the first trial; the same command goes on")
     if outcome.failed:
         stage, error = next(iter(outcome.failed.values()))
         raise DDBError(f"sweep: the default configuration fails: {stage.name} {stage.key}: {error}")
 
 
 class _Search(OptunaSearch):
-    """OptunaSearch that tells Optuna which trials were stopped early: their last value is not a whole training's."""
+    """OptunaSearch that tells Optuna which trials were stopped early: their last value is not a whole training's.
+
+    When the search is asked to end, no trial begins any more, and one that was cut stays as a kill would have left it.
+    """
 
     def __init__(self, *arguments: Any, last: int, **options: Any):
         super().__init__(*arguments, **options)
         self._last = last
 
+    def suggest(self, trial_id: str) -> Any:
+        return Searcher.FINISHED if interrupt.requested() else super().suggest(trial_id)
+
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         whole = result is not None and result.get("rung") == self._last
+        if interrupt.requested() and not whole:
+            return
         if result is not None and not whole and not error:
             self.on_trial_result(trial_id, result)  # which Tune leaves out for the last one
         super().on_trial_complete(trial_id, result if whole else None, error)
@@ -135,8 +150,11 @@ class _Lines(tune.Callback):
         self.objective, self.began = objective, began
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        result = trial.last_result
-        self._print(trial, f"{self.objective} {result[self.objective]:.3f} after {result['steps']} steps")
+        result = trial.last_result or {}
+        if self.objective in result:
+            self._print(trial, f"{self.objective} {result[self.objective]:.3f} after {result['steps']} steps")
+        else:
+            self._print(trial, "interrupted")
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         self._print(trial, "failed")
@@ -186,6 +204,8 @@ def _trial(point: dict[str, Any], sweep: Sweep, root: str, judges: dict[int, Sta
     for number, share in enumerate(rungs):
         graph = trial_plan(sweep, point, judges, share)
         outcome = run_plan(graph, store, cluster.capacity(), lambda event: None)
+        if outcome.interrupted:
+            return  # without a report: the same command begins this trial again, and finds what is finished
         if outcome.failed:
             stage, error = next(iter(outcome.failed.values()))
             raise DDBError(f"{stage.name} {stage.key}: {error}")

@@ -18,24 +18,23 @@ from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, Sc
 from ray.train.torch import TorchConfig, TorchTrainer
 from tensorboardX import SummaryWriter
 
-from ddb import progress
+from ddb import interrupt, progress
 from ddb.artifacts import Stage, Store, Workspace
-from ddb.config import ResourceSettings
 from ddb.data import prepared
 from ddb.diffusion.pipeline import CDPMPipeline
 from ddb.diffusion.process import noise_schedule
 from ddb.diffusion.settings import CDPMSettings
 from ddb.diffusion.train import Hooks, train
-from ddb.errors import DDBError
+from ddb.errors import DDBError, Interrupted
 
 MAX_FAILURES = 3  # restarts of the worker group before the stage counts as failed
 OUTPUT = ("pipeline", "tensorboard", "losses.jsonl")  # what moves from the workspace into the artifact
 
 
 def train_cdpm(
-    stage: Stage, store: Store, work: Workspace, resources: ResourceSettings, cpus_per_worker: int, use_gpu: bool
+    stage: Stage, store: Store, work: Workspace, checkpoint_every: int, workers: int, cpus: int, use_gpu: bool
 ) -> dict[str, Any]:
-    """Train the CDPM of `stage` and fill `work.result`; returns numbers for the record.
+    """Train the CDPM of `stage` on `workers` of `cpus` CPUs each; fills `work.result`, returns numbers for the record.
 
     Raises DDBError where training itself gave up (its message says which setting to change).
     """
@@ -44,17 +43,18 @@ def train_cdpm(
         "data": str(store.path(stage.inputs["data"])),
         "folder": str(work.resume),
         "progress": str(store.work_path(stage)),
-        "checkpoint_every": resources.checkpoint_every,
-        "threads": None if use_gpu else cpus_per_worker,
+        "checkpoint_every": checkpoint_every,
+        "threads": None if use_gpu else cpus,
     }
     trainer = TorchTrainer(
         _worker,
         train_loop_config=arguments,
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
         scaling_config=ScalingConfig(
-            num_workers=resources.cdpm_workers,
+            num_workers=workers,
             use_gpu=use_gpu,
-            resources_per_worker={"CPU": cpus_per_worker} | ({"GPU": 1} if use_gpu else {}),
+            placement_strategy="SPREAD",  # a node's network and memory bandwidth to each, where there are several
+            resources_per_worker={"CPU": cpus} | ({"GPU": 1} if use_gpu else {}),
         ),
         run_config=RunConfig(
             name="train",
@@ -69,10 +69,12 @@ def train_cdpm(
         message = error.read_text()
         error.unlink()
         raise DDBError(message)
+    if not (work.resume / "pipeline").exists():
+        raise Interrupted("cdpm: interrupted; it goes on from its last checkpoint")
     for name in OUTPUT:
         (work.resume / name).rename(work.result / name)
     last = json.loads((work.result / "losses.jsonl").read_text().splitlines()[-1])
-    return {"workers": resources.cdpm_workers, "images_per_second": last["images_per_second"], "loss": last["loss"]}
+    return {"workers": workers, "images_per_second": last["images_per_second"], "loss": last["loss"]}
 
 
 def _worker(arguments: dict[str, Any]) -> None:
@@ -84,7 +86,11 @@ def _worker(arguments: dict[str, Any]) -> None:
     folder = Path(arguments["folder"])
     rank = ray.train.get_context().get_world_rank()
     checkpoint = ray.train.get_checkpoint()
-    hooks = Hooks(checkpoint=_report_checkpoint, checkpoint_every=arguments["checkpoint_every"])
+    hooks = Hooks(
+        checkpoint=_report_checkpoint,
+        checkpoint_every=arguments["checkpoint_every"],
+        interrupted=interrupt.requested,
+    )
     if rank == 0:
         hooks.log = _logger(folder, Path(arguments["progress"]), settings)
     images, labels = dataset["train"].images, dataset["train"].labels
@@ -96,6 +102,8 @@ def _worker(arguments: dict[str, Any]) -> None:
                 network = train(images, labels, *options, resume=Path(directory), device=device)
         else:
             network = train(images, labels, *options, device=device)
+    except Interrupted:  # a normal end for Ray; that there is no pipeline tells the driver
+        return
     except DDBError as error:  # a restart would only meet it again: tell the driver instead of failing
         if rank == 0:
             (folder / "error.txt").write_text(str(error))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from diffusers import UNet2DModel
 from diffusers.training_utils import EMAModel
 
@@ -22,7 +23,7 @@ from ddb.diffusion.engine import make_engine, world
 from ddb.diffusion.network import build_unet
 from ddb.diffusion.process import NUM_TIMESTEPS, noise_schedule
 from ddb.diffusion.settings import CDPMSettings
-from ddb.errors import DDBError
+from ddb.errors import DDBError, Interrupted
 from ddb.randomness import derive_seed, torch_generator
 
 LOG_EVERY = 20  # steps between numbers; losses stay on the device in between
@@ -31,11 +32,15 @@ CHECKPOINT = "loop.pt"
 
 @dataclass
 class Hooks:
-    """What the caller does while training goes on. `checkpoint` runs on every rank, `log` on rank 0."""
+    """What the caller does while training goes on. `checkpoint` runs on every rank, `log` on rank 0.
+
+    `interrupted` is asked on every rank after every step; when it is true on one, all checkpoint and stop.
+    """
 
     log: Callable[[int, dict[str, float]], None] = lambda step, numbers: None
     checkpoint: Callable[[int, Callable[[Path], None]], None] = lambda step, save: None
     checkpoint_every: int = 10**9
+    interrupted: Callable[[], bool] = lambda: False
 
 
 @dataclass
@@ -109,7 +114,8 @@ def train(
     """Train the CDPM on `images` (N, H, W, 3) uint8 with `labels` (N,); returns the averaged network.
 
     Runs as this process's rank of the default process group; only rank 0 has the moving average. `resume` is a
-    directory that a checkpoint hook saved into. Raises DDBError when the loss is no longer finite.
+    directory that a checkpoint hook saved into. Raises DDBError when the loss is no longer finite, and Interrupted on
+    every rank, after the same step and a checkpoint, when `hooks.interrupted` says so on any.
     """
     hooks, device = hooks or Hooks(), torch.device(device)
     rank, world_size = world()
@@ -127,7 +133,7 @@ def train(
     pixels = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).to(device)  # (N, 3, H, W) uint8
     classes = torch.from_numpy(np.asarray(labels)).to(device)  # (N,)
     schedule = noise_schedule(settings.process)
-    meter = _Meter()
+    meter, anywhere = _Meter(), _agreement()
 
     def save(directory: Path, step: int) -> None:
         engine.save(directory)
@@ -159,11 +165,31 @@ def train(
                                f"({settings.learning_rate:g})")  # fmt: skip
             if rank == 0:
                 hooks.log(done, numbers | {"learning_rate": learning_rate(settings, step)})
-        if done % hooks.checkpoint_every == 0 and done < settings.steps:
+        stop = anywhere(hooks.interrupted()) and done < settings.steps
+        if stop or (done % hooks.checkpoint_every == 0 and done < settings.steps):
             hooks.checkpoint(done, lambda directory, at=done: save(directory, at))
+        if stop:
+            raise Interrupted(f"cdpm: interrupted after step {done} of {settings.steps}")
     if average:
         average.copy_to(network.parameters())
     return network.eval()
+
+
+def _agreement() -> Callable[[bool], bool]:
+    """A function that every rank calls with its own answer and that tells all of them whether any said yes.
+
+    Over gloo: a flag on the CPU makes no rank wait for its GPU.
+    """
+    if world()[1] == 1:
+        return lambda mine: mine
+    group = dist.new_group(backend="gloo")
+
+    def anywhere(mine: bool) -> bool:
+        flag = torch.tensor([mine], dtype=torch.uint8)
+        dist.all_reduce(flag, dist.ReduceOp.MAX, group)
+        return bool(flag)
+
+    return anywhere
 
 
 def _resume(directory: Path, engine, average: EMAModel | None) -> int:

@@ -1,3 +1,4 @@
+import contextlib
 import multiprocessing
 import os
 import pickle
@@ -9,7 +10,7 @@ import torch.distributed as dist
 
 from ddb.diffusion.settings import CDPMSettings
 from ddb.diffusion.train import Hooks, draw_batch, ema_model, learning_rate, train
-from ddb.errors import DDBError
+from ddb.errors import DDBError, Interrupted
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3)).astype(np.uint8)
 LABELS = np.arange(20) % 2
@@ -41,17 +42,50 @@ def _rank(rank, folder, queue):
     dist.destroy_process_group()
 
 
-def test_two_workers_follow_the_trajectory_of_one(tmp_path):
+def _on_two_ranks(function, folder, answers):
+    """What two processes put into the queue."""
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
-    ranks = [context.Process(target=_rank, args=(rank, tmp_path, queue)) for rank in range(2)]
+    ranks = [context.Process(target=function, args=(rank, folder, queue)) for rank in range(2)]
     for process in ranks:
         process.start()
-    two = torch.tensor(queue.get(timeout=120))
+    found = [queue.get(timeout=120) for _ in range(answers)]
     for process in ranks:
         process.join()
+    return found
+
+
+def test_two_workers_follow_the_trajectory_of_one(tmp_path):
+    two = torch.tensor(_on_two_ranks(_rank, tmp_path, 1)[0])
     one = _weights(train(IMAGES, LABELS, 2, CDPMSettings(**SMALL, engine="ddp"), 0))
     assert torch.allclose(one, two, atol=1e-4)
+
+
+def test_a_run_that_is_asked_to_end_checkpoints_after_that_step_and_goes_on_bit_for_bit(tmp_path):
+    settings, steps = CDPMSettings(**SMALL), []
+    asked = iter([False, False, True])
+    hooks = Hooks(checkpoint=lambda step, save: (steps.append(step), save(tmp_path)), interrupted=lambda: next(asked))
+    with pytest.raises(Interrupted, match="after step 3 of 6"):
+        train(IMAGES, LABELS, 2, settings, 0, hooks)
+    assert steps == [3]
+    resumed = train(IMAGES, LABELS, 2, settings, 0, resume=tmp_path)
+    assert torch.equal(_weights(resumed), _weights(train(IMAGES, LABELS, 2, settings, 0)))
+
+
+def _interrupted_rank(rank, folder, queue):
+    """Rank 1 alone is asked to end, after its second step."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+    asked = iter([False, rank == 1])
+    hooks = Hooks(checkpoint=lambda step, save: queue.put((rank, step)), interrupted=lambda: next(asked))
+    with contextlib.suppress(Interrupted):
+        train(IMAGES, LABELS, 2, CDPMSettings(**SMALL, engine="ddp"), 0, hooks)
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def test_all_ranks_checkpoint_after_the_same_step_when_one_is_asked_to_end(tmp_path):
+    assert sorted(_on_two_ranks(_interrupted_rank, tmp_path, 2)) == [(0, 2), (1, 2)]
 
 
 def test_ranks_draw_slices_of_one_global_batch():

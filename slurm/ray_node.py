@@ -1,0 +1,223 @@
+"""One node's Ray: its ports, its temporary directory, its processes, from start to the last trace of them.
+
+`ray stop` is never called: it ends every Ray of the user on the machine, also another job's. What is ended here is what
+descends from this process, which adopts orphans for that purpose.
+"""
+
+import ctypes
+import importlib.util
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import psutil
+
+from slurm.allocation import Allocation
+from slurm.errors import LaunchError
+from slurm.rendezvous import tail
+
+ATTEMPTS = 5  # starts with other ports, where one was taken between our choice and Ray's binding
+LIMIT = 43  # bytes of Ray's directory: a socket's path may have 107, and session name and socket take up to 64
+SERVED = ("node-manager-port", "object-manager-port")  # other nodes connect to these and to the head's "port"
+LOCAL = ("dashboard-agent-listen-port", "dashboard-agent-grpc-port", "runtime-env-agent-port", "metrics-export-port")
+SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
+INHERITED = ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_TMPDIR", "RAY_NAMESPACE")
+
+
+def temporary_directory(allocation: Allocation, environment: Mapping[str, str]) -> Path:
+    """A private directory on this node's disk: DDB_TMPDIR, else TMPDIR or /tmp, whichever is short enough.
+
+    Ray makes its own directory writable for everyone, so that one lies inside ours. Raises LaunchError.
+    """
+    name = f"ddb-{allocation.job}-{allocation.index}"
+    asked = environment.get("DDB_TMPDIR")
+    candidates = [asked] if asked else [environment.get("TMPDIR") or "/tmp", "/tmp"]
+    fitting = [Path(place) / name for place in candidates if len(os.fsencode(f"{place}/{name}/r")) <= LIMIT]
+    if not fitting:
+        room = LIMIT - len(name) - len("//r")
+        raise LaunchError(f"DDB_TMPDIR={asked}: {len(os.fsencode(asked))} bytes are too long a path for Ray's sockets; "
+                          f"the limit is {room}")  # fmt: skip
+    directory = fitting[0]
+    try:
+        if directory.is_symlink() or (directory.exists() and directory.stat().st_uid != os.getuid()):
+            raise LaunchError(f"{directory}: exists and is not ours; set DDB_TMPDIR to another place")
+        shutil.rmtree(directory, ignore_errors=True)  # an earlier start of this job, killed without notice
+        directory.mkdir(mode=0o700)
+    except OSError as error:
+        raise LaunchError(f"temporary directory {directory}: {error.strerror}; set DDB_TMPDIR") from None
+    return directory
+
+
+def free_ports(address: str, number: int, allowed: str | None) -> list[int]:
+    """`number` different ports that could be bound a moment ago, all at once; of `allowed` ("20000-20999") if given.
+
+    Raises LaunchError where the range is malformed or has not so many free ones.
+    """
+    if allowed is None:
+        candidates = iter(lambda: 0, None)  # the kernel chooses
+    else:
+        try:
+            first, last = map(int, allowed.split("-"))
+            assert 1024 <= first <= last < 65536
+        except (ValueError, AssertionError):
+            raise LaunchError(f"DDB_PORTS={allowed}: must be a range of ports, such as 20000-20999") from None
+        candidates = iter(random.sample(range(first, last + 1), last + 1 - first))
+    sockets = []
+    try:
+        for port in candidates:
+            trial = socket.socket()
+            try:
+                trial.bind((address, port))
+            except OSError:
+                trial.close()
+                continue
+            sockets.append(trial)
+            if len(sockets) == number:
+                return [each.getsockname()[1] for each in sockets]
+        raise LaunchError(
+            f"DDB_PORTS={allowed}: {len(sockets)} of these ports are free on {address}, and Ray needs {number}"
+        )
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def start_command(allocation: Allocation, head: str | None, ports: dict[str, int], directory: Path) -> list[str]:
+    """`ray start` for this node: as the head, or to join the one at address `head`."""
+    options = [f"--{name}={port}" for name, port in ports.items()]
+    options += ["--min-worker-port=0", "--max-worker-port=0"]  # a range could swallow another job's ports
+    options += [f"--node-ip-address={allocation.address}", f"--temp-dir={directory / 'r'}"]
+    options += [f"--num-cpus={allocation.cpus}", f"--num-gpus={allocation.gpus}"]
+    options += [f"--memory={allocation.memory - allocation.object_store}"]
+    options += [f"--object-store-memory={allocation.object_store}", "--disable-usage-stats"]
+    if head is None:
+        options += ["--head", "--dashboard-host=127.0.0.1", f"--include-dashboard={str(has_dashboard()).lower()}"]
+    else:
+        options += [f"--address={head}"]
+    return [str(Path(sys.executable).with_name("ray")), "start", "--block", *options]
+
+
+def port_names(head: bool) -> list[str]:
+    """The ports that are ours to choose, as `ray start` names them."""
+    if not head:
+        return [*SERVED, *LOCAL]
+    return ["port", *SERVED, *LOCAL, *(["dashboard-port"] if has_dashboard() else [])]
+
+
+def has_dashboard() -> bool:
+    """Whether Ray's dashboard is installed: it comes with ray[default]."""
+    return importlib.util.find_spec("aiohttp_cors") is not None
+
+
+def adopt_orphans() -> None:
+    """From now on what a child leaves running becomes our child, so that `end` finds it."""
+    ctypes.CDLL(None, use_errno=True).prctl(SUBREAPER, 1, 0, 0, 0)
+
+
+def start_process(command: list[str], environment: Mapping[str, str], log: int | None = None) -> subprocess.Popen:
+    """A child in a process group of its own that ignores SIGUSR1, as all of its descendants then do.
+
+    `scancel --signal=USR1` sends the signal to every process of a step; its default action would end Ray.
+    """
+    return subprocess.Popen(
+        command,
+        env=dict(environment),
+        stdout=log,
+        stderr=subprocess.STDOUT if log else None,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGUSR1, signal.SIG_IGN),
+    )
+
+
+class RayNode:
+    """The Ray of this node: `start` it, see whether it is `alive`, `end` it."""
+
+    def __init__(self, allocation: Allocation, directory: Path, log: Path, environment: Mapping[str, str]):
+        self.allocation, self.directory, self.log, self.environment = allocation, directory, log, environment
+        self.process: subprocess.Popen | None = None
+        self.ports: dict[str, int] = {}
+
+    def start(self, head: str | None, seconds: float, give_up: Callable[[], bool]) -> None:
+        """Start, on other ports when one was taken meanwhile. Raises LaunchError with the end of the log."""
+        names = port_names(head is None)
+        for _ in range(ATTEMPTS):
+            found = free_ports(self.allocation.address, len(names), self.environment.get("DDB_PORTS"))
+            self.ports = dict(zip(names, found, strict=True))
+            if self._attempt(start_command(self.allocation, head, self.ports, self.directory), seconds, give_up):
+                return
+            end_descendants(2)
+        raise LaunchError(f"Ray could not start on {self.allocation.name}:\n{tail(self.log)}")
+
+    def _attempt(self, command: list[str], seconds: float, give_up: Callable[[], bool]) -> bool:
+        """Whether Ray is up; False where it ended by itself."""
+        self.log.write_text("")
+        deadline = time.monotonic() + seconds
+        with open(self.log, "a") as log:
+            self.process = start_process(command, self.environment, log.fileno())
+        while self.process.poll() is None:
+            if "Ray runtime started" in self.log.read_text(errors="replace"):
+                return True
+            if give_up():
+                raise LaunchError(f"Ray's start on {self.allocation.name}: given up, since the job is ending")
+            if time.monotonic() > deadline:
+                raise LaunchError(f"Ray did not start on {self.allocation.name} within {seconds:.0f} s "
+                                  f"(DDB_START_TIMEOUT):\n{tail(self.log)}")  # fmt: skip
+            time.sleep(0.05)
+        return False
+
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def end(self, keep_logs: Path) -> None:
+        """End every descendant of this process, keep Ray's logs, and remove the temporary directory."""
+        end_descendants(8)
+        session = self.directory / "r" / "session_latest" / "logs"
+        if session.exists():
+            shutil.copytree(session, keep_logs, dirs_exist_ok=True, ignore_dangling_symlinks=True)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def end_descendants(seconds: float) -> None:
+    """SIGTERM to the children of this process, then SIGKILL to whatever still descends from it."""
+    us = psutil.Process()
+    for child in us.children():
+        child.terminate()
+    gone_by = time.monotonic() + seconds
+    while time.monotonic() < gone_by and us.children():
+        psutil.wait_procs(us.children(), timeout=0.1)
+    for _ in range(20):  # the dead leave orphans, which come to us
+        remaining = us.children(recursive=True)
+        if not remaining:
+            return
+        for each in remaining:
+            try:
+                each.kill()
+            except psutil.NoSuchProcess:
+                continue
+        psutil.wait_procs(remaining, timeout=0.5)
+
+
+def private_environment(inherited: Mapping[str, str], token: Path, allocation: Allocation, flag: Path) -> dict:
+    """The environment of Ray and of the command: this job's token, no address or token of another cluster's."""
+    ours = {name: value for name, value in inherited.items() if name not in INHERITED}
+    ours |= {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "DDB_INTERRUPT_FILE": str(flag),
+    }
+    for library in ("GLOO", "NCCL"):  # a host name that resolves to loopback would mislead them
+        ours.setdefault(f"{library}_SOCKET_IFNAME", allocation.interface)
+    if allocation.nodes == 1:
+        ours["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # a single-node Ray: every port on loopback
+    return ours

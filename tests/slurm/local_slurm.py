@@ -1,0 +1,156 @@
+"""A real SLURM with virtual nodes on this machine: slurmctld, one slurmd per node, a munge of its own, all on loopback.
+
+    with LocalSlurm(directory, nodes=2, cpus=1) as slurm:
+        job = slurm.sbatch("--nodes=2", "slurm/ddb.sbatch", "run", "configs/colored_digits.yaml")
+        slurm.wait(job)
+
+Debian's packages slurmctld, slurmd, slurm-client and munge; as root, since slurmd starts steps as their user. Each
+virtual node has a loopback address of its own, so that what listens on one is not found on the other.
+"""
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "srun", "scontrol", "squeue", "scancel")
+CONFIGURATION = """\
+ClusterName=ddbtest
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={controller_port}
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+AuthInfo=socket={directory}/munge.sock
+CredType=cred/munge
+CommunicationParameters=NoCtldInAddrAny
+StateSaveLocation={directory}/state
+SlurmdSpoolDir={directory}/spool/%n
+SlurmctldPidFile={directory}/slurmctld.pid
+SlurmdPidFile={directory}/slurmd.%n.pid
+SlurmctldLogFile={directory}/slurmctld.log
+SlurmdLogFile={directory}/slurmd.%n.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SwitchType=switch/none
+MpiDefault=none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+SchedulerParameters=sched_interval=1,sched_min_interval=0
+ReturnToService=2
+SlurmctldTimeout=30
+SlurmdTimeout=30
+KillWait={kill_wait}
+OverTimeLimit=0
+MinJobAge=600
+JobRequeue=1
+AccountingStorageType=accounting_storage/none
+JobAcctGatherType=jobacct_gather/none
+SlurmdParameters=config_overrides
+{nodes}
+PartitionName=main Nodes=ALL Default=YES MaxTime=24:00:00 State=UP OverSubscribe=FORCE:2
+"""
+NODE = (
+    "NodeName=n{i} NodeHostname={host} NodeAddr=127.0.77.{i} Port={port} CPUs={cpus} RealMemory={memory} State=UNKNOWN"
+)
+
+
+def missing() -> str | None:
+    """Why no SLURM can be started here, or None."""
+    absent = [name for name in PROGRAMS if shutil.which(name) is None]
+    if absent:
+        return f"no local SLURM: {', '.join(absent)} not installed"
+    return "no local SLURM: slurmd must run as root" if os.getuid() else None
+
+
+def free_ports(number: int) -> list[int]:
+    """Ports on which nothing listens, all different."""
+    sockets = [socket.socket() for _ in range(number)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+class LocalSlurm:
+    """Nodes n1, n2, ... with `cpus` CPUs and `memory` MB each; use it as a context."""
+
+    def __init__(self, directory: Path, nodes: int = 2, cpus: int = 1, memory: int = 6000, kill_wait: int = 10):
+        self.directory, self.names = directory, [f"n{i + 1}" for i in range(nodes)]
+        host = socket.gethostname().partition(".")[0]
+        controller, *ports = free_ports(nodes + 1)
+        lines = [NODE.format(i=i + 1, host=host, port=ports[i], cpus=cpus, memory=memory) for i in range(nodes)]
+        for name in ("state", *(f"spool/{name}" for name in self.names)):
+            (directory / name).mkdir(parents=True)
+        self.configuration = directory / "slurm.conf"
+        self.configuration.write_text(
+            CONFIGURATION.format(
+                host=host, directory=directory, controller_port=controller, kill_wait=kill_wait, nodes="\n".join(lines)
+            )
+        )
+        # What a login shell has; no SLURM_ or RAY_ variable of whatever started us.
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "RAY_"))}
+        self.environment = kept | {"SLURM_CONF": str(self.configuration)}
+
+    def __enter__(self) -> "LocalSlurm":
+        key = self.directory / "munge.key"
+        key.write_bytes(secrets.token_bytes(1024))
+        key.chmod(0o600)
+        where = {name: self.directory / f"munge.{name}" for name in ("sock", "pid", "log", "seed")}
+        options = [f"--key-file={key}", f"--socket={where['sock']}", f"--pid-file={where['pid']}"]
+        options += [f"--log-file={where['log']}", f"--seed-file={where['seed']}"]
+        self.call("munged", "--force", *options)
+        self.call("slurmctld", "-f", str(self.configuration))
+        for name in self.names:
+            self.start_node(name)
+        deadline = time.monotonic() + 30
+        while self.call("sinfo", "-h", "-t", "idle", "-o", "%D").strip() != str(len(self.names)):
+            if time.monotonic() > deadline:
+                raise TimeoutError((self.directory / "slurmctld.log").read_text()[-2000:])
+            time.sleep(0.1)
+        return self
+
+    def __exit__(self, *error) -> None:
+        for name in ("slurmctld", *(f"slurmd.{name}" for name in self.names), "munge"):
+            path = self.directory / f"{name}.pid"
+            if path.exists():
+                subprocess.run(["kill", "-9" if name != "munge" else "-15", path.read_text().strip()])
+
+    def start_node(self, name: str) -> None:
+        self.call("slurmd", "-f", str(self.configuration), "-N", name)
+
+    def call(self, *command: str) -> str:
+        """Output of a SLURM command against this cluster; raises CalledProcessError with its complaint."""
+        done = subprocess.run(command, capture_output=True, text=True, env=self.environment)
+        if done.returncode:
+            raise subprocess.CalledProcessError(done.returncode, command, done.stdout, done.stderr)
+        return done.stdout
+
+    def sbatch(self, *arguments: str, **environment: str) -> int:
+        """Submit; the job's number."""
+        command = ["sbatch", "--parsable", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, env=self.environment | environment)
+        assert done.returncode == 0, done.stderr
+        return int(done.stdout.strip().partition(";")[0])
+
+    def job(self, number: int) -> dict[str, str]:
+        """What `scontrol show job` says: JobState, ExitCode, Restarts, ..."""
+        fields = self.call("scontrol", "show", "job", str(number), "--oneliner").split()
+        return dict(field.split("=", 1) for field in fields if "=" in field)
+
+    def wait(self, number: int, states: tuple[str, ...] = (), timeout: float = 240) -> dict[str, str]:
+        """Until the job is over, or in one of `states`; a requeued job is started without its two minutes of rest."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            job = self.job(number)
+            if job["JobState"] in (states or ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")):
+                return job
+            if job["JobState"] == "PENDING" and job.get("Restarts", "0") != "0":
+                subprocess.run(["scontrol", "update", f"jobid={number}", "StartTime=now"], env=self.environment)
+            time.sleep(0.2)
+        raise TimeoutError(f"job {number} is {self.job(number)}")
