@@ -15,7 +15,7 @@ from ddb import config_file
 from ddb.artifacts import Store
 from ddb.errors import DDBError
 from ddb.experiment import plan
-from ray_jobs import cli_show
+from ray_jobs import cli_show, cli_submit
 from ray_jobs.cli_data import data_app
 from ray_jobs.cli_options import STORE, ConfigArgument, Overrides, StoreOption
 from ray_jobs.job import execute, out, stop
@@ -116,6 +116,7 @@ def sweep(
         out.print(str(result.folder / name), highlight=False, markup=False)
 
 
+app.command(epilog=f"Example: {cli_submit.EXAMPLE}")(cli_submit.submit)
 for command in (cli_show.status, cli_show.table, cli_show.report, cli_show.export, cli_show.schema):
     app.command(epilog=f"Example: {cli_show.EXAMPLES[command.__name__]}")(command)
 

@@ -19,6 +19,7 @@ from ddb.errors import DDBError
 from ddb.experiment import Plan, plan
 from ray_jobs.cli_options import STORE, ConfigArgument, Overrides, StoreOption
 from ray_jobs.job import out, show_notes
+from slurm import queue
 
 EXAMPLES = {
     "status": "ddb status configs/colored_digits.yaml",
@@ -30,8 +31,11 @@ EXAMPLES = {
 
 
 def status(config: ConfigArgument, overrides: Overrides = None, store: StoreOption = STORE) -> None:
-    """Which stages are done, under way, failed or missing; works while a run goes on."""
-    show_stages(plan(config_file.load(config, overrides)), Store(store))
+    """Which stages are done, under way, failed or missing, and its SLURM jobs; works while a run goes on."""
+    graph, opened = plan(config_file.load(config, overrides)), Store(store)
+    for line in queue.states(opened.root, config):
+        out.print(line, highlight=False, markup=False)
+    show_stages(graph, opened)
 
 
 def table(

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from ray_jobs.cli import app
 
 CONFIG = "configs/colored_digits.yaml"
-NAMES = ("demo", "run", "audit", "sweep", "status", "table", "report", "export", "schema", "doctor", "bench",
+NAMES = ("demo", "run", "audit", "sweep", "submit", "status", "table", "report", "export", "schema", "doctor", "bench",
          "data list", "data describe")  # fmt: skip
 
 
