@@ -6,7 +6,7 @@ STAMP := .venv/.installed
 export OMP_WAIT_POLICY := PASSIVE
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help setup demo test test-fast constraints lint format clean
+.PHONY: help setup demo test test-slurm test-fast constraints lint format clean
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
@@ -23,11 +23,14 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup  ## the paper's argument on this machine, in minutes
 	$(BIN)/ddb demo
 
-test: setup  ## run all tests
-	$(BIN)/python -m pytest -q
+test: setup  ## run all tests but those that need a SLURM
+	$(BIN)/python -m pytest -q -m "not slurm"
+
+test-slurm: setup  ## run jobs on a local SLURM (as root; Debian: apt-get install slurmctld slurmd slurm-client munge)
+	$(BIN)/python -m pytest -q -m slurm
 
 test-fast: setup  ## run the tests that neither train for long nor start Ray
-	$(BIN)/python -m pytest -q -m "not slow and not cluster"
+	$(BIN)/python -m pytest -q -m "not slow and not cluster and not slurm"
 
 constraints: setup  ## pin current versions of everything, for every Python from 3.10 on
 	$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.10 --extra dev \

@@ -177,13 +177,18 @@ def write_record(stage: Stage, result: Path, began: float, numbers: dict[str, An
         "git": git_state(),
         "packages": {name: version(name) for name in PACKAGES},
         "python": platform.python_version(),
-        "host": platform.node(),
+        "host": node_name(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu ({os.cpu_count()} cores)",
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "seconds": round(time.time() - began, 3),
         **(numbers or {}),
     }
     _write_json(result / "record.json", record)
+
+
+def node_name() -> str:
+    """What this machine is called: by SLURM within a job, else by itself."""
+    return os.environ.get("SLURMD_NODENAME") or platform.node()
 
 
 def git_state() -> dict[str, Any] | None:

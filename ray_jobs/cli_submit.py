@@ -84,6 +84,7 @@ def submit(
         command=(command, str(config), *overrides, *further),
         folder=Path.cwd(),
         store=store.absolute(),
+        python=Path(sys.executable),
         nodes=nodes,
         gpus_per_node=gpus_per_node,
         cpus_per_task=cpus_per_task,

@@ -24,7 +24,7 @@ from ddb.config import ResourceSettings
 from ddb.errors import DDBError, Interrupted
 from ddb.experiment import Plan
 from ddb.stages import Machine, run_classifier_stage, write_record
-from ray_jobs import cluster
+from ray_jobs import cluster, placement
 from ray_jobs.cluster import Capacity
 
 # Longest way to the end first.
@@ -139,8 +139,9 @@ def run_plan(
         for reference, (stage, _, needed) in list(running.items()):
             if not _hosted(needed, capacity):  # Ray would wait for ever for a node as large as the lost one
                 ray.cancel(reference, force=True)
+                placement.release_unmet(capacity)
                 del running[reference]
-                waiting.append(stage)
+                waiting.insert(0, stage)
         for stage in _ready(waiting, done, outcome):
             try:
                 needed = _demand_now(stage, capacity, resources)

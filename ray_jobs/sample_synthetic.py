@@ -25,6 +25,7 @@ from ddb.diffusion import synthetic
 from ddb.diffusion.pipeline import CDPMPipeline
 from ddb.diffusion.settings import SamplingSettings
 from ddb.errors import Interrupted
+from ddb.stages import node_name
 
 
 class Sampler:
@@ -40,7 +41,7 @@ class Sampler:
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         if interrupt.requested():  # what is begun is finished and kept, the rest is left for the next start
-            return pa.table({"images": [0]})
+            return pa.table({"images": [0], "node": [node_name()]})
         labels, indices = rows["label"].to_numpy(), rows["index"].to_numpy()
         images = synthetic.generate(self.pipeline, labels, indices, self.seed, self.settings, self.batch)
         table = synthetic.to_table(images, labels, indices, self.seed, self.settings.guidance)
@@ -48,7 +49,7 @@ class Sampler:
         temporary = self.parts / f".{name}-{os.getpid()}"
         pq.write_table(table, temporary)
         os.replace(temporary, self.parts / name)
-        return pa.table({"images": [len(labels)]})
+        return pa.table({"images": [len(labels)], "node": [node_name()]})
 
 
 def sample(
@@ -61,7 +62,7 @@ def sample(
     parts = work.resume / "parts"
     parts.mkdir(exist_ok=True)
     blocks, done = missing_blocks(parts, num_classes, settings.images_per_class, resources.sampling_batch)
-    total = num_classes * settings.images_per_class
+    total, nodes = num_classes * settings.images_per_class, set()
     report = progress.reporter(store.work_path(stage))
     if blocks:
         report(done, total, {"images_per_step": 1})
@@ -84,12 +85,13 @@ def sample(
         )
         for row in dataset.iter_rows():
             done += row["images"]
+            nodes.add(row["node"])
             report(done, total, {"images_per_step": 1})
     if done < total:
         raise Interrupted(f"synthetic: interrupted after {done} of {total} images")
     tables = [pq.read_table(path) for path in sorted(parts.glob("*.parquet"))]
     synthetic.write(_unique(pa.concat_tables(tables)), work.result / "images.parquet")
-    return {"images": total, "actors": actors}
+    return {"images": total, "actors": actors, "nodes": sorted(nodes)}
 
 
 def missing_blocks(parts: Path, num_classes: int, per_class: int, batch: int) -> tuple[list[pa.Table], int]:

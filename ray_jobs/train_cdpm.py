@@ -26,6 +26,8 @@ from ddb.diffusion.process import noise_schedule
 from ddb.diffusion.settings import CDPMSettings
 from ddb.diffusion.train import Hooks, train
 from ddb.errors import DDBError, Interrupted
+from ddb.stages import node_name
+from ray_jobs import placement
 
 MAX_FAILURES = 3  # restarts of the worker group before the stage counts as failed
 OUTPUT = ("pipeline", "tensorboard", "losses.jsonl")  # what moves from the workspace into the artifact
@@ -46,6 +48,7 @@ def train_cdpm(
         "checkpoint_every": checkpoint_every,
         "threads": None if use_gpu else cpus,
     }
+    placement.release(work.resume)
     trainer = TorchTrainer(
         _worker,
         train_loop_config=arguments,
@@ -74,7 +77,8 @@ def train_cdpm(
     for name in OUTPUT:
         (work.resume / name).rename(work.result / name)
     last = json.loads((work.result / "losses.jsonl").read_text().splitlines()[-1])
-    return {"workers": workers, "images_per_second": last["images_per_second"], "loss": last["loss"]}
+    nodes = sorted({(work.resume / f"node-{rank}").read_text() for rank in range(workers)})
+    return {"workers": workers, "nodes": nodes, "images_per_second": last["images_per_second"], "loss": last["loss"]}
 
 
 def _worker(arguments: dict[str, Any]) -> None:
@@ -85,6 +89,9 @@ def _worker(arguments: dict[str, Any]) -> None:
     dataset = prepared.read(Path(arguments["data"]))
     folder = Path(arguments["folder"])
     rank = ray.train.get_context().get_world_rank()
+    (folder / f"node-{rank}").write_text(node_name())
+    if rank == 0:
+        placement.remember(folder)
     checkpoint = ray.train.get_checkpoint()
     hooks = Hooks(
         checkpoint=_report_checkpoint,

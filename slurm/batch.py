@@ -2,7 +2,8 @@
 
     ddb submit configs/colored_digits.yaml --nodes 2 --time 4:00:00 --dry-run       # prints it
 
-    request = Request(("run", "configs/colored_digits.yaml"), Path.cwd(), Path("runs").absolute(), nodes=2)
+    command = ("run", "configs/colored_digits.yaml")
+    request = Request(command, Path.cwd(), Path("runs").absolute(), Path(sys.executable), nodes=2)
     check(request, script)
     render(script, request)
 
@@ -56,6 +57,7 @@ class Request:
     command: tuple[str, ...]  # what `ddb` is given
     folder: Path  # absolute; where the job runs
     store: Path  # absolute; on storage that all nodes share
+    python: Path  # of the environment that has this project
     nodes: int | None = None
     gpus_per_node: str | None = None  # "4", or "a100:4"
     cpus_per_task: int | None = None
@@ -168,7 +170,8 @@ def render(script: str, request: Request, after: str | None = None) -> str:
     lines[place] = before + shlex.join(request.command) + behind
     while lines[place - 1].endswith("\\"):
         place -= 1
-    lines.insert(place, f"export DDB_STORE={shlex.quote(str(request.store))}")
+    exports = {"DDB_STORE": request.store, "DDB_PYTHON": request.python}
+    lines[place:place] = [f"export {name}={shlex.quote(str(path))}" for name, path in exports.items()]
     return "\n".join(lines)
 
 

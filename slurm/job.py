@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from slurm.allocation import job_label
@@ -21,6 +22,7 @@ from slurm.ray_node import INHERITED
 from slurm.rendezvous import make_token, read
 from slurm.says import says
 
+PATIENCE = 30  # seconds that the other nodes have for cleaning up once the first one is through
 RESTARTS = 50  # requeues before a job that never gets ready is left alone
 
 
@@ -44,7 +46,7 @@ def run(command: list[str]) -> int:
         os.environ.pop(name, None)
     directory = job_directory()
     token = make_token(directory)
-    os.environ["DDB_GRACE"] = str(_kill_wait() / 2)
+    os.environ["DDB_GRACE"] = str(0.4 * _kill_wait())  # the rest is for ending Ray and cleaning up
     nodes = os.environ["SLURM_JOB_NUM_NODES"]
     says(f"job {os.environ['SLURM_JOB_ID']} on {os.environ['SLURM_JOB_NODELIST']}; its files: {directory}")
     step = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--no-kill", "--kill-on-bad-exit=0"]
@@ -54,16 +56,30 @@ def run(command: list[str]) -> int:
         srun = subprocess.Popen([*step, "--mem=0", sys.executable, "-m", "slurm.node", str(directory), *command])
         for number in (signal.SIGUSR1, signal.SIGTERM):
             signal.signal(number, lambda number, frame: srun.send_signal(number))
-        code = srun.wait()
+        code = _wait(srun, directory)
     finally:
         token.unlink(missing_ok=True)
     result = read(directory / "result.json")
     if result is None:
-        raise LaunchError(f"the first node never came to an end (srun: {code})")
+        raise LaunchError(f"the first node did not come to an end (srun: exit code {code})")
     if result["code"] == INTERRUPTED and result["signal"] == "SIGUSR1":
         _requeue()
     says(f"exit code {result['code']}")
     return result["code"]
+
+
+def _wait(srun: subprocess.Popen, directory: Path) -> int:
+    """Exit code of the step, which is ended where a node hangs after the first one is through."""
+    ended = None
+    while srun.poll() is None:
+        if ended is None and read(directory / "end") is not None:
+            ended = time.monotonic()
+        if ended is not None and time.monotonic() > ended + PATIENCE:
+            says(f"a node does not end: {os.environ['SLURM_JOB_ID']}.0 is killed")
+            subprocess.run(["scancel", "--signal=KILL", f"{os.environ['SLURM_JOB_ID']}.0"])
+            srun.kill()
+        time.sleep(0.2)
+    return srun.returncode
 
 
 def job_directory() -> Path:
@@ -90,7 +106,7 @@ def _requeue() -> None:
     job, restarts = os.environ["SLURM_JOB_ID"], int(os.environ.get("SLURM_RESTART_COUNT", "0"))
     shown = subprocess.run(["scontrol", "show", "job", job], capture_output=True, text=True).stdout
     if "Requeue=1" not in shown:
-        says("interrupted; SLURM may not requeue this job (--no-requeue): submit the same again, and it goes on")
+        says("interrupted; SLURM may not requeue this job: the next of a chain, or the same submitted again, goes on")
     elif restarts >= RESTARTS:
         says(f"interrupted; requeued {restarts} times already: submit the same again, and it goes on")
     else:

@@ -52,7 +52,8 @@ class Node:
         finally:
             if self.allocation.index == 0:
                 publish(self.job / "end", {})
-            self.ray.end(self.job / "ray" / self.allocation.name)
+            # SLURM's patience is short after SIGTERM; else Ray's processes may say goodbye to each other.
+            self.ray.end(self.job / "ray" / self.allocation.name, 8 if self.ending_since is None else 1)
 
     def _signalled(self, number: int, frame: object) -> None:
         self.signal = signal.Signals(number).name
@@ -81,7 +82,8 @@ class Node:
             address = f"{self.allocation.address}:{self.ray.ports['port']}"
             self.environment["RAY_ADDRESS"] = address
             self._say(f"head of Ray, {self._describe()}")
-            publish(self.job / "head.json", {"address": address, "dashboard": self.ray.ports.get("dashboard-port")})
+            dashboard = self.ray.ports.get("dashboard-port")
+            publish(self.job / "head.json", {"node": self.allocation.name, "address": address, "dashboard": dashboard})
             self._publish_self()
             self._wait_for_all(self.start_timeout - (time.monotonic() - began))
             self._say(f"all {self.allocation.nodes} nodes have run a task; starting: ddb {' '.join(self.command)}")
@@ -100,7 +102,7 @@ class Node:
         self._publish_self()
         while self.ray.alive and not self._over() and not self._out_of_time():
             time.sleep(POLL)
-        if not self._over() and not self._out_of_time():
+        if not self._over() and self.ending_since is None:
             self._say(f"Ray ended here:\n{tail(self.ray.log)}")
         return 0
 
@@ -150,6 +152,8 @@ class Node:
                 process.kill()
             if not self.ray.alive:
                 process.kill()
+                if self.ending_since is not None:  # SLURM's SIGTERM reached Ray's processes as well
+                    return INTERRUPTED
                 raise LaunchError(f"Ray ended on {self.allocation.name} while the command ran:\n{tail(self.ray.log)}")
             time.sleep(POLL)
         return process.returncode if process.returncode >= 0 else 128 - process.returncode

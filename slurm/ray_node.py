@@ -27,7 +27,7 @@ ATTEMPTS = 5  # starts with other ports, where one was taken between our choice 
 LIMIT = 43  # bytes of Ray's directory: a socket's path may have 107, and session name and socket take up to 64
 SERVED = ("node-manager-port", "object-manager-port")  # other nodes connect to these and to the head's "port"
 LOCAL = ("dashboard-agent-listen-port", "dashboard-agent-grpc-port", "runtime-env-agent-port", "metrics-export-port")
-SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
+DEATH_SIGNAL, SUBREAPER = 1, 36  # PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER of prctl(2)
 INHERITED = ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_TMPDIR", "RAY_NAMESPACE")
 
 
@@ -118,14 +118,21 @@ def has_dashboard() -> bool:
 
 def adopt_orphans() -> None:
     """From now on what a child leaves running becomes our child, so that `end` finds it."""
-    ctypes.CDLL(None, use_errno=True).prctl(SUBREAPER, 1, 0, 0, 0)
+    ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
 
 
 def start_process(command: list[str], environment: Mapping[str, str], log: int | None = None) -> subprocess.Popen:
     """A child in a process group of its own that ignores SIGUSR1, as all of its descendants then do.
 
-    `scancel --signal=USR1` sends the signal to every process of a step; its default action would end Ray.
+    `scancel --signal=USR1` sends the signal to every process of a step; its default action would end Ray. The child
+    also gets SIGTERM when we die: SLURM kills the launcher alone when it takes a node for lost.
     """
+
+    def prepare() -> None:
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        libc.prctl(DEATH_SIGNAL, signal.SIGTERM, 0, 0, 0)
+
+    libc = ctypes.CDLL(None)  # loaded before the fork
     return subprocess.Popen(
         command,
         env=dict(environment),
@@ -133,7 +140,7 @@ def start_process(command: list[str], environment: Mapping[str, str], log: int |
         stderr=subprocess.STDOUT if log else None,
         stdin=subprocess.DEVNULL,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGUSR1, signal.SIG_IGN),
+        preexec_fn=prepare,
     )
 
 
@@ -177,9 +184,9 @@ class RayNode:
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
-    def end(self, keep_logs: Path) -> None:
-        """End every descendant of this process, keep Ray's logs, and remove the temporary directory."""
-        end_descendants(8)
+    def end(self, keep_logs: Path, seconds: float) -> None:
+        """End every descendant of this process, which has `seconds` for it; keep Ray's logs; leave no directory."""
+        end_descendants(seconds)
         session = self.directory / "r" / "session_latest" / "logs"
         if session.exists():
             shutil.copytree(session, keep_logs, dirs_exist_ok=True, ignore_dangling_symlinks=True)

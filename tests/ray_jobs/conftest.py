@@ -1,4 +1,4 @@
-"""One local Ray on loopback per test session, and a plan that is small enough to run in it."""
+"""One local Ray on loopback per test session, a plan that is small enough to run in it, and what came of it once."""
 
 import os
 
@@ -6,13 +6,18 @@ import pytest
 
 os.environ.pop("RAY_ADDRESS", None)  # never join a cluster that somebody else runs
 
+from ddb.artifacts import Store
 from ddb.config_file import resolve
 from ddb.experiment import plan
 from ray_jobs.cluster import connected
 
-os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = "0.2"  # a checkpoint counts once the controller has polled it
+os.environ |= {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # a checkpoint counts once the controller has polled it
+    "RAY_worker_niceness": "0",  # at Ray's 15, whoever else is at work on the machine leaves workers almost nothing
+}
 
 SMALL = {
+    "seeds": [3],
     "dataset": {"image_size": 8},
     "cdpm": {"channels": [16, 16], "steps": 24, "batch_size": 8, "warmup_steps": 2},
     "sampling": {"images_per_class": 3, "sampler_steps": 3},
@@ -36,3 +41,25 @@ def small_plan(**sections):
 def capacity():
     with connected(num_cpus=2) as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, capacity):
+    """The plan of SMALL and a store in which all of it is computed. Stages may be added to it, none changed."""
+    from ray_jobs.run_experiment import run_plan
+
+    graph, store = small_plan(), Store(tmp_path_factory.mktemp("runs"))
+    outcome = run_plan(graph, store, capacity, lambda event: None)
+    assert not outcome.failed, outcome.failed
+    return graph, store
+
+
+def lend(finished, root):
+    """A store at `root` with the data set, CDPM, images and probe of SMALL, for tests of what is made of them."""
+    graph, whole = finished
+    store = Store(root)
+    for stage in graph.stages():
+        if stage.name not in ("amplifier", "target"):
+            store.path(stage).parent.mkdir()
+            store.path(stage).symlink_to(whole.path(stage))
+    return store

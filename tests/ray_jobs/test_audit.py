@@ -3,22 +3,21 @@
 import pyarrow.parquet as pq
 import pytest
 
-from ddb.artifacts import Store
 from ddb.config import check
 from ray_jobs import audit as command
 from ray_jobs.run_experiment import run_plan
-from tests.ray_jobs.conftest import SMALL
+from tests.ray_jobs.conftest import SMALL, lend
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 
-def test_scores_and_page_of_an_experiment(tmp_path, capacity, monkeypatch):
+def test_scores_and_page_of_an_experiment(tmp_path, finished, capacity, monkeypatch):
     def execute(graph, store):
         return len(run_plan(graph, store, capacity, lambda event: None).failed)
 
     monkeypatch.setattr(command, "execute", execute)  # on the session's Ray
     config = check(SMALL | {"seeds": [3, 4], "methods": {"erm": {}}})
-    result, paths = command.run_audit(config, Store(tmp_path / "runs"), tmp_path / "out")
+    result, paths = command.run_audit(config, lend(finished, tmp_path / "runs"), tmp_path / "out")
     assert [path.name for path in paths] == ["conflicts.parquet", "conflicts.csv", "audit.html"]
     table = pq.read_table(paths[0])
     scores = table["score"].to_numpy()

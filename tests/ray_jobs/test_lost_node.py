@@ -14,7 +14,7 @@ import pytest
 
 from ddb.artifacts import Store
 from ddb.report import rows
-from tests.ray_jobs.conftest import small_plan
+from tests.ray_jobs.conftest import lend, small_plan
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
@@ -31,13 +31,15 @@ def run(*arguments):
     return finished.stdout
 
 
-def test_cells_of_a_lost_node_run_again_on_the_other(tmp_path):
+def test_cells_of_a_lost_node_run_again_on_the_other(tmp_path, finished):
+    lend(finished, tmp_path)
     assert "lost 2, failed 0" in run(tmp_path, 2, 1, 4)
     table = rows(cells(4, 1), Store(tmp_path))
     assert len(table) == 4 and all(row.complete and not row.failed for row in table)
 
 
-def test_a_cell_that_fits_no_other_node_fails_with_the_reason_instead_of_waiting_for_ever(tmp_path):
+def test_a_cell_that_fits_no_other_node_fails_with_the_reason_instead_of_waiting_for_ever(tmp_path, finished):
+    lend(finished, tmp_path)
     assert "lost 1, failed 1" in run(tmp_path, 1, 2, 1)
     graph, store = cells(1, 2), Store(tmp_path)
     assert store.failure(graph.cells[0].stage) == "resources.cell_cpus: 2 asked for, but no node has more than 1 CPUs"

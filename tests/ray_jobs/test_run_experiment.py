@@ -1,5 +1,6 @@
 """The whole graph on a real local Ray: what is reused, what a failure stops, what a kill costs."""
 
+import contextlib
 import json
 import threading
 import time
@@ -27,14 +28,6 @@ def _run(graph, store, capacity):
 
 def _only(graph, name):
     return next(stage for stage in graph.stages() if stage.name == name)
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory, capacity):
-    graph, store = small_plan(), Store(tmp_path_factory.mktemp("runs"))
-    outcome = _run(graph, store, capacity)
-    assert not outcome.failed, outcome.failed
-    return graph, store
 
 
 def test_every_stage_is_an_artifact_with_its_record(finished):
@@ -122,10 +115,11 @@ def _kill_worker(store, stage, killed):
     while time.monotonic() < deadline:
         lines = losses.read_text().splitlines() if losses.exists() else []
         if lines and json.loads(lines[-1])["step"] >= 120:
-            for process in psutil.process_iter(["cmdline"]):
-                if "RayTrainWorker" in " ".join(process.info["cmdline"] or []):
-                    process.kill()
-                    killed.append(process.pid)
+            for process in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    if "RayTrainWorker" in " ".join(process.cmdline()):
+                        process.kill()
+                        killed.append(process.pid)
             return
         time.sleep(0.02)
 

@@ -17,13 +17,14 @@ from ddb.artifacts import Store
 from ddb.config_file import load
 from ddb.experiment import plan
 from ddb.sweep import AGAIN, INTERRUPTED, STUDY, load_sweep
-from ray_jobs.sweep import judge_stages, trial_plan
-from tests.ray_jobs.conftest import SMALL
+from ray_jobs.sweep import judge_stages, main, trial_plan
+from tests.ray_jobs.conftest import SMALL, lend
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
-TRIALS = 6
+TRIALS = 5  # 2 that are over when the driver is killed, 2 that it interrupts at the most, and a new point
 SWEEP = {
     "methods": {"ddb_two_step": {"steps": 8, "evaluate_every": 8}},
+    "resources": SMALL["resources"] | {"sampling_actors": 1},  # two would take longer to start than to draw 30 images
     "sweep": {
         "trials": TRIALS,
         "rungs": [0.5, 1],
@@ -60,10 +61,13 @@ def begun(journal):
 
 
 @pytest.fixture(scope="module")
-def killed_and_continued(tmp_path_factory):
-    """The sweep's file and folder, the trials that were over when the driver was killed, the second run's output."""
+def killed_and_continued(tmp_path_factory, finished):
+    """The sweep's file and folder, the trials that were over when the driver was killed, the second run's output.
+
+    The CDPM and the default's images come from elsewhere: the store does not tell who computed what is in it.
+    """
     folder = tmp_path_factory.mktemp("sweep")
-    path, store = folder / "sweep.yaml", folder / "runs"
+    path, store = folder / "sweep.yaml", lend(finished, folder / "runs").root
     path.write_text(yaml.safe_dump(SMALL | SWEEP, sort_keys=False))
     command = [sys.executable, "-m", "ray_jobs.sweep", str(path), "--store", str(store)]
     search = load_sweep(path)
@@ -132,10 +136,12 @@ def test_the_choice_is_a_configuration_whose_results_are_there(killed_and_contin
     assert any(trial.state == TrialState.COMPLETE for trial in trials(folder))
 
 
-def test_the_same_command_again_computes_nothing(killed_and_continued):
+def test_the_same_command_again_computes_nothing(killed_and_continued, monkeypatch, capsys):
+    """In this process, where the session's Ray runs: starting another one would be an error."""
     path, folder, *_ = killed_and_continued
-    command = [sys.executable, "-m", "ray_jobs.sweep", str(path), "--store", str(folder.parent.parent)]
+    monkeypatch.setattr(sys, "argv", ["sweep", str(path), "--store", str(folder.parent.parent)])
     before = begun(folder / "journal.log")
-    again = subprocess.run(command, capture_output=True, text=True, timeout=200)
-    assert again.returncode == 0 and f"{TRIALS} of {TRIALS} trials are over" in again.stdout
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 0 and f"{TRIALS} of {TRIALS} trials are over" in capsys.readouterr().out
     assert begun(folder / "journal.log") == before

@@ -54,7 +54,7 @@ SlurmdParameters=config_overrides
 PartitionName=main Nodes=ALL Default=YES MaxTime=24:00:00 State=UP OverSubscribe=FORCE:2
 """
 NODE = (
-    "NodeName=n{i} NodeHostname={host} NodeAddr=127.0.77.{i} Port={port} CPUs={cpus} RealMemory={memory} State=UNKNOWN"
+    "NodeName=n{i} NodeHostname={host} NodeAddr={network}.{i} Port={port} CPUs={cpus} RealMemory={memory} State=UNKNOWN"
 )
 
 
@@ -84,7 +84,11 @@ class LocalSlurm:
         self.directory, self.names = directory, [f"n{i + 1}" for i in range(nodes)]
         host = socket.gethostname().partition(".")[0]
         controller, *ports = free_ports(nodes + 1)
-        lines = [NODE.format(i=i + 1, host=host, port=ports[i], cpus=cpus, memory=memory) for i in range(nodes)]
+        network = f"127.{secrets.randbelow(250) + 2}.{secrets.randbelow(250) + 2}"  # another one's nodes are not ours
+        lines = [
+            NODE.format(i=i + 1, host=host, network=network, port=ports[i], cpus=cpus, memory=memory)
+            for i in range(nodes)
+        ]
         for name in ("state", *(f"spool/{name}" for name in self.names)):
             (directory / name).mkdir(parents=True)
         self.configuration = directory / "slurm.conf"
@@ -116,6 +120,10 @@ class LocalSlurm:
         return self
 
     def __exit__(self, *error) -> None:
+        subprocess.run(["scancel", "--user=root"], env=self.environment)
+        deadline = time.monotonic() + 30
+        while self.call("squeue", "--noheader") and time.monotonic() < deadline:  # else their steps outlive us
+            time.sleep(0.2)
         for name in ("slurmctld", *(f"slurmd.{name}" for name in self.names), "munge"):
             path = self.directory / f"{name}.pid"
             if path.exists():

@@ -14,11 +14,11 @@ from slurm.errors import LaunchError
 
 TEMPLATE = Path("slurm/ddb.sbatch")
 GOLDEN = Path(__file__).parent / "golden"
-REQUEST = Request(("run", "configs/colored_digits.yaml"), Path("/home/me/ddb"), Path("/scratch/me/runs"))
+PLACES = (Path("/home/me/ddb"), Path("/scratch/me/runs"), Path("/home/me/ddb/.venv/bin/python"))
+REQUEST = Request(("run", "configs/colored_digits.yaml"), *PLACES)
 LARGE = Request(
     ("run", "configs/benchmarks/waterbirds.yaml", "seeds=[0, 1]"),
-    Path("/home/me/ddb"),
-    Path("/scratch/me/runs"),
+    *PLACES,
     nodes=4,
     gpus_per_node="8",
     cpus_per_task=64,

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from ray_jobs import cli
-from tests.slurm.local_slurm import LocalSlurm, missing
 
-pytestmark = [pytest.mark.slurm, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
+pytestmark = pytest.mark.slurm
 
 CONFIG = str(Path("configs/colored_digits.yaml").absolute())
 TEMPLATE = """\
@@ -24,12 +23,6 @@ echo "store $DDB_STORE"
 printf '<%s>\\n' "$@"
 sleep 60
 """
-
-
-@pytest.fixture(scope="module")
-def slurm(tmp_path_factory):
-    with LocalSlurm(tmp_path_factory.mktemp("slurm"), nodes=2, cpus=1) as running:
-        yield running
 
 
 @pytest.fixture

@@ -1,0 +1,77 @@
+"""Job modules on a Ray that is there already, handed over by `ray job submit`."""
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ddb.artifacts import Store
+from ddb.config_file import load
+from ddb.experiment import plan
+from slurm.ray_node import free_ports, has_dashboard
+from tests.ray_jobs.conftest import SMALL
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(not has_dashboard(), reason="Ray's job server is not installed: pip install 'ray[default]'"),
+]
+RAY = str(Path(sys.executable).with_name("ray"))
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """Environment in which `ray job submit` finds a Ray with two CPUs on loopback, started by somebody else."""
+    port, dashboard = free_ports("127.0.0.1", 2, None)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "DDB_INTERRUPT"))}
+    environment |= {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_worker_niceness": "0",
+    }
+    options = [f"--port={port}", f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1", "--num-cpus=2"]
+    log = tmp_path_factory.mktemp("ray") / "start.log"
+    with open(log, "w") as file:
+        head = subprocess.Popen(
+            [RAY, "start", "--head", "--block", "--node-ip-address=127.0.0.1", "--disable-usage-stats", *options],
+            env=environment, stdout=file, stderr=file, start_new_session=True,
+        )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while "Ray runtime started" not in log.read_text():
+        assert head.poll() is None and time.monotonic() < deadline, log.read_text()
+        time.sleep(0.1)
+    yield environment | {"RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{dashboard}"}
+    os.killpg(head.pid, signal.SIGTERM)
+    head.wait(timeout=60)
+
+
+@pytest.mark.parametrize("module", ["run_experiment", "train_cdpm"])
+def test_a_module_runs_as_a_submitted_job(module, cluster, tmp_path):
+    path, store = tmp_path / "small.yaml", Store(tmp_path / "runs")
+    methods = {"erm": {}} if module == "run_experiment" else {"ddb_two_step": {}}
+    path.write_text(yaml.safe_dump(SMALL | {"methods": methods}))
+    command = ["python", "-m", f"ray_jobs.{module}", str(path), "--store", str(store.root)]
+    job = [RAY, "job", "submit", "--working-dir", ".", "--", *command]
+    done = subprocess.run(job, env=cluster, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    graph = plan(load(path))
+    made = {stage.name for stage in graph.stages() if store.has(stage)}
+    assert made == ({"data", "target"} if module == "run_experiment" else {"data", "cdpm"})
+    if module == "run_experiment":
+        metrics = json.loads((store.path(graph.cells[0].stage) / "metrics.json").read_text())
+        assert 0 <= metrics["average_accuracy"] <= 1
+
+
+def test_a_mistake_is_the_jobs_failure_and_its_last_line(cluster, tmp_path):
+    job = [RAY, "job", "submit", "--working-dir", ".", "--", "python", "-m", "ray_jobs.sweep", "nowhere.yaml"]
+    done = subprocess.run(job, env=cluster, capture_output=True, text=True, timeout=200)
+    assert done.returncode != 0 and "configuration nowhere.yaml: No such file or directory" in done.stdout + done.stderr

@@ -1,0 +1,98 @@
+"""One local SLURM for all tests of a session that need one, and the small experiment that its jobs compute."""
+
+import copy
+import socket
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.ray_jobs.conftest import SMALL
+from tests.slurm.local_slurm import LocalSlurm, missing
+
+BATCH = ("--nodes=2", "--cpus-per-task=1", "slurm/ddb.sbatch")
+FINAL = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
+
+
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory):
+    reason = missing()
+    if reason:
+        pytest.skip(reason)
+    with LocalSlurm(tmp_path_factory.mktemp("slurm")) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_behind(request):
+    """After every test with a SLURM: no Ray, no launcher and no temporary directory of its jobs."""
+    yield
+    if "slurm" not in request.fixturenames:
+        return
+    running = request.getfixturevalue("slurm")
+    running.call("scancel", "--user=root")  # what a failed test has left
+    deadline = time.monotonic() + 30
+    while (left := leftovers(running)) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert not left
+
+
+def leftovers(slurm):
+    """Processes of our jobs, and their directories in /tmp."""
+    found = [str(path) for path in Path("/tmp").glob("ddb-[0-9]*.[0-9]*-[0-9]*")]
+    for status in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            variables = status.read_bytes()
+        except OSError:
+            continue
+        if f"SLURM_CONF={slurm.configuration}".encode() in variables and b"SLURM_STEP_ID=" in variables:
+            found.append((status.parent / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+    return found
+
+
+def experiment(directory, **sections):
+    """A file with the small experiment, two CDPM workers, and settings of some sections changed."""
+    values = copy.deepcopy(SMALL) | {"methods": {"erm": {}, "ddb_two_step": {}}}
+    values["resources"]["cdpm_workers"] = 2
+    for name, change in sections.items():
+        values[name] = {**values[name], **change}
+    path = directory / "small.yaml"
+    path.write_text(yaml.safe_dump(values, sort_keys=False))
+    return path
+
+
+def submitted(slurm, directory, *arguments, batch=BATCH, **environment):
+    """A job of the batch script with its store and log in `directory`: its number."""
+    options, script = batch[:-1], batch[-1]
+    command = [*options, f"--output={directory}/%j.log", script, *map(str, arguments)]
+    # At Ray's niceness of 15 its workers get almost nothing of a busy machine.
+    variables = {"DDB_STORE": str(directory / "runs"), "DDB_PYTHON": sys.executable, "RAY_worker_niceness": "0"}
+    return slurm.sbatch(*command, **variables, **environment)
+
+
+def log(directory, job):
+    """What the job has said so far."""
+    path = directory / f"{job}.log"
+    return path.read_text() if path.exists() else ""
+
+
+def until(condition, seconds, job_log):
+    """Wait for something that a job does; its log is the message when it does not."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, job_log.read_text() if job_log.exists() else "no log"
+        time.sleep(0.1)
+    return found
+
+
+def occupied(address, ports):
+    """Sockets that hold these ports of an address."""
+    sockets = []
+    for port in ports:
+        each = socket.socket()
+        each.bind((address, port))
+        each.listen()
+        sockets.append(each)
+    return sockets

@@ -1,0 +1,205 @@
+"""Whole jobs on a real SLURM with two nodes: their tables, what they survive, what they leave behind.
+
+Every test compares with the same experiment without SLURM, computed once by `ddb run` on a Ray of its own.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from ddb.artifacts import Store
+from ddb.config_file import load
+from ddb.diffusion.pipeline import CDPMPipeline
+from ddb.experiment import plan
+from tests.slurm.conftest import BATCH, FINAL, experiment, log, submitted, until
+
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
+STEPS = 400
+
+
+def locally(path, store, module="ray_jobs.run_experiment"):
+    """The same experiment without SLURM."""
+    command = [sys.executable, "-m", module, str(path), "--store", str(store)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=800)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("reference")
+    path = experiment(directory, cdpm={"steps": STEPS})
+    locally(path, directory / "runs")
+    return path, Store(directory / "runs")
+
+
+def stage(path, name):
+    return next(each for each in plan(load(path)).stages() if each.name == name)
+
+
+def weights(store, path):
+    """All numbers of the trained CDPM."""
+    unet = CDPMPipeline.from_pretrained(store.path(stage(path, "cdpm")) / "pipeline").unet
+    return torch.cat([parameter.flatten() for parameter in unet.parameters()])
+
+
+def metrics(store, path):
+    cells = plan(load(path)).cells
+    return {cell.method: json.loads((store.path(cell.stage) / "metrics.json").read_text()) for cell in cells}
+
+
+def training_step(store, path):
+    """How far CDPM training says it is."""
+    losses = store.work_path(stage(path, "cdpm")) / "resume" / "losses.jsonl"
+    lines = losses.read_text().splitlines() if losses.exists() else []
+    return max((json.loads(line)["step"] for line in lines if line.endswith("}")), default=0)
+
+
+ATTACK = """
+import os, ray
+ray.init(os.environ["RAY_ADDRESS"], log_to_driver=False)
+print("ran", ray.get(ray.remote(lambda: os.getuid()).remote()))
+"""
+
+
+def attack(address, node_address, environment, user):
+    """Code of another user that tries to run on the job's Ray: what it printed."""
+    script = f"import ray._private.services\n{ATTACK}".replace("log_to", f"_node_ip_address={node_address!r}, log_to")
+    variables = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "RAY_ADDRESS": address, **environment}
+    command = ["setpriv", f"--reuid={user}", "--clear-groups", "timeout", "60", sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, env=variables, cwd="/")
+    return done.stdout, done.stderr
+
+
+def test_two_jobs_share_both_nodes_one_is_cancelled_and_the_others_table_is_that_without_slurm(
+    slurm, reference, tmp_path
+):
+    path, expected = reference
+    directories = [tmp_path / name for name in ("first", "second")]
+    for directory in directories:
+        directory.mkdir()
+    # An address of somebody else's Ray in the environment is not followed.
+    first = submitted(slurm, directories[0], "run", path, RAY_ADDRESS="127.0.0.1:9")
+    second = submitted(slurm, directories[1], "run", path)
+    for directory, job in zip(directories, (first, second), strict=True):
+        until(lambda d=directory, j=job: "all 2 nodes have run a task" in log(d, j), 200, directory / f"{job}.log")
+    head = json.loads((directories[0] / "runs" / "slurm" / f"{first}.0" / "head.json").read_text())
+    token = directories[0] / "runs" / "slurm" / f"{first}.0" / "token"
+
+    # Another user cannot read the token, and without it or with the other job's runs nothing.
+    reading = subprocess.run(["setpriv", "--reuid=65534", "--clear-groups", "cat", token], capture_output=True)
+    assert reading.returncode != 0 and not reading.stdout
+    other = (directories[1] / "runs" / "slurm" / f"{second}.0" / "token").read_text()
+    address, node = head["address"], head["address"].partition(":")[0]
+    for secret in (other, "0" * 64):
+        printed, complaint = attack(address, node, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secret}, os.getuid())
+        assert "ran" not in printed and "oken" in complaint
+    right = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token.read_text()}
+    printed, complaint = attack(address, node, right, os.getuid())
+    assert printed == "ran 0\n", complaint  # so that it was the token, and nothing else, that kept them out
+
+    looked = subprocess.run(
+        ["slurm/attach", str(first), "ray", "status"],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env=slurm.environment | {"DDB_STORE": str(directories[0] / "runs"), "DDB_PYTHON": sys.executable},
+    )
+    assert "/2.0 CPU" in looked.stdout, looked.stderr  # of both nodes, as the job's own Ray sees them
+
+    slurm.call("scancel", str(second))
+    assert slurm.wait(second)["JobState"] == "CANCELLED"
+    done = slurm.wait(first, timeout=400)
+    assert (done["JobState"], done["ExitCode"]) == ("COMPLETED", "0:0"), log(directories[0], first)
+    assert "RAY_ADDRESS=127.0.0.1:9 is ignored" in log(directories[0], first)
+    store = Store(directories[0] / "runs")
+    assert metrics(store, path) == metrics(expected, path)
+    assert torch.equal(weights(store, path), weights(expected, path))
+    for name in ("cdpm", "synthetic"):
+        assert store.record(stage(path, name))["nodes"] == ["n1", "n2"]
+    files = store.root / "slurm" / f"{first}.0"
+    assert list((files / "ray" / "n1").glob("gcs_server*")) and list((files / "ray" / "n2").glob("raylet*"))
+    assert not token.exists()
+
+
+def test_sigusr1_and_the_time_limit_requeue_and_the_cdpm_is_that_of_an_uninterrupted_run(slurm, tmp_path):
+    """SLURM warns 75 s before the end of two minutes; the training takes longer than is left until then."""
+    path = experiment(tmp_path, cdpm={"steps": 3000})
+    store = Store(tmp_path / "runs")
+    options = ("--time=2", "--signal=B:USR1@75", *BATCH)
+    job = submitted(slurm, tmp_path, "run", path, batch=options)
+    until(lambda: training_step(store, path) >= 60, 200, tmp_path / f"{job}.log")
+    slurm.call("scancel", "--signal=USR1", str(job))  # to every process of the step
+    until(lambda: slurm.job(job)["Restarts"] == "1", 60, tmp_path / f"{job}.log")
+    assert store.interrupted(stage(path, "cdpm")) and training_step(store, path) >= 60
+    done = slurm.wait(job, timeout=700)
+    assert (done["JobState"], done["ExitCode"]) == ("COMPLETED", "0:0"), log(tmp_path, job)
+    assert int(done["Restarts"]) >= 2 and log(tmp_path, job).count("queued again") == int(done["Restarts"])
+    locally(path, tmp_path / "whole", "ray_jobs.train_cdpm")
+    assert torch.equal(weights(store, path), weights(Store(tmp_path / "whole"), path))
+
+
+def test_a_node_that_goes_down_costs_no_more_than_the_steps_since_the_last_checkpoint(slurm, reference, tmp_path):
+    path, _ = reference
+    store = Store(tmp_path / "runs")
+    job = submitted(slurm, tmp_path, "run", path)
+    until(lambda: training_step(store, path) >= 60, 200, tmp_path / f"{job}.log")
+    try:
+        slurm.call("scontrol", "update", "nodename=n2", "state=down", "reason=test")
+        done = slurm.wait(job, timeout=400)
+    finally:
+        slurm.call("scontrol", "update", "nodename=n2", "state=resume")
+    assert (done["JobState"], done["ExitCode"]) == ("COMPLETED", "0:0"), log(tmp_path, job)
+    assert len(metrics(store, path)) == 2
+    record = store.record(stage(path, "cdpm"))
+    assert (record["workers"], record["nodes"]) == (1, ["n1"])
+    steps = [json.loads(line)["step"] for line in (store.path(stage(path, "cdpm")) / "losses.jsonl").open()]
+    assert steps[-1] == STEPS and len(steps) - len(set(steps)) <= 3  # logged every 20 steps, checkpoints every 8
+
+
+def first_screen(directory, job):
+    return "\n".join(log(directory, job).splitlines()[:24])
+
+
+def test_a_mistake_in_the_configuration_is_the_jobs_exit_code(slurm, tmp_path):
+    path = experiment(tmp_path, cdpm={"stepz": 3})
+    job = submitted(slurm, tmp_path, "run", path)
+    done = slurm.wait(job, FINAL, timeout=120)
+    assert (done["JobState"], done["ExitCode"]) == ("FAILED", "2:0")
+    assert "cdpm.stepz: unknown setting; did you mean 'steps'?" in first_screen(tmp_path, job)
+
+
+def test_a_ray_that_cannot_start_fails_the_job_with_the_reason(slurm, tmp_path):
+    job = submitted(slurm, tmp_path, "doctor", DDB_PORTS="40000-40003")
+    done = slurm.wait(job, FINAL, timeout=60)
+    assert (done["JobState"], done["ExitCode"]) == ("FAILED", "1:0")
+    text = first_screen(tmp_path, job)
+    assert "FAILED: DDB_PORTS=40000-40003: 4 of these ports are free" in text and "Traceback" not in text
+
+
+def test_a_node_that_never_joins_fails_the_job_within_the_deadline_and_is_named(slurm, tmp_path):
+    """The launcher on n2 is stopped (SIGSTOP) as soon as it runs."""
+    job = submitted(slurm, tmp_path, "doctor", DDB_START_TIMEOUT="25")
+
+    def launcher_on_n2():
+        for directory in Path("/proc").glob("[0-9]*"):
+            try:
+                variables = (directory / "environ").read_bytes().split(b"\0")
+                command = (directory / "cmdline").read_bytes()
+            except OSError:
+                continue
+            ours = {f"SLURM_JOB_ID={job}".encode(), b"SLURMD_NODENAME=n2"} <= set(variables)
+            if ours and b"slurm.node" in command:
+                return directory.name
+        return None
+
+    subprocess.run(["kill", "-STOP", until(launcher_on_n2, 60, tmp_path / f"{job}.log")], check=True)
+    done = slurm.wait(job, FINAL, timeout=120)
+    assert (done["JobState"], done["ExitCode"]) == ("FAILED", "1:0")
+    assert "2 nodes and 0 GPUs are not all in Ray after 25 s (DDB_START_TIMEOUT); missing: n2" in first_screen(
+        tmp_path, job
+    )

@@ -1,0 +1,133 @@
+"""Ports, the temporary directory, the environment, and the end of everything that was started."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import psutil
+import pytest
+
+from slurm.allocation import Allocation
+from slurm.errors import LaunchError
+from slurm.ray_node import LIMIT, free_ports, port_names, private_environment, start_command, temporary_directory
+
+NODE = Allocation("77.1", "n2", 1, 2, 4, 2, 8 * 2**30, 2 * 2**30, "127.0.0.1", "lo")
+
+
+def test_ports_are_different_and_free():
+    ports = free_ports("127.0.0.1", 20, None)
+    assert len(set(ports)) == 20
+    for port in ports:
+        with socket.socket() as trial:
+            trial.bind(("127.0.0.1", port))
+
+
+def test_a_taken_port_of_a_range_is_passed_over_and_a_full_range_is_named():
+    (first,) = free_ports("127.0.0.1", 1, None)
+    first = min(first, 65000)
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", first))
+        taken.listen()
+        found = free_ports("127.0.0.1", 3, f"{first}-{first + 40}")
+        assert first not in found and all(first < port <= first + 40 for port in found)
+        with pytest.raises(LaunchError, match=f"DDB_PORTS={first}-{first}: 0 of these ports are free .* needs 2"):
+            free_ports("127.0.0.1", 2, f"{first}-{first}")
+
+
+@pytest.mark.parametrize("allowed", ["20000", "20000-", "30000-20000", "80-90", "65000-70000", "a-b"])
+def test_a_malformed_range_is_refused(allowed):
+    with pytest.raises(LaunchError, match=f"DDB_PORTS={allowed}: must be a range"):
+        free_ports("127.0.0.1", 1, allowed)
+
+
+def test_the_directory_is_private_and_empty(tmp_path):
+    left = tmp_path / "ddb-77.1-1" / "left"
+    left.mkdir(parents=True)
+    place = "/tmp" if len(str(tmp_path)) > LIMIT - 14 else str(tmp_path)
+    directory = temporary_directory(NODE, {"TMPDIR": place})
+    assert directory.name == "ddb-77.1-1" and oct(directory.stat().st_mode)[-3:] == "700"
+    assert not list(directory.iterdir())
+    directory.rmdir()
+
+
+def test_a_long_tmpdir_gives_way_and_a_long_wish_is_refused_with_the_limit():
+    long = "/scratch/" + 40 * "x"
+    assert str(temporary_directory(NODE, {"TMPDIR": long})) == "/tmp/ddb-77.1-1"
+    os.rmdir("/tmp/ddb-77.1-1")
+    room = LIMIT - len("/ddb-77.1-1/r")
+    with pytest.raises(LaunchError, match=f"DDB_TMPDIR={long}: 49 bytes are too long .* the limit is {room}$"):
+        temporary_directory(NODE, {"DDB_TMPDIR": long})
+    with pytest.raises(LaunchError, match=r"temporary directory /proc/.*; set DDB_TMPDIR"):
+        temporary_directory(NODE, {"DDB_TMPDIR": "/proc"})
+
+
+def test_somebody_elses_directory_is_not_touched(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    link = tmp_path / "ddb-77.1-1"
+    link.symlink_to(tmp_path / "mine")
+    monkeypatch.setattr("slurm.ray_node.LIMIT", 200)
+    with pytest.raises(LaunchError, match="exists and is not ours"):
+        temporary_directory(NODE, {"DDB_TMPDIR": str(tmp_path)})
+    assert (tmp_path / "mine").is_dir() and link.is_symlink()
+
+
+def test_ray_is_given_what_was_granted_and_every_port(tmp_path):
+    ports = {name: 21000 + i for i, name in enumerate(port_names(head=False))}
+    command = start_command(NODE, "127.0.0.9:6000", ports, tmp_path)
+    assert {"--num-cpus=4", "--num-gpus=2", f"--memory={6 * 2**30}", f"--object-store-memory={2 * 2**30}"} < set(
+        command
+    )
+    assert {"--address=127.0.0.9:6000", "--min-worker-port=0", "--max-worker-port=0", "--block"} < set(command)
+    assert {f"--{name}={port}" for name, port in ports.items()} < set(command) and "--head" not in command
+    ports = {name: 21000 + i for i, name in enumerate(port_names(head=True))}
+    command = start_command(NODE, None, ports, tmp_path)
+    assert {"--head", "--dashboard-host=127.0.0.1", "--port=21000"} < set(command)
+
+
+def test_another_clusters_address_and_token_are_not_passed_on(tmp_path):
+    inherited = {"RAY_ADDRESS": "10.0.0.1:6379", "RAY_AUTH_TOKEN": "old", "CUDA_VISIBLE_DEVICES": "3", "HOME": "/h"}
+    ours = private_environment(inherited, tmp_path / "token", NODE, tmp_path / "flag")
+    assert "RAY_ADDRESS" not in ours and "RAY_AUTH_TOKEN" not in ours
+    assert ours["RAY_AUTH_MODE"] == "token" and ours["RAY_AUTH_TOKEN_PATH"] == str(tmp_path / "token")
+    assert ours["CUDA_VISIBLE_DEVICES"] == "3" and ours["GLOO_SOCKET_IFNAME"] == "lo"
+    assert "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" not in ours
+    alone = private_environment(inherited, tmp_path / "token", replace(NODE, nodes=1), tmp_path / "flag")
+    assert alone["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"  # loopback only
+
+
+SCRIPT = """
+import os, subprocess, sys
+from slurm.ray_node import adopt_orphans, end_descendants, start_process
+adopt_orphans()
+nested = "trap '' TERM; (setsid sleep 301 & sleep 302 & echo ready; wait)"  # deaf to SIGTERM, in another session
+child = start_process(["bash", "-c", nested], os.environ)
+print(child.pid, flush=True)
+sys.stdin.readline()
+end_descendants(0.5)
+print("over", flush=True)
+"""
+
+
+def test_descendants_end_also_those_that_left_the_group_and_are_deaf_to_sigterm_and_nobody_else():
+    other = subprocess.Popen(["sleep", "303"])
+    launcher = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    child = int(launcher.stdout.readline())
+    assert "ready" in launcher.stdout.readline()
+    os.kill(child, signal.SIGUSR1)  # what scancel sends to every process of a step
+    time.sleep(0.2)
+    started = psutil.Process(launcher.pid).children(recursive=True)
+    assert child in {process.pid for process in started} and len(started) >= 3
+    launcher.stdin.write("\n")
+    launcher.stdin.flush()
+    assert launcher.stdout.readline() == "over\n" and launcher.wait(timeout=20) == 0
+    assert not [process for process in started if process.is_running()]
+    assert other.poll() is None
+    other.kill()
+    other.wait()
