@@ -34,6 +34,7 @@ class Allocation:
     nodes: int
     cpus: int
     gpus: int
+    all_gpus: int  # of the whole job
     memory: int  # bytes
     object_store: int  # bytes, part of `memory`
     address: str  # an address of this node that the other nodes reach
@@ -57,6 +58,7 @@ class Allocation:
             nodes=nodes,
             cpus=cpus,
             gpus=granted_gpus(environment),
+            all_gpus=all_gpus(environment, nodes),
             memory=memory,
             object_store=object_store(memory, shutil.disk_usage("/dev/shm").free),
             address=address,
@@ -80,6 +82,12 @@ def granted_gpus(environment: Mapping[str, str]) -> int:
     if visible is not None:
         return len([device for device in visible.split(",") if device.strip() and device.strip() != "NoDevFiles"])
     return int(environment.get("SLURM_GPUS_ON_NODE", "0") or 0)
+
+
+def all_gpus(environment: Mapping[str, str], nodes: int) -> int:
+    """GPUs of the job: as asked with --gpus ("5", "a100:5"), maybe unevenly spread, else as many on each node."""
+    asked = environment.get("SLURM_GPUS", "").rpartition(":")[2]
+    return int(asked) if asked.isdigit() else nodes * granted_gpus(environment)
 
 
 def granted_memory(environment: Mapping[str, str], cpus: int, total: int, machine_cpus: int, limit: int | None) -> int:

@@ -118,8 +118,7 @@ class Node:
     def _wait_for_all(self, seconds: float) -> None:
         """Until Ray itself knows all nodes and GPUs. Raises LaunchError which says whom it misses, and why."""
         mine = self.allocation
-        gpus = int(os.environ.get("DDB_GPUS", mine.gpus * mine.nodes))
-        numbers = [str(mine.nodes), str(gpus), str(seconds)]
+        numbers = [str(mine.nodes), str(mine.all_gpus), str(seconds)]
         asking = subprocess.Popen(
             [sys.executable, "-m", "slurm.ready", *numbers], env=self.environment, text=True, stdout=subprocess.PIPE
         )
@@ -136,8 +135,9 @@ class Node:
             joined = {path.stem for path in self.job.glob("*.json")}
             absent = [name for name in self._names() if name not in joined]
             logs = [f"{name}: {tail(self.job / f'{name}.log')}" for name in absent]
-            raise LaunchError(f"{mine.nodes} nodes and {gpus} GPUs are not all in Ray after {self.start_timeout:.0f} s "
-                              "(DDB_START_TIMEOUT); missing: " + ("\n".join(logs) or "GPUs"))  # fmt: skip
+            raise LaunchError(f"{mine.nodes} nodes and {mine.all_gpus} GPUs are not all in Ray after "
+                              f"{self.start_timeout:.0f} s (DDB_START_TIMEOUT); missing: "
+                              + ("\n".join(logs) or "GPUs"))  # fmt: skip
 
     def _names(self) -> list[str]:
         shown = subprocess.run(

@@ -4,7 +4,7 @@ import psutil
 import pytest
 
 from slurm import allocation
-from slurm.allocation import cgroup_limit, granted_cpus, granted_gpus, granted_memory, job_label, object_store
+from slurm.allocation import all_gpus, cgroup_limit, granted_cpus, granted_gpus, granted_memory, job_label, object_store
 from slurm.errors import LaunchError
 
 GiB, MiB = 2**30, 2**20
@@ -28,6 +28,19 @@ def test_cpus_are_slurms_or_fewer_where_the_process_is_bound_to_fewer():
 )
 def test_gpus_are_those_made_visible_else_those_counted(environment, gpus):
     assert granted_gpus(environment) == gpus
+
+
+@pytest.mark.parametrize(
+    ("environment", "gpus"),
+    [
+        ({"CUDA_VISIBLE_DEVICES": "0,1"}, 6),
+        ({"CUDA_VISIBLE_DEVICES": "0,1", "SLURM_GPUS": "5"}, 5),
+        ({"CUDA_VISIBLE_DEVICES": "0,1", "SLURM_GPUS": "a100:5"}, 5),
+        ({}, 0),
+    ],
+)
+def test_gpus_of_the_whole_job_need_not_be_spread_evenly(environment, gpus):
+    assert all_gpus(environment, nodes=3) == gpus
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from slurm.allocation import Allocation
 from slurm.errors import LaunchError
 from slurm.ray_node import LIMIT, free_ports, port_names, private_environment, start_command, temporary_directory
 
-NODE = Allocation("77.1", "n2", 1, 2, 4, 2, 8 * 2**30, 2 * 2**30, "127.0.0.1", "lo")
+NODE = Allocation("77.1", "n2", 1, 2, 4, 2, 4, 8 * 2**30, 2 * 2**30, "127.0.0.1", "lo")
 
 
 def test_ports_are_different_and_free():
