@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml constraints.txt
 		{ echo "error: Python 3.10 or newer is needed; name one with: make $(or $(MAKECMDGOALS),setup) PYTHON=/path/to/python3" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q uv==$(UV_VERSION)
-	DS_BUILD_OPS=0 $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[dev]'
+	DS_BUILD_OPS=0 $(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[dev]'
 	@touch $@
 
 demo: setup  ## the paper's argument on this machine, in minutes

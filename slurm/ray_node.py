@@ -4,7 +4,9 @@
 descends from this process, which adopts orphans for that purpose.
 """
 
+import contextlib
 import ctypes
+import fcntl
 import importlib.util
 import os
 import random
@@ -24,6 +26,7 @@ from slurm.errors import LaunchError
 from slurm.rendezvous import tail
 
 ATTEMPTS = 5  # starts with other ports, where one was taken between our choice and Ray's binding
+LOCK = "launcher"  # in the temporary directory
 LIMIT = 43  # bytes of Ray's directory: a socket's path may have 107, and session name and socket take up to 64
 SERVED = ("node-manager-port", "object-manager-port")  # other nodes connect to these and to the head's "port"
 LOCAL = ("dashboard-agent-listen-port", "dashboard-agent-grpc-port", "runtime-env-agent-port", "metrics-export-port")
@@ -45,14 +48,31 @@ def temporary_directory(allocation: Allocation, environment: Mapping[str, str]) 
         raise LaunchError(f"DDB_TMPDIR={asked}: {len(os.fsencode(asked))} bytes are too long a path for Ray's sockets; "
                           f"the limit is {room}")  # fmt: skip
     directory = fitting[0]
+    remove_abandoned(directory.parent)
     try:
         if directory.is_symlink() or (directory.exists() and directory.stat().st_uid != os.getuid()):
             raise LaunchError(f"{directory}: exists and is not ours; set DDB_TMPDIR to another place")
         shutil.rmtree(directory, ignore_errors=True)  # an earlier start of this job, killed without notice
         directory.mkdir(mode=0o700)
+        lock = os.open(directory / LOCK, os.O_CREAT | os.O_RDWR, 0o600)  # held for as long as this process lives
+        fcntl.flock(lock, fcntl.LOCK_EX)
     except OSError as error:
         raise LaunchError(f"temporary directory {directory}: {error.strerror}; set DDB_TMPDIR") from None
     return directory
+
+
+def remove_abandoned(place: Path) -> None:
+    """Remove what launchers of ours left in `place` that were killed: directories whose lock nobody holds."""
+    for path in place.glob(f"ddb-*/{LOCK}"):
+        with contextlib.suppress(OSError):
+            if path.parent.is_symlink() or path.stat().st_uid != os.getuid():
+                continue
+            lock = os.open(path, os.O_RDWR)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path.parent, ignore_errors=True)
+            finally:
+                os.close(lock)
 
 
 def free_ports(address: str, number: int, allowed: str | None) -> list[int]:

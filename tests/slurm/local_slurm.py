@@ -158,7 +158,7 @@ class LocalSlurm:
             job = self.job(number)
             if job["JobState"] in (states or ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")):
                 return job
-            if job["JobState"] == "PENDING" and job.get("Restarts", "0") != "0":
+            if job["JobState"] == "PENDING" and job["Reason"] == "BeginTime":
                 subprocess.run(["scontrol", "update", f"jobid={number}", "StartTime=now"], env=self.environment)
             time.sleep(0.2)
         raise TimeoutError(f"job {number} is {self.job(number)}")

@@ -16,6 +16,7 @@ from ddb.artifacts import Store
 from ddb.config_file import load
 from ddb.diffusion.pipeline import CDPMPipeline
 from ddb.experiment import plan
+from slurm.ray_node import remove_abandoned
 from tests.slurm.conftest import BATCH, FINAL, experiment, log, submitted, until
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
@@ -62,7 +63,7 @@ def training_step(store, path):
 ATTACK = """
 import os, ray
 ray.init(os.environ["RAY_ADDRESS"], log_to_driver=False)
-print("ran", ray.get(ray.remote(lambda: os.getuid()).remote()))
+print("ran", ray.get(ray.remote(num_cpus=0)(lambda: os.getuid()).remote()))
 """
 
 
@@ -70,7 +71,7 @@ def attack(address, node_address, environment, user):
     """Code of another user that tries to run on the job's Ray: what it printed."""
     script = f"import ray._private.services\n{ATTACK}".replace("log_to", f"_node_ip_address={node_address!r}, log_to")
     variables = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "RAY_ADDRESS": address, **environment}
-    command = ["setpriv", f"--reuid={user}", "--clear-groups", "timeout", "60", sys.executable, "-c", script]
+    command = ["setpriv", f"--reuid={user}", "--clear-groups", "timeout", "30", sys.executable, "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, env=variables, cwd="/")
     return done.stdout, done.stderr
 
@@ -97,7 +98,7 @@ def test_two_jobs_share_both_nodes_one_is_cancelled_and_the_others_table_is_that
     address, node = head["address"], head["address"].partition(":")[0]
     for secret in (other, "0" * 64):
         printed, complaint = attack(address, node, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secret}, os.getuid())
-        assert "ran" not in printed and "oken" in complaint
+        assert "ran" not in printed and "InvalidAuthToken" in complaint
     right = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token.read_text()}
     printed, complaint = attack(address, node, right, os.getuid())
     assert printed == "ran 0\n", complaint  # so that it was the token, and nothing else, that kept them out
@@ -134,7 +135,7 @@ def test_sigusr1_and_the_time_limit_requeue_and_the_cdpm_is_that_of_an_uninterru
     job = submitted(slurm, tmp_path, "run", path, batch=options)
     until(lambda: training_step(store, path) >= 60, 200, tmp_path / f"{job}.log")
     slurm.call("scancel", "--signal=USR1", str(job))  # to every process of the step
-    until(lambda: slurm.job(job)["Restarts"] == "1", 60, tmp_path / f"{job}.log")
+    slurm.wait(job, ("PENDING",), timeout=60)
     assert store.interrupted(stage(path, "cdpm")) and training_step(store, path) >= 60
     done = slurm.wait(job, timeout=700)
     assert (done["JobState"], done["ExitCode"]) == ("COMPLETED", "0:0"), log(tmp_path, job)
@@ -148,11 +149,9 @@ def test_a_node_that_goes_down_costs_no_more_than_the_steps_since_the_last_check
     store = Store(tmp_path / "runs")
     job = submitted(slurm, tmp_path, "run", path)
     until(lambda: training_step(store, path) >= 60, 200, tmp_path / f"{job}.log")
-    try:
-        slurm.call("scontrol", "update", "nodename=n2", "state=down", "reason=test")
-        done = slurm.wait(job, timeout=400)
-    finally:
-        slurm.call("scontrol", "update", "nodename=n2", "state=resume")
+    slurm.call("scontrol", "update", "nodename=n2", "state=down", "reason=test")  # it comes back by itself, without us
+    done = slurm.wait(job, timeout=400)
+    remove_abandoned(Path("/tmp"))  # SLURM killed the launcher on n2; the next launcher there cleans up after it
     assert (done["JobState"], done["ExitCode"]) == ("COMPLETED", "0:0"), log(tmp_path, job)
     assert len(metrics(store, path)) == 2
     record = store.record(stage(path, "cdpm"))

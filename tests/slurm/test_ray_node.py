@@ -1,6 +1,7 @@
 """Ports, the temporary directory, the environment, and the end of everything that was started."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,7 +14,16 @@ import pytest
 
 from slurm.allocation import Allocation
 from slurm.errors import LaunchError
-from slurm.ray_node import LIMIT, free_ports, port_names, private_environment, start_command, temporary_directory
+from slurm.ray_node import (
+    LIMIT,
+    LOCK,
+    free_ports,
+    port_names,
+    private_environment,
+    remove_abandoned,
+    start_command,
+    temporary_directory,
+)
 
 NODE = Allocation("77.1", "n2", 1, 2, 4, 2, 4, 8 * 2**30, 2 * 2**30, "127.0.0.1", "lo")
 
@@ -51,19 +61,42 @@ def test_the_directory_is_private_and_empty(tmp_path):
     place = "/tmp" if len(str(tmp_path)) > LIMIT - 14 else str(tmp_path)
     directory = temporary_directory(NODE, {"TMPDIR": place})
     assert directory.name == "ddb-77.1-1" and oct(directory.stat().st_mode)[-3:] == "700"
-    assert not list(directory.iterdir())
-    directory.rmdir()
+    assert [path.name for path in directory.iterdir()] == [LOCK]
+    shutil.rmtree(directory)
 
 
 def test_a_long_tmpdir_gives_way_and_a_long_wish_is_refused_with_the_limit():
     long = "/scratch/" + 40 * "x"
     assert str(temporary_directory(NODE, {"TMPDIR": long})) == "/tmp/ddb-77.1-1"
-    os.rmdir("/tmp/ddb-77.1-1")
+    shutil.rmtree("/tmp/ddb-77.1-1")
     room = LIMIT - len("/ddb-77.1-1/r")
     with pytest.raises(LaunchError, match=f"DDB_TMPDIR={long}: 49 bytes are too long .* the limit is {room}$"):
         temporary_directory(NODE, {"DDB_TMPDIR": long})
     with pytest.raises(LaunchError, match=r"temporary directory /proc/.*; set DDB_TMPDIR"):
         temporary_directory(NODE, {"DDB_TMPDIR": "/proc"})
+
+
+def test_what_a_killed_launcher_left_is_removed_and_what_a_running_one_has_is_not(tmp_path):
+    script = f"""
+import sys, time
+from dataclasses import replace
+from slurm import ray_node
+from tests.slurm.test_ray_node import NODE
+ray_node.LIMIT = 200
+print(ray_node.temporary_directory(replace(NODE, job=sys.argv[1]), {{"DDB_TMPDIR": {str(tmp_path)!r}}}), flush=True)
+time.sleep(60)
+"""
+    launchers = {}
+    for job in ("1.0", "2.0"):
+        launchers[job] = subprocess.Popen([sys.executable, "-c", script, job], stdout=subprocess.PIPE, text=True)
+        assert launchers[job].stdout.readline().strip() == str(tmp_path / f"ddb-{job}-1")
+    (tmp_path / "ddb-fresh").mkdir()  # of a launcher that has not come to its lock yet
+    launchers["1.0"].kill()
+    launchers["1.0"].wait()
+    remove_abandoned(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ddb-2.0-1", "ddb-fresh"]
+    launchers["2.0"].kill()
+    launchers["2.0"].wait()
 
 
 def test_somebody_elses_directory_is_not_touched(tmp_path, monkeypatch):
