@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -141,7 +142,9 @@ class Learner:
     def step(self, number: int) -> float:
         """Take step `number`, the one after the last; returns its loss. Raises DDBError where it is not finite."""
         if self._batches is None:
-            self._batches = batches(self.train, self._items(number), self.settings.view(self.run.workers))
+            # A proxy: items that held us, who hold the batches, would keep the loading processes until some later gc.
+            items = Learner._items(weakref.proxy(self), number)
+            self._batches = batches(self.train, items, self.settings.view(self.run.workers))
         images = next(self._batches).to(self.run.device)  # (B, 3, H, W)
         index = self._drawn.popleft()  # (B,)
         labels = torch.from_numpy(self.train.labels[index]).to(self.run.device)  # (B,)

@@ -1,5 +1,8 @@
 """Every method with every network: a few steps on images of 32 px, from arrays and from files."""
 
+import gc
+import multiprocessing
+
 import numpy as np
 import pytest
 import torch
@@ -34,9 +37,9 @@ def signals(train):
     return Signals(train.paths, train.labels, predicted, loss, np.exp(-loss), ~train.aligned)
 
 
-def trained(name, train, **settings):
+def trained(name, train, workers=0, **settings):
     method = METHODS[name]
-    run = Run(0, name)
+    run = Run(0, name, workers=workers)
     if method.needs_synthetic:
         network = settings.get("network", "small_cnn")
         size = settings.get("image_size")
@@ -73,6 +76,17 @@ def test_loading_processes_change_nothing(tmp_path):
         METHODS["erm"].function(train, None, settings, run)
         found.append(run.history[-1]["loss"])
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("name", ["erm", "ddb_end_to_end_joint", "lff"])
+def test_no_loading_process_outlives_its_training(tmp_path, name):
+    before = set(multiprocessing.active_children())
+    gc.disable()  # what only a later garbage collection ends is idle until then
+    try:
+        model = trained(name, made(tmp_path), workers=2, image_size=40)
+        assert set(multiprocessing.active_children()) == before, model
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))
