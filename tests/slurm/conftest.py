@@ -55,7 +55,7 @@ def leftovers(slurm):
 def experiment(directory, **sections):
     """A file with the small experiment, two CDPM workers, and settings of some sections changed."""
     values = copy.deepcopy(SMALL) | {"methods": {"erm": {}, "ddb_two_step": {}}}
-    values["resources"]["cdpm_workers"] = 2
+    values["resources"] |= {"cdpm_workers": 2, "checkpoint_every": 50}  # each takes as long as Ray's next look, 2 s
     for name, change in sections.items():
         values[name] = {**values[name], **change}
     path = directory / "small.yaml"

@@ -157,7 +157,7 @@ def test_a_node_that_goes_down_costs_no_more_than_the_steps_since_the_last_check
     record = store.record(stage(path, "cdpm"))
     assert (record["workers"], record["nodes"]) == (1, ["n1"])
     steps = [json.loads(line)["step"] for line in (store.path(stage(path, "cdpm")) / "losses.jsonl").open()]
-    assert steps[-1] == STEPS and len(steps) - len(set(steps)) <= 3  # logged every 20 steps, checkpoints every 8
+    assert steps[-1] == STEPS and len(steps) - len(set(steps)) <= 4  # logged every 20 steps, checkpoints every 50
 
 
 def first_screen(directory, job):
