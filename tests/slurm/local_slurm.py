@@ -153,12 +153,16 @@ class LocalSlurm:
 
     def wait(self, number: int, states: tuple[str, ...] = (), timeout: float = 240) -> dict[str, str]:
         """Until the job is over, or in one of `states`; a requeued job is started without its two minutes of rest."""
-        deadline = time.monotonic() + timeout
+        deadline, resting = time.monotonic() + timeout, None
         while time.monotonic() < deadline:
             job = self.job(number)
             if job["JobState"] in (states or ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")):
                 return job
-            if job["JobState"] == "PENDING" and job["Reason"] == "BeginTime":
+            if job["Reason"] != "BeginTime":
+                resting = None
+            elif resting is None:
+                resting = time.monotonic()
+            elif time.monotonic() > resting + 3:  # sooner, the credential of the start before is revoked for this one
                 subprocess.run(["scontrol", "update", f"jobid={number}", "StartTime=now"], env=self.environment)
             time.sleep(0.2)
         raise TimeoutError(f"job {number} is {self.job(number)}")

@@ -33,7 +33,9 @@ def locally(path, store, module="ray_jobs.run_experiment"):
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
     directory = tmp_path_factory.mktemp("reference")
-    path = experiment(directory, cdpm={"steps": STEPS})
+    # So many batches, none of them quick, that the actor which is ready first cannot draw them all.
+    drawing = {"sampling": {"images_per_class": 10, "sampler_steps": 30}, "resources": {"sampling_batch": 2}}
+    path = experiment(directory, cdpm={"steps": STEPS}, **drawing)
     locally(path, directory / "runs")
     return path, Store(directory / "runs")
 
@@ -198,6 +200,7 @@ def test_a_node_that_never_joins_fails_the_job_within_the_deadline_and_is_named(
 
     subprocess.run(["kill", "-STOP", until(launcher_on_n2, 60, tmp_path / f"{job}.log")], check=True)
     done = slurm.wait(job, FINAL, timeout=120)
+    remove_abandoned(Path("/tmp"))  # it was killed in the end
     assert (done["JobState"], done["ExitCode"]) == ("FAILED", "1:0")
     assert "2 nodes and 0 GPUs are not all in Ray after 25 s (DDB_START_TIMEOUT); missing: n2" in first_screen(
         tmp_path, job
