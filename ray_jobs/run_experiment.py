@@ -84,7 +84,7 @@ def demand(stage: Stage, capacity: Capacity, resources: ResourceSettings) -> Dem
     return Demand(workers, cpus, gpu)
 
 
-def _demand_now(stage: Stage, capacity: Capacity, resources: ResourceSettings) -> Demand | None:
+def demand_now(stage: Stage, capacity: Capacity, resources: ResourceSettings) -> Demand | None:
     """The demand where nodes may have been lost since the start: fewer workers, or None to wait, as the settings say.
 
     Raises DDBError for what cannot do with less.
@@ -144,7 +144,7 @@ def run_plan(
                 waiting.insert(0, stage)
         for stage in _ready(waiting, done, outcome):
             try:
-                needed = _demand_now(stage, capacity, resources)
+                needed = demand_now(stage, capacity, resources)
             except DDBError as error:
                 waiting.remove(stage)
                 _fail(stage, str(error), 0.0, outcome, store, notify)

@@ -16,7 +16,7 @@ from ddb.diffusion import synthetic
 from ddb.diffusion.pipeline import CDPMPipeline
 from ddb.errors import DDBError
 from ray_jobs.cluster import Capacity
-from ray_jobs.run_experiment import Demand, demand, run_plan
+from ray_jobs.run_experiment import Demand, demand, demand_now, run_plan
 from tests.ray_jobs.conftest import small_plan
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -130,6 +130,33 @@ def test_more_workers_than_resources_is_refused_by_name(setting):
     stage = _only(graph, "cdpm" if setting == "cdpm_workers" else "synthetic")
     with pytest.raises(DDBError, match=rf"resources\.{setting}: 3 asked for, but there are 2 CPUs"):
         demand(stage, Capacity(((2, 0),)), graph.config.resources)
+
+
+def test_a_cdpm_goes_on_with_the_most_workers_that_divide_its_batch():
+    """4 of 4 GPUs, then one node of 3 is left: two workers share a batch of 8, three could not."""
+    graph = small_plan(resources={"cdpm_workers": 4}, cdpm={"batch_size": 8})
+    stage, resources = _only(graph, "cdpm"), graph.config.resources
+    assert demand_now(stage, Capacity(((8, 4),)), resources) == Demand(4, 1, 1)
+    assert demand_now(stage, Capacity(((8, 3),)), resources) == Demand(2, 1, 1)
+
+
+def test_sampling_goes_on_with_the_actors_that_fit():
+    graph = small_plan(resources={"sampling_actors": 4})
+    assert demand_now(_only(graph, "synthetic"), Capacity(((3, 0),)), graph.config.resources) == Demand(3, 1, 0)
+
+
+def test_a_stage_waits_for_a_node_where_that_is_the_setting():
+    graph = small_plan(resources={"cdpm_workers": 4, "sampling_actors": 4, "cell_cpus": 4, "lost_node": "wait"})
+    for stage in (_only(graph, "cdpm"), _only(graph, "synthetic"), graph.cells[0].stage):
+        assert demand_now(stage, Capacity(((3, 0),)), graph.config.resources) is None
+
+
+def test_what_cannot_do_with_less_fails_with_the_reason():
+    split = small_plan(resources={"cdpm_workers": 4}, cdpm={"zero_stage": 2})
+    cells = small_plan(resources={"cell_cpus": 4})
+    for stage, graph, setting in ((_only(split, "cdpm"), split, "cdpm_workers"), (cells.cells[0].stage, cells, "cell")):
+        with pytest.raises(DDBError, match=rf"resources\.{setting}.*4 asked for"):
+            demand_now(stage, Capacity(((3, 0),)), graph.config.resources)
 
 
 @pytest.mark.parametrize(("workers", "cpus"), [(1, 4), (2, 2), (3, 2), (4, 1), (6, 1)])

@@ -1,0 +1,88 @@
+"""A run that is asked to end early: what each kind of stage keeps, and that the next start goes on from there."""
+
+import json
+import os
+import threading
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from ddb import interrupt, progress
+from ray_jobs.run_experiment import run_plan
+from tests.ray_jobs.conftest import lend, small_plan
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+
+
+@pytest.fixture
+def ask():
+    """A function that asks the run to end once a condition holds; afterwards nobody asks any more."""
+    flag = Path(os.environ[interrupt.FILE])
+
+    def when(condition):
+        def watch():
+            deadline = time.monotonic() + 120
+            while not condition() and time.monotonic() < deadline:
+                time.sleep(0.02)
+            flag.touch()
+
+        threading.Thread(target=watch, daemon=True).start()
+
+    yield when
+    flag.unlink(missing_ok=True)
+
+
+def interrupted_then_finished(graph, store, capacity, only, ask, condition):
+    """Run `only` until the condition, look at what an interruption leaves, and run again to the end."""
+    stage = next(stage for stage in graph.stages() if stage.name == only)
+    ask(lambda: condition(store.work_path(stage)))
+    outcome = run_plan(graph, store, capacity, lambda event: None, only=only)
+    assert stage in outcome.interrupted and not outcome.failed and not store.has(stage)
+    assert store.interrupted(stage) and store.failure(stage) is None
+    yield stage
+    Path(os.environ[interrupt.FILE]).unlink()
+    outcome = run_plan(graph, store, capacity, lambda event: None, only=only)
+    assert not outcome.interrupted and not outcome.failed and store.has(stage)
+    yield stage
+
+
+def test_cdpm_training_goes_on_after_the_step_that_it_was_in(finished, tmp_path, capacity, ask):
+    graph = small_plan(cdpm={"steps": 300}, resources={"checkpoint_every": 100_000}, methods={"ddb_two_step": {}})
+    store, logged = lend(finished, tmp_path), []
+
+    def far_enough(work):
+        losses = work / "resume" / "losses.jsonl"
+        return losses.exists() and losses.read_text().count("\n") >= 3
+
+    for stage in interrupted_then_finished(graph, store, capacity, "cdpm", ask, far_enough):
+        place = store.path(stage) if store.has(stage) else store.work_path(stage) / "resume"
+        logged.append([json.loads(line)["step"] for line in (place / "losses.jsonl").open()])
+    before, whole = logged
+    assert 60 <= before[-1] < 300
+    assert whole[: len(before)] == before and len(whole) == len(set(whole)) and whole[-1] == 300
+
+
+def test_sampling_keeps_every_batch_that_it_has_drawn(finished, tmp_path, capacity, ask):
+    sampling = {"images_per_class": 10, "sampler_steps": 30}
+    graph = small_plan(sampling=sampling, resources={"sampling_batch": 2}, methods={"ddb_two_step": {}})
+    store, drawn = lend(finished, tmp_path), []
+
+    def parts(work):
+        return list((work / "resume" / "parts").glob("0*.parquet"))
+
+    for stage in interrupted_then_finished(graph, store, capacity, "synthetic", ask, lambda work: len(parts(work)) > 3):
+        if store.has(stage):
+            assert pq.read_table(store.path(stage) / "images.parquet").num_rows == 100
+        else:
+            drawn = parts(store.work_path(stage))
+    assert 3 < len(drawn) < 50
+
+
+def test_a_cell_stops_and_is_no_failure(finished, tmp_path, capacity, ask):
+    graph, store = small_plan(methods={"erm": {"steps": 4000}}), lend(finished, tmp_path)
+    for stage in interrupted_then_finished(
+        graph, store, capacity, "target", ask, lambda work: (progress.read(work) or {}).get("step", 0) > 20
+    ):
+        assert store.has(stage) or progress.read(store.work_path(stage))["step"] < 4000
