@@ -130,10 +130,10 @@ def test_two_jobs_share_both_nodes_one_is_cancelled_and_the_others_table_is_that
 
 
 def test_sigusr1_and_the_time_limit_requeue_and_the_cdpm_is_that_of_an_uninterrupted_run(slurm, tmp_path):
-    """SLURM warns 75 s before the end of two minutes; the training takes longer than is left until then."""
+    """SLURM warns 45 s before the end of two minutes; the training takes longer than is left until then."""
     path = experiment(tmp_path, cdpm={"steps": 1500})
     store = Store(tmp_path / "runs")
-    options = ("--time=2", "--signal=B:USR1@75", *BATCH)
+    options = ("--time=2", "--signal=B:USR1@45", *BATCH)
     job = submitted(slurm, tmp_path, "run", path, batch=options)
     until(lambda: training_step(store, path) >= 60, 200, tmp_path / f"{job}.log")
     slurm.call("scancel", "--signal=USR1", str(job))  # to every process of the step
