@@ -7,7 +7,6 @@ descends from this process, which adopts orphans for that purpose.
 import contextlib
 import ctypes
 import fcntl
-import importlib.util
 import os
 import random
 import shutil
@@ -17,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -30,6 +30,7 @@ LOCK = "launcher"  # in the temporary directory
 LIMIT = 43  # bytes of Ray's directory: a socket's path may have 107, and session name and socket take up to 64
 SERVED = ("node-manager-port", "object-manager-port")  # other nodes connect to these and to the head's "port"
 LOCAL = ("dashboard-agent-listen-port", "dashboard-agent-grpc-port", "runtime-env-agent-port", "metrics-export-port")
+METRICS = ("AUTOSCALER_METRIC_PORT", "DASHBOARD_METRIC_PORT")  # variables; Ray has no options for these two
 DEATH_SIGNAL, SUBREAPER = 1, 36  # PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER of prctl(2)
 INHERITED = ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_TMPDIR", "RAY_NAMESPACE")
 
@@ -128,12 +129,13 @@ def port_names(head: bool) -> list[str]:
     """The ports that are ours to choose, as `ray start` names them."""
     if not head:
         return [*SERVED, *LOCAL]
-    return ["port", *SERVED, *LOCAL, *(["dashboard-port"] if has_dashboard() else [])]
+    installed = {"dashboard-port": has_dashboard(), "ray-client-server-port": find_spec("grpc") is not None}
+    return ["port", *SERVED, *LOCAL, *(name for name, there in installed.items() if there)]
 
 
 def has_dashboard() -> bool:
     """Whether Ray's dashboard is installed: it comes with ray[default]."""
-    return importlib.util.find_spec("aiohttp_cors") is not None
+    return find_spec("aiohttp_cors") is not None
 
 
 def adopt_orphans() -> None:
@@ -167,7 +169,7 @@ def start_process(command: list[str], environment: Mapping[str, str], log: int |
 class RayNode:
     """The Ray of this node: `start` it, see whether it is `alive`, `end` it."""
 
-    def __init__(self, allocation: Allocation, directory: Path, log: Path, environment: Mapping[str, str]):
+    def __init__(self, allocation: Allocation, directory: Path, log: Path, environment: dict[str, str]):
         self.allocation, self.directory, self.log, self.environment = allocation, directory, log, environment
         self.process: subprocess.Popen | None = None
         self.ports: dict[str, int] = {}
@@ -176,8 +178,9 @@ class RayNode:
         """Start, on other ports when one was taken meanwhile. Raises LaunchError with the end of the log."""
         names = port_names(head is None)
         for _ in range(ATTEMPTS):
-            found = free_ports(self.allocation.address, len(names), self.environment.get("DDB_PORTS"))
-            self.ports = dict(zip(names, found, strict=True))
+            found = free_ports(self.allocation.address, len(names) + len(METRICS), self.environment.get("DDB_PORTS"))
+            self.ports = dict(zip(names, found, strict=False))
+            self.environment |= {name: str(port) for name, port in zip(METRICS, found[len(names) :], strict=True)}
             if self._attempt(start_command(self.allocation, head, self.ports, self.directory), seconds, give_up):
                 return
             end_descendants(2)
