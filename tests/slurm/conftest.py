@@ -1,5 +1,6 @@
 """One local SLURM for all tests of a session that need one, and the small experiment that its jobs compute."""
 
+import contextlib
 import copy
 import socket
 import sys
@@ -87,12 +88,17 @@ def until(condition, seconds, job_log):
     return found
 
 
-def occupied(address, ports):
-    """Sockets that hold these ports of an address."""
-    sockets = []
-    for port in ports:
-        each = socket.socket()
-        each.bind((address, port))
-        each.listen()
-        sockets.append(each)
-    return sockets
+@contextlib.contextmanager
+def occupied(address, number):
+    """A range of ports ("20000-20019") that somebody else holds on an address."""
+    with contextlib.ExitStack() as held:
+        for first in range(20000, 60000, number):
+            sockets = [held.enter_context(socket.socket()) for _ in range(number)]
+            try:
+                for port, each in enumerate(sockets, first):
+                    each.bind((address, port))
+                    each.listen()
+            except OSError:  # one is in use already: the next range
+                continue
+            yield f"{first}-{first + number - 1}"
+            return

@@ -84,7 +84,7 @@ class LocalSlurm:
         self.directory, self.names = directory, [f"n{i + 1}" for i in range(nodes)]
         host = socket.gethostname().partition(".")[0]
         controller, *ports = free_ports(nodes + 1)
-        network = f"127.{secrets.randbelow(250) + 2}.{secrets.randbelow(250) + 2}"  # another one's nodes are not ours
+        self.network = network = f"127.{secrets.randbelow(250) + 2}.{secrets.randbelow(250) + 2}"
         lines = [
             NODE.format(i=i + 1, host=host, network=network, port=ports[i], cpus=cpus, memory=memory)
             for i in range(nodes)

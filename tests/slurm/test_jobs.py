@@ -17,7 +17,7 @@ from ddb.config_file import load
 from ddb.diffusion.pipeline import CDPMPipeline
 from ddb.experiment import plan
 from slurm.ray_node import remove_abandoned
-from tests.slurm.conftest import BATCH, FINAL, experiment, log, submitted, until
+from tests.slurm.conftest import BATCH, FINAL, experiment, log, occupied, submitted, until
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
 STEPS = 400
@@ -175,11 +175,12 @@ def test_a_mistake_in_the_configuration_is_the_jobs_exit_code(slurm, tmp_path):
 
 
 def test_a_ray_that_cannot_start_fails_the_job_with_the_reason(slurm, tmp_path):
-    job = submitted(slurm, tmp_path, "doctor", DDB_PORTS="40000-40003")
-    done = slurm.wait(job, FINAL, timeout=60)
+    with occupied(f"{slurm.network}.1", 30) as ports:
+        job = submitted(slurm, tmp_path, "doctor", DDB_PORTS=ports)
+        done = slurm.wait(job, FINAL, timeout=60)
     assert (done["JobState"], done["ExitCode"]) == ("FAILED", "1:0")
     text = first_screen(tmp_path, job)
-    assert "FAILED: DDB_PORTS=40000-40003: 4 of these ports are free" in text and "Traceback" not in text
+    assert f"FAILED: DDB_PORTS={ports}: 0 of these ports are free" in text and "Traceback" not in text
 
 
 def test_a_node_that_never_joins_fails_the_job_within_the_deadline_and_is_named(slurm, tmp_path):

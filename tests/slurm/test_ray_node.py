@@ -17,6 +17,7 @@ from slurm.errors import LaunchError
 from slurm.ray_node import (
     LIMIT,
     LOCK,
+    RayNode,
     free_ports,
     port_names,
     private_environment,
@@ -133,11 +134,51 @@ def test_another_clusters_address_and_token_are_not_passed_on(tmp_path):
     assert alone["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"  # loopback only
 
 
+def started(node, *commands, seconds=20):
+    """`start` with these commands for Ray's, one after the other: the ports of every attempt."""
+    tried = []
+
+    def command(allocation, head, ports, directory):
+        tried.append(ports)
+        return ["bash", "-c", commands[min(len(tried), len(commands)) - 1]]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("slurm.ray_node.start_command", command)
+        node.start(None, seconds, lambda: False)
+    return tried
+
+
+UP, TAKEN = "echo Ray runtime started; sleep 60", "echo Address already in use; exit 1"
+
+
+def test_a_start_whose_port_was_taken_meanwhile_is_tried_again_on_others(tmp_path):
+    node = RayNode(NODE, tmp_path, tmp_path / "n2.log", dict(os.environ))
+    first, second, third = started(node, TAKEN, TAKEN, UP)
+    assert node.alive and not set(first.values()) & set(second.values()) and node.ports == third
+    node.process.kill()
+    node.process.wait()
+
+
+@pytest.mark.parametrize(
+    ("command", "seconds", "message"),
+    [
+        (TAKEN, 20, "Ray could not start on n2:\nAddress already in use"),
+        ("echo slowly; sleep 60", 0.5, r"Ray did not start on n2 within 0 s \(DDB_START_TIMEOUT\):\nslowly"),
+    ],
+)
+def test_a_ray_that_does_not_come_up_is_told_with_the_end_of_its_log(tmp_path, command, seconds, message):
+    node = RayNode(NODE, tmp_path, tmp_path / "n2.log", dict(os.environ))
+    with pytest.raises(LaunchError, match=message):
+        started(node, command, seconds=seconds)
+    node.process.kill()
+    node.process.wait()
+
+
 SCRIPT = """
 import os, subprocess, sys
 from slurm.ray_node import adopt_orphans, end_descendants, start_process
 adopt_orphans()
-nested = "trap '' TERM; (setsid sleep 301 & sleep 302 & echo ready; wait)"  # deaf to SIGTERM, in another session
+nested = "trap '' TERM; (setsid sleep 301 & sleep 302 & wait)"  # deaf to SIGTERM, in another session
 child = start_process(["bash", "-c", nested], os.environ)
 print(child.pid, flush=True)
 sys.stdin.readline()
@@ -152,11 +193,12 @@ def test_descendants_end_also_those_that_left_the_group_and_are_deaf_to_sigterm_
         [sys.executable, "-c", SCRIPT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     child = int(launcher.stdout.readline())
-    assert "ready" in launcher.stdout.readline()
+    while len(psutil.Process(launcher.pid).children(recursive=True)) < 3:
+        time.sleep(0.05)
     os.kill(child, signal.SIGUSR1)  # what scancel sends to every process of a step
     time.sleep(0.2)
     started = psutil.Process(launcher.pid).children(recursive=True)
-    assert child in {process.pid for process in started} and len(started) >= 3
+    assert child in {process.pid for process in started}
     launcher.stdin.write("\n")
     launcher.stdin.flush()
     assert launcher.stdout.readline() == "over\n" and launcher.wait(timeout=20) == 0
