@@ -80,10 +80,12 @@ def main(root, head_cpus, cell_cpus, number):
     threading.Thread(target=kill_when_all_are_at_work, daemon=True).start()
     outcome = run_plan(graph, store, capacity(), lambda event: None)
     print(f"lost {len(lost)}, failed {len(outcome.failed)}")
-    nodes = [node["Alive"] for node in ray.nodes()]
+    deadline = time.monotonic() + 60
+    while sorted(node["Alive"] for node in ray.nodes()) != [False, True]:  # Ray may notice after the cells have run
+        assert time.monotonic() < deadline, ray.nodes()
+        time.sleep(0.2)
     ray.shutdown()
     cluster.shutdown()
-    sys.exit(sorted(nodes) != [False, True])
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import yaml
 from ddb.artifacts import Store
 from ddb.config_file import load
 from ddb.experiment import plan
-from slurm.ray_node import free_ports, has_dashboard
+from slurm.ray_node import free_ports, has_dashboard, port_names
 from tests.ray_jobs.conftest import SMALL
 
 pytestmark = [
@@ -30,7 +30,9 @@ RAY = str(Path(sys.executable).with_name("ray"))
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     """Environment in which `ray job submit` finds a Ray with two CPUs on loopback, started by somebody else."""
-    port, dashboard = free_ports("127.0.0.1", 2, None)
+    # Every port: those that Ray takes by default may be those of the tests' own Ray.
+    names = port_names(head=True)
+    ports = dict(zip(names, free_ports("127.0.0.1", len(names), None), strict=True))
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "DDB_INTERRUPT"))}
     environment |= {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -39,7 +41,7 @@ def cluster(tmp_path_factory):
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_worker_niceness": "0",
     }
-    options = [f"--port={port}", f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1", "--num-cpus=2"]
+    options = [*(f"--{name}={port}" for name, port in ports.items()), "--dashboard-host=127.0.0.1", "--num-cpus=2"]
     log = tmp_path_factory.mktemp("ray") / "start.log"
     with open(log, "w") as file:
         head = subprocess.Popen(
@@ -50,7 +52,7 @@ def cluster(tmp_path_factory):
     while "Ray runtime started" not in log.read_text():
         assert head.poll() is None and time.monotonic() < deadline, log.read_text()
         time.sleep(0.1)
-    yield environment | {"RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{dashboard}"}
+    yield environment | {"RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{ports['dashboard-port']}"}
     started = [head, *psutil.Process(head.pid).children(recursive=True)]
     for process in started:  # on SIGTERM they would take half a minute for goodbyes
         with contextlib.suppress(psutil.NoSuchProcess):
