@@ -75,8 +75,7 @@ def _wait(srun: subprocess.Popen, directory: Path) -> int:
         if ended is None and read(directory / "end") is not None:
             ended = time.monotonic()
         if ended is not None and time.monotonic() > ended + PATIENCE:
-            says(f"a node does not end: {os.environ['SLURM_JOB_ID']}.0 is killed")
-            subprocess.run(["scancel", "--signal=KILL", f"{os.environ['SLURM_JOB_ID']}.0"])
+            says("a node does not end; SLURM kills what is left with the job")
             srun.kill()
         time.sleep(0.2)
     return srun.returncode
