@@ -52,8 +52,9 @@ def run(command: list[str]) -> int:
     step = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--no-kill", "--kill-on-bad-exit=0"]
     if "SLURM_CPUS_PER_TASK" in os.environ:  # srun does not take it over by itself
         step.append(f"--cpus-per-task={os.environ['SLURM_CPUS_PER_TASK']}")
+    step += ["--mem=0", "--export=ALL"]  # all of the job's memory; our variables, also under sbatch --export=NONE
     try:
-        srun = subprocess.Popen([*step, "--mem=0", sys.executable, "-m", "slurm.node", str(directory), *command])
+        srun = subprocess.Popen([*step, sys.executable, "-m", "slurm.node", str(directory), *command])
         for number in (signal.SIGUSR1, signal.SIGTERM):
             signal.signal(number, lambda number, frame: srun.send_signal(number))
         code = _wait(srun, directory)
