@@ -1,6 +1,6 @@
 """A real SLURM with virtual nodes on this machine: slurmctld, one slurmd per node, a munge of its own, all on loopback.
 
-    with LocalSlurm(directory, nodes=2, cpus=1) as slurm:
+    with LocalSlurm(directory, Settings(nodes=2, cpus=1)) as slurm:
         job = slurm.sbatch("--nodes=2", "slurm/ddb.sbatch", "run", "configs/colored_digits.yaml")
         slurm.wait(job)
 
@@ -12,8 +12,10 @@ import os
 import secrets
 import shutil
 import socket
+import stat
 import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "srun", "scontrol", "squeue", "scancel")
@@ -33,29 +35,52 @@ SlurmctldPidFile={directory}/slurmctld.pid
 SlurmdPidFile={directory}/slurmd.%n.pid
 SlurmctldLogFile={directory}/slurmctld.log
 SlurmdLogFile={directory}/slurmd.%n.log
-ProctrackType=proctrack/linuxproc
+ProctrackType=proctrack/{tracking}
 TaskPlugin=task/none
 SwitchType=switch/none
 MpiDefault=none
 SelectType=select/cons_tres
-SelectTypeParameters=CR_CPU
+SelectTypeParameters={selected}
 SchedulerParameters=sched_interval=1,sched_min_interval=0
 ReturnToService=2
 SlurmctldTimeout=30
 SlurmdTimeout=30
 KillWait={kill_wait}
 OverTimeLimit=0
-MinJobAge=600
+MinJobAge={remembered}
 JobRequeue=1
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 SlurmdParameters=config_overrides
+{preemption}
 {nodes}
-PartitionName=main Nodes=ALL Default=YES MaxTime=24:00:00 State=UP OverSubscribe=FORCE:2
+{partitions}
 """
 NODE = (
     "NodeName=n{i} NodeHostname={host} NodeAddr={network}.{i} Port={port} CPUs={cpus} RealMemory={memory} State=UNKNOWN"
 )
+SHARED = "PartitionName=main Nodes=ALL Default=YES MaxTime=24:00:00 State=UP OverSubscribe=FORCE:2"
+PREEMPTION = "PreemptType=preempt/partition_prio\nPreemptMode=REQUEUE"
+PREEMPTED = """\
+PartitionName=main Nodes=ALL Default=YES MaxTime=24:00:00 State=UP PriorityTier=1 PreemptMode=REQUEUE
+PartitionName=grace Nodes=ALL MaxTime=24:00:00 State=UP PriorityTier=1 PreemptMode=REQUEUE GraceTime=60
+PartitionName=urgent Nodes=ALL MaxTime=24:00:00 State=UP PriorityTier=10 PreemptMode=OFF"""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the cluster is like."""
+
+    nodes: int = 2
+    cpus: int = 1  # of each node
+    memory: int = 6000  # MB of each node
+    gpus: int = 0  # of each node: device files that no driver stands behind
+    kill_wait: int = 10  # seconds
+    selected: str = "CR_CPU"  # what SLURM hands out
+    preemption: bool = False  # partitions main, grace (60 s) and urgent, which preempts; else one that two jobs share
+    user_signal: bool = False  # preempt_send_user_signal
+    tracking: str = "linuxproc"
+    remembered: int = 600  # seconds that an ended job stays known
 
 
 def missing() -> str | None:
@@ -78,28 +103,51 @@ def free_ports(number: int) -> list[int]:
 
 
 class LocalSlurm:
-    """Nodes n1, n2, ... with `cpus` CPUs and `memory` MB each; use it as a context."""
+    """Nodes n1, n2, ... of the given settings; use it as a context."""
 
-    def __init__(self, directory: Path, nodes: int = 2, cpus: int = 1, memory: int = 6000, kill_wait: int = 10):
-        self.directory, self.names = directory, [f"n{i + 1}" for i in range(nodes)]
-        host = socket.gethostname().partition(".")[0]
-        controller, *ports = free_ports(nodes + 1)
-        self.network = network = f"127.{secrets.randbelow(250) + 2}.{secrets.randbelow(250) + 2}"
-        lines = [
-            NODE.format(i=i + 1, host=host, network=network, port=ports[i], cpus=cpus, memory=memory)
-            for i in range(nodes)
-        ]
+    def __init__(self, directory: Path, settings: Settings = Settings()):
+        self.directory, self.settings = directory, settings
+        self.names = [f"n{i + 1}" for i in range(settings.nodes)]
+        self.network = f"127.{secrets.randbelow(250) + 2}.{secrets.randbelow(250) + 2}"
         for name in ("state", *(f"spool/{name}" for name in self.names)):
             (directory / name).mkdir(parents=True)
         self.configuration = directory / "slurm.conf"
-        self.configuration.write_text(
-            CONFIGURATION.format(
-                host=host, directory=directory, controller_port=controller, kill_wait=kill_wait, nodes="\n".join(lines)
-            )
+        self.configuration.write_text(self._configuration())
+        # Whatever this process has: also what its own imports of Ray have set, as with any program that submits.
+        self.environment = dict(os.environ) | {"SLURM_CONF": str(self.configuration)}
+
+    def _configuration(self) -> str:
+        settings, host = self.settings, socket.gethostname().partition(".")[0]
+        controller, *ports = free_ports(settings.nodes + 1)
+        lines = [
+            NODE.format(i=i + 1, host=host, network=self.network, port=port, cpus=settings.cpus, memory=settings.memory)
+            for i, port in enumerate(ports)
+        ]
+        if settings.gpus:
+            lines = ["GresTypes=gpu", *(f"{line} Gres=gpu:fake:{settings.gpus}" for line in lines)]
+            self._make_devices()
+        parameters = "SlurmctldParameters=preempt_send_user_signal" if settings.user_signal else ""
+        return CONFIGURATION.format(
+            host=host,
+            directory=self.directory,
+            controller_port=controller,
+            kill_wait=settings.kill_wait,
+            selected=settings.selected,
+            tracking=settings.tracking,
+            remembered=settings.remembered,
+            nodes="\n".join(lines),
+            preemption=f"{PREEMPTION}\n{parameters}" if settings.preemption else "",
+            partitions=PREEMPTED if settings.preemption else SHARED,
         )
-        # What a login shell has; no SLURM_ or RAY_ variable of whatever started us.
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "RAY_"))}
-        self.environment = kept | {"SLURM_CONF": str(self.configuration)}
+
+    def _make_devices(self) -> None:
+        """A gres.conf, and device files that are as good as /dev/null."""
+        (self.directory / "dev").mkdir()
+        for i in range(self.settings.gpus):
+            os.mknod(self.directory / "dev" / f"gpu{i}", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+        names = f"n[1-{self.settings.nodes}]"
+        files = f"{self.directory}/dev/gpu[0-{self.settings.gpus - 1}]"
+        (self.directory / "gres.conf").write_text(f"NodeName={names} Name=gpu Type=fake File={files}\n")
 
     def __enter__(self) -> "LocalSlurm":
         key = self.directory / "munge.key"
