@@ -15,6 +15,7 @@ from ddb.artifacts import Store
 from ddb.errors import DDBError
 from ddb.experiment import plan
 from ray_jobs.cli_options import STORE, ConfigArgument, StoreOption
+from ray_jobs.cluster import shell_environment
 from ray_jobs.job import err, out, show_notes
 from slurm import queue
 from slurm.batch import Request, check, difference, render
@@ -85,6 +86,7 @@ def submit(
         folder=Path.cwd(),
         store=store.absolute(),
         python=Path(sys.executable),
+        environment=shell_environment(),
         nodes=nodes,
         gpus_per_node=gpus_per_node,
         cpus_per_task=cpus_per_task,

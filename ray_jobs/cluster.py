@@ -7,12 +7,15 @@ import contextlib
 import logging
 import os
 import secrets
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from ddb import interrupt
+from slurm.interpreter import without_spaces
 
 QUIET = {  # for this process and every worker that it starts
     "OMP_WAIT_POLICY": "PASSIVE",  # waiting threads sleep: others on our cores then cost a share, not a tenfold
@@ -30,6 +33,9 @@ LOCAL = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # a single-node Ray: every port on loopback
     "RAY_AUTH_MODE": "token",  # other users of this machine reach loopback too, and Ray runs what reaches its ports
 }
+
+
+_set_here: set[str] = set()  # names of the variables that this process gave itself
 
 
 @dataclass(frozen=True)
@@ -56,12 +62,21 @@ class Capacity:
 def set_environment() -> None:
     """Set what must stand before torch and ray are imported; what the user has set stays, and so does a worker's."""
     local = not os.environ.get("RAY_ADDRESS") and "RAY_RAYLET_PID" not in os.environ
-    for name, value in (QUIET | (LOCAL if local else {})).items():
-        os.environ.setdefault(name, value)
+    ours = QUIET | (LOCAL if local else {})
     if local:  # what is started here inherits it; on a cluster of somebody else's, nobody would look at our file
-        os.environ.setdefault(interrupt.FILE, f"{tempfile.gettempdir()}/ddb-interrupt-{secrets.token_hex(8)}")
-    if local and os.environ.get("RAY_AUTH_MODE") == "token" and "RAY_AUTH_TOKEN_PATH" not in os.environ:
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # of this process and those it starts
+        ours |= {interrupt.FILE: f"{tempfile.gettempdir()}/ddb-interrupt-{secrets.token_hex(8)}"}
+    mode = os.environ.get("RAY_AUTH_MODE") or ours.get("RAY_AUTH_MODE")
+    if local and mode == "token" and "RAY_AUTH_TOKEN_PATH" not in os.environ:
+        ours |= {"RAY_AUTH_TOKEN": secrets.token_hex(32)}  # of this process and those it starts
+    for name, value in ours.items():
+        if name not in os.environ:
+            os.environ[name] = value
+            _set_here.add(name)
+
+
+def shell_environment() -> dict[str, str]:
+    """The environment without what this process has set for itself: what a job that it submits may inherit."""
+    return {name: value for name, value in os.environ.items() if name not in _set_here}
 
 
 @contextlib.contextmanager
@@ -74,13 +89,26 @@ def connected(num_cpus: int | None = None) -> Iterator[Capacity]:
     arguments = (
         {"address": address} if address else {"address": "local", "num_cpus": num_cpus, "_node_ip_address": "127.0.0.1"}
     )
-    ray.init(
-        log_to_driver=False, logging_level=logging.ERROR, include_dashboard=None if address else False, **arguments
-    )
-    try:
-        yield capacity()
-    finally:
-        ray.shutdown()
+    with _interpreter():
+        ray.init(
+            log_to_driver=False, logging_level=logging.ERROR, include_dashboard=None if address else False, **arguments
+        )
+        try:
+            yield capacity()
+        finally:
+            ray.shutdown()
+
+
+@contextlib.contextmanager
+def _interpreter() -> Iterator[None]:
+    """Within the block Ray can start workers also where this interpreter lies in a folder with a space."""
+    before = sys.executable
+    with tempfile.TemporaryDirectory(prefix="ddb-python-") as directory:
+        sys.executable = str(without_spaces(Path(before), Path(directory)))
+        try:
+            yield
+        finally:
+            sys.executable = before
 
 
 def capacity() -> Capacity:

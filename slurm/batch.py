@@ -3,7 +3,7 @@
     ddb submit configs/colored_digits.yaml --nodes 2 --time 4:00:00 --dry-run       # prints it
 
     command = ("run", "configs/colored_digits.yaml")
-    request = Request(command, Path.cwd(), Path("runs").absolute(), Path(sys.executable), nodes=2)
+    request = Request(command, Path.cwd(), Path("runs").absolute(), Path(sys.executable), os.environ, nodes=2)
     check(request, script)
     render(script, request)
 
@@ -14,7 +14,8 @@ script.
 
 import re
 import shlex
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from slurm.errors import LaunchError
@@ -58,6 +59,7 @@ class Request:
     folder: Path  # absolute; where the job runs
     store: Path  # absolute; on storage that all nodes share
     python: Path  # of the environment that has this project
+    environment: Mapping[str, str] = field(repr=False)  # what `sbatch` sees, and the job inherits
     nodes: int | None = None
     gpus_per_node: str | None = None  # "4", or "a100:4"
     cpus_per_task: int | None = None

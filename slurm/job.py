@@ -2,8 +2,8 @@
 
     python -m slurm.job run configs/colored_digits.yaml         # inside an allocation; slurm/ddb.sbatch does this
 
-The job's exit code is the command's. When SIGUSR1 came (the time limit is near, or somebody asks) and the command has
-stopped where it can go on, the job is queued again, if SLURM allows it.
+The job's exit code is the command's. When the command says that it was interrupted and can go on (exit code 75), the
+job is queued again, if SLURM allows it.
 """
 
 import os
@@ -15,15 +15,18 @@ import sys
 import time
 from pathlib import Path
 
+from slurm import requeue
 from slurm.allocation import job_label
 from slurm.errors import LaunchError
 from slurm.node import INTERRUPTED
-from slurm.ray_node import INHERITED
-from slurm.rendezvous import make_token, read
+from slurm.ray_node import FOREIGN
+from slurm.rendezvous import check_private, make_token, read
 from slurm.says import says
 
 PATIENCE = 30  # seconds that the other nodes have for cleaning up once the first one is through
-RESTARTS = 50  # requeues before a job that never gets ready is left alone
+NUDGE = 5  # seconds between two signals that make the other nodes look whether the job is over
+# A shell that ignores the signals of SLURM until Python can answer them, instead of ending by the first one.
+SHELTERED = ["sh", "-c", 'trap "" TERM USR1 USR2; exec "$0" "$@"']
 
 
 def main() -> None:
@@ -42,55 +45,71 @@ def run(command: list[str]) -> int:
         raise LaunchError("not inside a SLURM job; submit with: sbatch slurm/ddb.sbatch run CONFIG")
     if os.environ.get("RAY_ADDRESS"):
         says(f"RAY_ADDRESS={os.environ['RAY_ADDRESS']} is ignored: this job starts a Ray of its own")
-    for name in INHERITED:
+    for name in [*FOREIGN, "DDB_REQUEUE"]:
         os.environ.pop(name, None)
     directory = job_directory()
     token = make_token(directory)
     os.environ["DDB_GRACE"] = str(0.4 * _kill_wait())  # the rest is for ending Ray and cleaning up
+    if requeue.allowed():
+        os.environ["DDB_REQUEUE"] = "1"  # a run that waits for a lost node may ask for that instead
     nodes = os.environ["SLURM_JOB_NUM_NODES"]
     says(f"job {os.environ['SLURM_JOB_ID']} on {os.environ['SLURM_JOB_NODELIST']}; its files: {directory}")
     step = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--no-kill", "--kill-on-bad-exit=0"]
     if "SLURM_CPUS_PER_TASK" in os.environ:  # srun does not take it over by itself
         step.append(f"--cpus-per-task={os.environ['SLURM_CPUS_PER_TASK']}")
     step += ["--mem=0", "--export=ALL"]  # all of the job's memory; our variables, also under sbatch --export=NONE
+    received: list[int] = []
+    for number in (signal.SIGUSR1, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: received.append(number))
     try:
-        srun = subprocess.Popen([*step, sys.executable, "-m", "slurm.node", str(directory), *command])
-        for number in (signal.SIGUSR1, signal.SIGTERM):
-            signal.signal(number, lambda number, frame: srun.send_signal(number))
-        code = _wait(srun, directory)
+        srun = subprocess.Popen([*step, *SHELTERED, sys.executable, "-m", "slurm.node", str(directory), *command])
+        code = _wait(srun, directory, received)
     finally:
         token.unlink(missing_ok=True)
     result = read(directory / "result.json")
     if result is None:
         raise LaunchError(f"the first node did not come to an end (srun: exit code {code})")
-    if result["code"] == INTERRUPTED and result["signal"] == "SIGUSR1":
-        _requeue()
+    if result["code"] == INTERRUPTED:
+        requeue.requeue(result["began"])
     says(f"exit code {result['code']}")
     return result["code"]
 
 
-def _wait(srun: subprocess.Popen, directory: Path) -> int:
-    """Exit code of the step, which is ended where a node hangs after the first one is through."""
-    ended = None
+def _wait(srun: subprocess.Popen, directory: Path, received: list[int]) -> int:
+    """Exit code of the step, which gets every signal that we `received`.
+
+    Once the first node is through, the others are told, and ended where one hangs.
+    """
+    ended = nudged = None
     while srun.poll() is None:
+        now = time.monotonic()
+        while received:
+            srun.send_signal(received.pop(0))
         if ended is None and read(directory / "end") is not None:
-            ended = time.monotonic()
-        if ended is not None and time.monotonic() > ended + PATIENCE:
+            ended = now
+        if ended is not None and (nudged is None or now > nudged + NUDGE):
+            srun.send_signal(signal.SIGUSR2)
+            nudged = now
+        if ended is not None and now > ended + PATIENCE:
             says("a node does not end; SLURM kills what is left with the job")
             srun.kill()
-        time.sleep(0.2)
+        time.sleep(0.5)
     return srun.returncode
 
 
 def job_directory() -> Path:
-    """`<store>/slurm/<job>.<restart>/`, new and empty. Raises LaunchError where the store cannot be written."""
+    """`<store>/slurm/<job>.<restart>/`, new, empty and ours alone. Raises LaunchError where that cannot be had."""
     store = Path(os.environ.get("DDB_STORE") or "runs").absolute()
     directory = store / "slurm" / job_label(os.environ)
     try:
         shutil.rmtree(directory, ignore_errors=True)  # of a job with the same number, before SLURM was set up anew
-        directory.mkdir(parents=True, mode=0o700)
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700)
+    except FileExistsError:
+        raise LaunchError(f"{directory}: exists already and cannot be removed; DDB_STORE names another store") from None
     except OSError as error:
         raise LaunchError(f"DDB_STORE={store}: cannot be written: {error.strerror}") from None
+    check_private(directory)
     return directory
 
 
@@ -99,19 +118,6 @@ def _kill_wait() -> float:
     shown = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True).stdout
     match = re.search(r"KillWait\s*=\s*(\d+)", shown)
     return float(match[1]) if match else 30.0
-
-
-def _requeue() -> None:
-    """Queue this job again, and say so."""
-    job, restarts = os.environ["SLURM_JOB_ID"], int(os.environ.get("SLURM_RESTART_COUNT", "0"))
-    shown = subprocess.run(["scontrol", "show", "job", job], capture_output=True, text=True).stdout
-    if "Requeue=1" not in shown:
-        says("interrupted; SLURM may not requeue this job: the next of a chain, or the same submitted again, goes on")
-    elif restarts >= RESTARTS:
-        says(f"interrupted; requeued {restarts} times already: submit the same again, and it goes on")
-    else:
-        says("interrupted; queued again, to go on from the store")
-        subprocess.run(["scontrol", "requeue", job])
 
 
 if __name__ == "__main__":

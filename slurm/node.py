@@ -2,9 +2,14 @@
 
     srun --ntasks-per-node=1 python -m slurm.node JOB_DIRECTORY run configs/colored_digits.yaml
 
-The role comes from SLURM's variables. SIGUSR1 (soon out of time) and SIGTERM (being ended) set a flag: a file on this
-node's disk that everything under Ray looks at, so that training checkpoints and the command returns by itself. The
-file `end` in the job's directory ends the other nodes.
+The role comes from SLURM's variables. Three signals are answered:
+
+    SIGUSR1     soon out of time, or preempted: the command is asked to end where it can go on
+    SIGTERM     the same; where SLURM is ending the job by now, the command has only so many seconds for it
+    SIGUSR2     from the batch script: look at once whether the job is over
+
+Asking is done by a file on this node's disk that everything under Ray looks at, so that training writes a checkpoint
+and the command returns by itself. The file `end` in the job's directory ends the other nodes.
 """
 
 import os
@@ -14,13 +19,16 @@ import sys
 import time
 from pathlib import Path
 
+from slurm import requeue
 from slurm.allocation import Allocation
 from slurm.errors import LaunchError
+from slurm.interpreter import without_spaces
 from slurm.ray_node import RayNode, adopt_orphans, private_environment, start_process, temporary_directory
-from slurm.rendezvous import publish, read, tail, wait_for
+from slurm.rendezvous import check_private, publish, read, tail, wait_for
 from slurm.says import says
 
-POLL = 0.2  # seconds
+POLL = 0.2  # seconds; nothing on shared storage is read so often
+LOOK_STARTING, LOOK_RUNNING = 1.0, 15.0  # seconds between two looks at shared storage for the end of the job
 INTERRUPTED = 75  # exit code of `ddb` when it was asked to end early and can go on from the store
 
 
@@ -28,21 +36,27 @@ class Node:
     """One node of the job from its first to its last moment."""
 
     def __init__(self, job: Path, command: list[str]):
+        check_private(job)
         self.job, self.command = job, command
         self.allocation = Allocation.read(os.environ)
         self.start_timeout = float(os.environ.get("DDB_START_TIMEOUT", 300))
-        self.grace = float(os.environ.get("DDB_GRACE", 10))  # seconds from SIGTERM to the end of the command
+        self.grace = float(os.environ.get("DDB_GRACE", 10))  # seconds for the command once SLURM ends the job
         self.signal: str | None = None
-        self.ending_since: float | None = None  # when SIGTERM came
-        directory = temporary_directory(self.allocation, os.environ)
+        self.terminated = 0  # SIGTERMs of which it is not known yet what SLURM meant
+        self.ending_since: float | None = None  # when SLURM was seen to be ending the job
+        self.began = False  # whether the command has begun
+        self.over, self.looked = False, float("-inf")
+        directory = temporary_directory(os.environ)
         self.flag = directory / "interrupt"
         self.environment = private_environment(os.environ, job / "token", self.allocation, self.flag)
-        self.ray = RayNode(self.allocation, directory, job / f"{self.allocation.name}.log", self.environment)
+        self.python = without_spaces(Path(sys.executable), directory)
+        log = job / f"{self.allocation.name}.log"
+        self.ray = RayNode(self.python, self.allocation, directory, log, self.environment)
 
     def run(self) -> int:
         """Play this node's role; the command's exit code on the first node, 0 on the others."""
         adopt_orphans()
-        for number in (signal.SIGUSR1, signal.SIGTERM):
+        for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGUSR2):
             signal.signal(number, self._signalled)
         try:
             return self._head() if self.allocation.index == 0 else self._worker()
@@ -52,16 +66,22 @@ class Node:
         finally:
             if self.allocation.index == 0:
                 publish(self.job / "end", {})
-            # SLURM's patience is short after SIGTERM; else Ray's processes may say goodbye to each other.
-            self.ray.end(self.job / "ray" / self.allocation.name, 8 if self.ending_since is None else 1)
+            self.ray.end(self.job / "ray" / self.allocation.name)
 
     def _signalled(self, number: int, frame: object) -> None:
+        if number == signal.SIGUSR2:
+            self.looked = float("-inf")
+            return
         self.signal = signal.Signals(number).name
         self.flag.touch()
-        if number == signal.SIGTERM and self.ending_since is None:
-            self.ending_since = time.monotonic()
+        self.terminated += number == signal.SIGTERM
 
     def _out_of_time(self) -> bool:
+        """Whether SLURM ends the job and the command has had its time; asks SLURM once for each SIGTERM."""
+        if self.terminated:
+            self.terminated = 0
+            if self.ending_since is None and requeue.ending():
+                self.ending_since = time.monotonic()
         return self.ending_since is not None and time.monotonic() > self.ending_since + self.grace
 
     def _giving_up(self) -> bool:
@@ -76,7 +96,7 @@ class Node:
         return f"{mine.cpus} CPUs, {mine.gpus} GPUs, {mine.memory / 2**30:.1f} GiB of memory, at {mine.address}"
 
     def _head(self) -> int:
-        code, began = 1, time.monotonic()
+        code, started = 1, time.monotonic()
         try:
             self.ray.start(None, self.start_timeout, self._giving_up)
             address = f"{self.allocation.address}:{self.ray.ports['port']}"
@@ -85,14 +105,15 @@ class Node:
             dashboard = self.ray.ports.get("dashboard-port")
             publish(self.job / "head.json", {"node": self.allocation.name, "address": address, "dashboard": dashboard})
             self._publish_self()
-            self._wait_for_all(self.start_timeout - (time.monotonic() - began))
+            self._wait_for_all(self.start_timeout - (time.monotonic() - started))
             self._say(f"all {self.allocation.nodes} nodes have run a task; starting: ddb {' '.join(self.command)}")
+            self.began = True
             code = self._run_command()
         except LaunchError:
             code = INTERRUPTED if self.signal else 1
             raise
         finally:
-            publish(self.job / "result.json", {"code": code, "signal": self.signal})
+            publish(self.job / "result.json", {"code": code, "signal": self.signal, "began": self.began})
         return code
 
     def _worker(self) -> int:
@@ -100,15 +121,20 @@ class Node:
         self.ray.start(head["address"], self.start_timeout, self._over)
         self._say(f"joined, {self._describe()}")
         self._publish_self()
-        while self.ray.alive and not self._over() and not self._out_of_time():
+        while self.ray.alive and not self._over(LOOK_STARTING if self.signal else LOOK_RUNNING):
             time.sleep(POLL)
-        if not self._over() and self.ending_since is None:
+        if not self._over(0.0) and self.signal is None:
             self._say(f"Ray ended here:\n{tail(self.ray.log)}")
         return 0
 
-    def _over(self) -> bool:
-        os.listdir(self.job)  # makes an NFS client look again
-        return read(self.job / "end") is not None
+    def _over(self, pause: float = LOOK_STARTING) -> bool:
+        """Whether the job is over, as known from a look at shared storage at most `pause` seconds ago."""
+        now = time.monotonic()
+        if not self.over and now >= self.looked + pause:
+            self.looked = now
+            os.listdir(self.job)  # makes an NFS client look again
+            self.over = read(self.job / "end") is not None
+        return self.over
 
     def _publish_self(self) -> None:
         mine = self.allocation
@@ -120,7 +146,7 @@ class Node:
         mine = self.allocation
         numbers = [str(mine.nodes), str(mine.all_gpus), str(seconds)]
         asking = subprocess.Popen(
-            [sys.executable, "-m", "slurm.ready", *numbers], env=self.environment, text=True, stdout=subprocess.PIPE
+            [self.python, "-m", "slurm.ready", *numbers], env=self.environment, text=True, stdout=subprocess.PIPE
         )
         while asking.poll() is None:
             failed = sorted(self.job.glob("*.failed.json"))
@@ -146,14 +172,14 @@ class Node:
         return shown.stdout.split()
 
     def _run_command(self) -> int:
-        process = start_process([sys.executable, "-m", "ray_jobs.cli", *self.command], self.environment)
+        process = start_process([str(self.python), "-m", "ray_jobs.cli", *self.command], self.environment)
         while process.poll() is None:
             if self._out_of_time():
                 process.kill()
+                process.wait()
+                return INTERRUPTED
             if not self.ray.alive:
                 process.kill()
-                if self.ending_since is not None:  # SLURM's SIGTERM reached Ray's processes as well
-                    return INTERRUPTED
                 raise LaunchError(f"Ray ended on {self.allocation.name} while the command ran:\n{tail(self.ray.log)}")
             time.sleep(POLL)
         return process.returncode if process.returncode >= 0 else 128 - process.returncode

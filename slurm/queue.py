@@ -137,7 +137,7 @@ def _field(shown: str, name: str) -> str:
 
 
 def _environment(request: Request) -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name not in request.variables()}
+    return {name: value for name, value in request.environment.items() if name not in request.variables()}
 
 
 def _sbatch(script: str, request: Request, option: str) -> subprocess.CompletedProcess:

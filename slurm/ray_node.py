@@ -13,7 +13,7 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
@@ -26,47 +26,63 @@ from slurm.errors import LaunchError
 from slurm.rendezvous import tail
 
 ATTEMPTS = 5  # starts with other ports, where one was taken between our choice and Ray's binding
+PREFIX = "ddb-"  # of temporary directories
 LOCK = "launcher"  # in the temporary directory
 LIMIT = 43  # bytes of Ray's directory: a socket's path may have 107, and session name and socket take up to 64
 SERVED = ("node-manager-port", "object-manager-port")  # other nodes connect to these and to the head's "port"
 LOCAL = ("dashboard-agent-listen-port", "dashboard-agent-grpc-port", "runtime-env-agent-port", "metrics-export-port")
-METRICS = ("AUTOSCALER_METRIC_PORT", "DASHBOARD_METRIC_PORT")  # variables; Ray has no options for these two
+METRICS_OFF = {  # these servers would listen on all interfaces and ask nobody for a token
+    "RAY_enable_metrics_collection": "0",
+    "AUTOSCALER_METRIC_PORT": "-1",  # no port at all: Ray logs that it could not start the server, and goes on
+    "DASHBOARD_METRIC_PORT": "-1",
+}
 DEATH_SIGNAL, SUBREAPER = 1, 36  # PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER of prctl(2)
-INHERITED = ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_TMPDIR", "RAY_NAMESPACE")
+# What ties a process to another Ray or to another run, wherever it comes from.
+FOREIGN = (
+    "RAY_ADDRESS",
+    "RAY_AUTH_MODE",
+    "RAY_AUTH_TOKEN",
+    "RAY_AUTH_TOKEN_PATH",
+    "RAY_TMPDIR",
+    "RAY_NAMESPACE",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER",  # set by a local run of ours; several nodes refuse to start with it
+    "RAY_RAYLET_PID",
+    "RAY_NODE_ID",
+    "RAY_JOB_ID",
+    "RAY_JOB_CONFIG_JSON_ENV_VAR",
+    "DDB_INTERRUPT_FILE",
+)
 
 
-def temporary_directory(allocation: Allocation, environment: Mapping[str, str]) -> Path:
-    """A private directory on this node's disk: DDB_TMPDIR, else TMPDIR or /tmp, whichever is short enough.
+def temporary_directory(environment: Mapping[str, str]) -> Path:
+    """A new private directory on this node's disk, of a name that nobody can guess: in DDB_TMPDIR, else TMPDIR or /tmp,
+    whichever is short enough.
 
     Ray makes its own directory writable for everyone, so that one lies inside ours. Raises LaunchError.
     """
-    name = f"ddb-{allocation.job}-{allocation.index}"
     asked = environment.get("DDB_TMPDIR")
     candidates = [asked] if asked else [environment.get("TMPDIR") or "/tmp", "/tmp"]
-    fitting = [Path(place) / name for place in candidates if len(os.fsencode(f"{place}/{name}/r")) <= LIMIT]
+    room = LIMIT - len(f"/{PREFIX}12345678/r")  # mkdtemp adds eight characters
+    fitting = [place for place in candidates if len(os.fsencode(place)) <= room]
     if not fitting:
-        room = LIMIT - len(name) - len("//r")
         raise LaunchError(f"DDB_TMPDIR={asked}: {len(os.fsencode(asked))} bytes are too long a path for Ray's sockets; "
                           f"the limit is {room}")  # fmt: skip
-    directory = fitting[0]
-    remove_abandoned(directory.parent)
+    place = Path(fitting[0])
+    remove_abandoned(place)
     try:
-        if directory.is_symlink() or (directory.exists() and directory.stat().st_uid != os.getuid()):
-            raise LaunchError(f"{directory}: exists and is not ours; set DDB_TMPDIR to another place")
-        shutil.rmtree(directory, ignore_errors=True)  # an earlier start of this job, killed without notice
-        directory.mkdir(mode=0o700)
+        directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
         lock = os.open(directory / LOCK, os.O_CREAT | os.O_RDWR, 0o600)  # held for as long as this process lives
         fcntl.flock(lock, fcntl.LOCK_EX)
     except OSError as error:
-        raise LaunchError(f"temporary directory {directory}: {error.strerror}; set DDB_TMPDIR") from None
+        raise LaunchError(f"temporary directory in {place}: {error.strerror}; set DDB_TMPDIR") from None
     return directory
 
 
 def remove_abandoned(place: Path) -> None:
     """Remove what launchers of ours left in `place` that were killed: directories whose lock nobody holds."""
-    for path in place.glob(f"ddb-*/{LOCK}"):
+    for path in place.glob(f"{PREFIX}*/{LOCK}"):
         with contextlib.suppress(OSError):
-            if path.parent.is_symlink() or path.stat().st_uid != os.getuid():
+            if path.parent.is_symlink() or path.parent.stat().st_uid != os.getuid():
                 continue
             lock = os.open(path, os.O_RDWR)
             try:
@@ -110,7 +126,9 @@ def free_ports(address: str, number: int, allowed: str | None) -> list[int]:
             each.close()
 
 
-def start_command(allocation: Allocation, head: str | None, ports: dict[str, int], directory: Path) -> list[str]:
+def start_command(
+    python: Path, allocation: Allocation, head: str | None, ports: dict[str, int], directory: Path
+) -> list[str]:
     """`ray start` for this node: as the head, or to join the one at address `head`."""
     options = [f"--{name}={port}" for name, port in ports.items()]
     options += ["--min-worker-port=0", "--max-worker-port=0"]  # a range could swallow another job's ports
@@ -122,7 +140,7 @@ def start_command(allocation: Allocation, head: str | None, ports: dict[str, int
         options += ["--head", "--dashboard-host=127.0.0.1", f"--include-dashboard={str(has_dashboard()).lower()}"]
     else:
         options += [f"--address={head}"]
-    return [str(Path(sys.executable).with_name("ray")), "start", "--block", *options]
+    return [str(python), "-m", "ray.scripts.scripts", "start", "--block", *options]
 
 
 def port_names(head: bool) -> list[str]:
@@ -144,15 +162,19 @@ def adopt_orphans() -> None:
 
 
 def start_process(command: list[str], environment: Mapping[str, str], log: int | None = None) -> subprocess.Popen:
-    """A child in a process group of its own that ignores SIGUSR1, as all of its descendants then do.
+    """A child in a process group of its own that no signal to the whole step ends, and none of its descendants.
 
-    `scancel --signal=USR1` sends the signal to every process of a step; its default action would end Ray. The child
-    also gets SIGTERM when we die: SLURM kills the launcher alone when it takes a node for lost.
+    SLURM sends SIGTERM to every process of a step when a job's grace time begins, and `scancel --signal=USR1` does the
+    same; by their default actions both would end Ray before training has written its checkpoint. SIGTERM is blocked
+    and not ignored, since Ray's processes set handlers of their own. The child dies with us: SLURM kills the launcher
+    alone when it takes a node for lost.
     """
 
     def prepare() -> None:
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-        libc.prctl(DEATH_SIGNAL, signal.SIGTERM, 0, 0, 0)
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        libc.prctl(DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
 
     libc = ctypes.CDLL(None)  # loaded before the fork
     return subprocess.Popen(
@@ -169,8 +191,9 @@ def start_process(command: list[str], environment: Mapping[str, str], log: int |
 class RayNode:
     """The Ray of this node: `start` it, see whether it is `alive`, `end` it."""
 
-    def __init__(self, allocation: Allocation, directory: Path, log: Path, environment: dict[str, str]):
-        self.allocation, self.directory, self.log, self.environment = allocation, directory, log, environment
+    def __init__(self, python: Path, allocation: Allocation, directory: Path, log: Path, environment: dict[str, str]):
+        self.python, self.allocation, self.directory = python, allocation, directory
+        self.log, self.environment = log, environment
         self.process: subprocess.Popen | None = None
         self.ports: dict[str, int] = {}
 
@@ -178,12 +201,12 @@ class RayNode:
         """Start, on other ports when one was taken meanwhile. Raises LaunchError with the end of the log."""
         names = port_names(head is None)
         for _ in range(ATTEMPTS):
-            found = free_ports(self.allocation.address, len(names) + len(METRICS), self.environment.get("DDB_PORTS"))
-            self.ports = dict(zip(names, found, strict=False))
-            self.environment |= {name: str(port) for name, port in zip(METRICS, found[len(names) :], strict=True)}
-            if self._attempt(start_command(self.allocation, head, self.ports, self.directory), seconds, give_up):
+            found = free_ports(self.allocation.address, len(names), self.environment.get("DDB_PORTS"))
+            self.ports = dict(zip(names, found, strict=True))
+            command = start_command(self.python, self.allocation, head, self.ports, self.directory)
+            if self._attempt(command, seconds, give_up):
                 return
-            end_descendants(2)
+            end_descendants()
         raise LaunchError(f"Ray could not start on {self.allocation.name}:\n{tail(self.log)}")
 
     def _attempt(self, command: list[str], seconds: float, give_up: Callable[[], bool]) -> bool:
@@ -200,46 +223,39 @@ class RayNode:
             if time.monotonic() > deadline:
                 raise LaunchError(f"Ray did not start on {self.allocation.name} within {seconds:.0f} s "
                                   f"(DDB_START_TIMEOUT):\n{tail(self.log)}")  # fmt: skip
-            time.sleep(0.05)
+            time.sleep(0.1)
         return False
 
     @property
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
-    def end(self, keep_logs: Path, seconds: float) -> None:
-        """End every descendant of this process, which has `seconds` for it; keep Ray's logs; leave no directory."""
-        end_descendants(seconds)
+    def end(self, keep_logs: Path) -> None:
+        """End every descendant of this process; keep Ray's logs; leave no directory."""
+        end_descendants()
         session = self.directory / "r" / "session_latest" / "logs"
         if session.exists():
             shutil.copytree(session, keep_logs, dirs_exist_ok=True, ignore_dangling_symlinks=True)
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
-def end_descendants(seconds: float) -> None:
-    """SIGTERM to the children of this process, then SIGKILL to whatever still descends from it."""
+def end_descendants() -> None:
+    """Kill whatever descends from this process. Nothing of value is in a Ray: the store has every result."""
     us = psutil.Process()
-    for child in us.children():
-        child.terminate()
-    gone_by = time.monotonic() + seconds
-    while time.monotonic() < gone_by and us.children():
-        psutil.wait_procs(us.children(), timeout=0.1)
-    for _ in range(20):  # the dead leave orphans, which come to us
+    for _ in range(50):  # the dead leave orphans, which come to us
         remaining = us.children(recursive=True)
         if not remaining:
             return
         for each in remaining:
-            try:
+            with contextlib.suppress(psutil.NoSuchProcess):
                 each.kill()
-            except psutil.NoSuchProcess:
-                continue
         psutil.wait_procs(remaining, timeout=0.5)
 
 
 def private_environment(inherited: Mapping[str, str], token: Path, allocation: Allocation, flag: Path) -> dict:
-    """The environment of Ray and of the command: this job's token, no address or token of another cluster's."""
-    ours = {name: value for name, value in inherited.items() if name not in INHERITED}
-    ours |= {
+    """The environment of Ray and of the command: this job's token, and nothing that ties to another Ray."""
+    ours = {name: value for name, value in inherited.items() if name not in FOREIGN}
+    ours |= METRICS_OFF | {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
         "RAY_USAGE_STATS_ENABLED": "0",

@@ -9,12 +9,13 @@
         <node>.log      what Ray's start says on that node
         ray/<node>/     Ray's own logs, copied when the job ends
 
-Every file is whole or absent: it is written under another name and renamed.
+Every file is whole or absent: it is written under another name and renamed. The directory is its owner's alone.
 """
 
 import json
 import os
 import secrets
+import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import Any
 
 from slurm.errors import LaunchError
 
-POLL = 0.1  # seconds between two looks
+FIRST, LONGEST = 0.1, 1.0  # seconds between two looks, which become rarer: every node of a job looks
 
 
 def publish(path: Path, content: dict[str, Any]) -> None:
@@ -42,15 +43,23 @@ def read(path: Path) -> dict[str, Any] | None:
 
 def wait_for(path: Path, seconds: float, what: str, give_up: Callable[[], bool] = lambda: False) -> dict[str, Any]:
     """Until `path` is published. Raises LaunchError after `seconds`, or when `give_up` says so."""
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, FIRST
     while (content := read(path)) is None:
         if give_up():
             raise LaunchError(f"{what}: given up, since the job is ending")
         if time.monotonic() > deadline:
             raise LaunchError(f"{what}: not there after {seconds:.0f} s (DDB_START_TIMEOUT)")
         os.listdir(path.parent)  # makes an NFS client look again
-        time.sleep(POLL)
+        time.sleep(pause)
+        pause = min(1.5 * pause, LONGEST)
     return content
+
+
+def check_private(directory: Path) -> None:
+    """Raises LaunchError unless a job's directory is ours alone: others may be able to write into the store."""
+    found = directory.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise LaunchError(f"{directory}: is not a directory of ours alone, so nothing in it is believed")
 
 
 def make_token(directory: Path) -> Path:

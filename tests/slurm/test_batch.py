@@ -14,7 +14,7 @@ from slurm.errors import LaunchError
 
 TEMPLATE = Path("slurm/ddb.sbatch")
 GOLDEN = Path(__file__).parent / "golden"
-PLACES = (Path("/home/me/ddb"), Path("/scratch/me/runs"), Path("/home/me/ddb/.venv/bin/python"))
+PLACES = (Path("/home/me/ddb"), Path("/scratch/me/runs"), Path("/home/me/ddb/.venv/bin/python"), {})
 REQUEST = Request(("run", "configs/colored_digits.yaml"), *PLACES)
 LARGE = Request(
     ("run", "configs/benchmarks/waterbirds.yaml", "seeds=[0, 1]"),

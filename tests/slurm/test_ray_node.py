@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import psutil
 import pytest
@@ -17,6 +18,7 @@ from slurm.errors import LaunchError
 from slurm.ray_node import (
     LIMIT,
     LOCK,
+    PREFIX,
     RayNode,
     free_ports,
     port_names,
@@ -27,6 +29,7 @@ from slurm.ray_node import (
 )
 
 NODE = Allocation("77.1", "n2", 1, 2, 4, 2, 4, 8 * 2**30, 2 * 2**30, "127.0.0.1", "lo")
+PYTHON = Path(sys.executable)
 
 
 def test_ports_are_different_and_free():
@@ -56,80 +59,72 @@ def test_a_malformed_range_is_refused(allowed):
         free_ports("127.0.0.1", 1, allowed)
 
 
-def test_the_directory_is_private_and_empty(tmp_path):
-    left = tmp_path / "ddb-77.1-1" / "left"
-    left.mkdir(parents=True)
-    place = "/tmp" if len(str(tmp_path)) > LIMIT - 14 else str(tmp_path)
-    directory = temporary_directory(NODE, {"TMPDIR": place})
-    assert directory.name == "ddb-77.1-1" and oct(directory.stat().st_mode)[-3:] == "700"
-    assert [path.name for path in directory.iterdir()] == [LOCK]
-    shutil.rmtree(directory)
+def test_directories_are_private_empty_and_of_names_that_nobody_guesses():
+    first, second = (temporary_directory({"TMPDIR": "/tmp"}) for _ in range(2))
+    assert first != second and oct(first.stat().st_mode)[-3:] == "700"
+    assert [path.name for path in first.iterdir()] == [LOCK] and first.name.startswith(PREFIX)
+    for directory in (first, second):
+        shutil.rmtree(directory)
 
 
 def test_a_long_tmpdir_gives_way_and_a_long_wish_is_refused_with_the_limit():
     long = "/scratch/" + 40 * "x"
-    assert str(temporary_directory(NODE, {"TMPDIR": long})) == "/tmp/ddb-77.1-1"
-    shutil.rmtree("/tmp/ddb-77.1-1")
-    room = LIMIT - len("/ddb-77.1-1/r")
-    with pytest.raises(LaunchError, match=f"DDB_TMPDIR={long}: 49 bytes are too long .* the limit is {room}$"):
-        temporary_directory(NODE, {"DDB_TMPDIR": long})
-    with pytest.raises(LaunchError, match=r"temporary directory /proc/.*; set DDB_TMPDIR"):
-        temporary_directory(NODE, {"DDB_TMPDIR": "/proc"})
+    directory = temporary_directory({"TMPDIR": long})
+    assert directory.parent == Path("/tmp") and len(f"{directory}/r") <= LIMIT
+    shutil.rmtree(directory)
+    with pytest.raises(LaunchError, match=f"DDB_TMPDIR={long}: 49 bytes are too long .* the limit is 28$"):
+        temporary_directory({"DDB_TMPDIR": long})
+    with pytest.raises(LaunchError, match=r"temporary directory in /proc: .*; set DDB_TMPDIR"):
+        temporary_directory({"DDB_TMPDIR": "/proc"})
 
 
 def test_what_a_killed_launcher_left_is_removed_and_what_a_running_one_has_is_not(tmp_path):
     script = f"""
-import sys, time
-from dataclasses import replace
+import time
 from slurm import ray_node
-from tests.slurm.test_ray_node import NODE
 ray_node.LIMIT = 200
-print(ray_node.temporary_directory(replace(NODE, job=sys.argv[1]), {{"DDB_TMPDIR": {str(tmp_path)!r}}}), flush=True)
+print(ray_node.temporary_directory({{"DDB_TMPDIR": {str(tmp_path)!r}}}), flush=True)
 time.sleep(60)
 """
-    launchers = {}
-    for job in ("1.0", "2.0"):
-        launchers[job] = subprocess.Popen([sys.executable, "-c", script, job], stdout=subprocess.PIPE, text=True)
-        assert launchers[job].stdout.readline().strip() == str(tmp_path / f"ddb-{job}-1")
+    launchers = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    first, second = (Path(launcher.stdout.readline().strip()) for launcher in launchers)
     (tmp_path / "ddb-fresh").mkdir()  # of a launcher that has not come to its lock yet
-    launchers["1.0"].kill()
-    launchers["1.0"].wait()
+    link = tmp_path / "ddb-link"  # a trap of somebody else's: the lock file behind it would be ours
+    link.symlink_to(second)
+    launchers[0].kill()
+    launchers[0].wait()
     remove_abandoned(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["ddb-2.0-1", "ddb-fresh"]
-    launchers["2.0"].kill()
-    launchers["2.0"].wait()
-
-
-def test_somebody_elses_directory_is_not_touched(tmp_path, monkeypatch):
-    (tmp_path / "mine").mkdir()
-    link = tmp_path / "ddb-77.1-1"
-    link.symlink_to(tmp_path / "mine")
-    monkeypatch.setattr("slurm.ray_node.LIMIT", 200)
-    with pytest.raises(LaunchError, match="exists and is not ours"):
-        temporary_directory(NODE, {"DDB_TMPDIR": str(tmp_path)})
-    assert (tmp_path / "mine").is_dir() and link.is_symlink()
+    assert set(tmp_path.iterdir()) == {second, tmp_path / "ddb-fresh", link} and first != second
+    launchers[1].kill()
+    launchers[1].wait()
 
 
 def test_ray_is_given_what_was_granted_and_every_port(tmp_path):
     ports = {name: 21000 + i for i, name in enumerate(port_names(head=False))}
-    command = start_command(NODE, "127.0.0.9:6000", ports, tmp_path)
+    command = start_command(PYTHON, NODE, "127.0.0.9:6000", ports, tmp_path)
     assert {"--num-cpus=4", "--num-gpus=2", f"--memory={6 * 2**30}", f"--object-store-memory={2 * 2**30}"} < set(
         command
     )
     assert {"--address=127.0.0.9:6000", "--min-worker-port=0", "--max-worker-port=0", "--block"} < set(command)
     assert {f"--{name}={port}" for name, port in ports.items()} < set(command) and "--head" not in command
     ports = {name: 21000 + i for i, name in enumerate(port_names(head=True))}
-    command = start_command(NODE, None, ports, tmp_path)
+    command = start_command(PYTHON, NODE, None, ports, tmp_path)
     assert {"--head", "--dashboard-host=127.0.0.1", "--port=21000"} < set(command)
 
 
 def test_another_clusters_address_and_token_are_not_passed_on(tmp_path):
     inherited = {"RAY_ADDRESS": "10.0.0.1:6379", "RAY_AUTH_TOKEN": "old", "CUDA_VISIBLE_DEVICES": "3", "HOME": "/h"}
+    inherited |= {
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "DDB_INTERRUPT_FILE": "/tmp/old",
+        "RAY_worker_niceness": "0",
+    }
     ours = private_environment(inherited, tmp_path / "token", NODE, tmp_path / "flag")
     assert "RAY_ADDRESS" not in ours and "RAY_AUTH_TOKEN" not in ours
     assert ours["RAY_AUTH_MODE"] == "token" and ours["RAY_AUTH_TOKEN_PATH"] == str(tmp_path / "token")
     assert ours["CUDA_VISIBLE_DEVICES"] == "3" and ours["GLOO_SOCKET_IFNAME"] == "lo"
-    assert "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" not in ours
+    assert "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" not in ours and ours["DDB_INTERRUPT_FILE"] == str(tmp_path / "flag")
+    assert ours["RAY_worker_niceness"] == "0"  # a setting of the user's, which ties to nothing
     alone = private_environment(inherited, tmp_path / "token", replace(NODE, nodes=1), tmp_path / "flag")
     assert alone["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"  # loopback only
 
@@ -138,7 +133,7 @@ def started(node, *commands, seconds=20):
     """`start` with these commands for Ray's, one after the other: the ports of every attempt."""
     tried = []
 
-    def command(allocation, head, ports, directory):
+    def command(python, allocation, head, ports, directory):
         tried.append(ports)
         return ["bash", "-c", commands[min(len(tried), len(commands)) - 1]]
 
@@ -152,7 +147,7 @@ UP, TAKEN = "echo Ray runtime started; sleep 60", "echo Address already in use; 
 
 
 def test_a_start_whose_port_was_taken_meanwhile_is_tried_again_on_others(tmp_path):
-    node = RayNode(NODE, tmp_path, tmp_path / "n2.log", dict(os.environ))
+    node = RayNode(PYTHON, NODE, tmp_path, tmp_path / "n2.log", dict(os.environ))
     first, second, third = started(node, TAKEN, TAKEN, UP)
     assert node.alive and not set(first.values()) & set(second.values()) and node.ports == third
     node.process.kill()
@@ -167,7 +162,7 @@ def test_a_start_whose_port_was_taken_meanwhile_is_tried_again_on_others(tmp_pat
     ],
 )
 def test_a_ray_that_does_not_come_up_is_told_with_the_end_of_its_log(tmp_path, command, seconds, message):
-    node = RayNode(NODE, tmp_path, tmp_path / "n2.log", dict(os.environ))
+    node = RayNode(PYTHON, NODE, tmp_path, tmp_path / "n2.log", dict(os.environ))
     with pytest.raises(LaunchError, match=message):
         started(node, command, seconds=seconds)
     node.process.kill()
@@ -182,7 +177,7 @@ nested = "trap '' TERM; (setsid sleep 301 & sleep 302 & wait)"  # deaf to SIGTER
 child = start_process(["bash", "-c", nested], os.environ)
 print(child.pid, flush=True)
 sys.stdin.readline()
-end_descendants(0.5)
+end_descendants()
 print("over", flush=True)
 """
 
@@ -195,7 +190,8 @@ def test_descendants_end_also_those_that_left_the_group_and_are_deaf_to_sigterm_
     child = int(launcher.stdout.readline())
     while len(psutil.Process(launcher.pid).children(recursive=True)) < 3:
         time.sleep(0.05)
-    os.kill(child, signal.SIGUSR1)  # what scancel sends to every process of a step
+    for number in (signal.SIGUSR1, signal.SIGTERM):  # what SLURM sends to every process of a step
+        os.kill(child, number)
     time.sleep(0.2)
     started = psutil.Process(launcher.pid).children(recursive=True)
     assert child in {process.pid for process in started}
