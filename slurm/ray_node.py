@@ -262,6 +262,7 @@ def private_environment(inherited: Mapping[str, str], token: Path, allocation: A
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "DDB_INTERRUPT_FILE": str(flag),
     }
+    ours.setdefault("RAY_worker_niceness", "0")  # Ray's 15 is for machines that are also somebody's desk
     for library in ("GLOO", "NCCL"):  # a host name that resolves to loopback would mislead them
         ours.setdefault(f"{library}_SOCKET_IFNAME", allocation.interface)
     if allocation.nodes == 1:
