@@ -27,11 +27,12 @@ from ddb.errors import DDBError, Interrupted
 
 INTERRUPTED = "interrupted"  # in the workspace of a stage that was asked to end early
 KEY_LENGTH = 16  # hex digits, 64 bits: a collision needs billions of artifacts
+ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
 def canonical_json(value: Any) -> str:
     """One text per value: sorted keys, no spaces, NaN refused. What is hashed, everywhere."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return ENCODER.encode(value)
 
 
 @dataclass(frozen=True)

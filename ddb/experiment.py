@@ -12,6 +12,7 @@ largest set is drawn once and the others take its first images (DESIGN: sample i
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from ddb.artifacts import Stage, canonical_json, in_order
@@ -131,7 +132,7 @@ class _Request:
         """Whether synthetic images have a part in it."""
         return self.row.method.needs_synthetic or (self.needs_amplifier and self.row.amplifier.source == "synthetic")
 
-    @property
+    @cached_property
     def family(self) -> str:
         """The same for all synthetic sets of which one is the beginning of the other."""
         sampler = self.row.sampling.model_dump(mode="json", exclude={"images_per_class"})

@@ -29,7 +29,7 @@ from ddb.experiment import plan
 # Linux counts what a process was before its exec into the peak of its memory, so this one has to stay small.
 SPAWN = multiprocessing.get_context("spawn")
 SEEDS = 10
-STAGES_PER_POINT = 5 * SEEDS  # a set of images, its alignment, an amplifier and two targets for each seed
+STAGES = 5  # for each guidance and seed: a set of images, its alignment, an amplifier and two targets
 SHARE = {"aligned_share": 0.99, "right_class_share": 0.99, "precision": 1.0, "recall": 0.9, "auroc": 0.99}
 ACCURACY = {"average_accuracy": 0.9, "aligned_accuracy": 1.0, "conflicting_accuracy": 0.8, "worst_group_accuracy": 0.7}
 NUMBERS = {"target": ("metrics", ACCURACY), "amplifier": ("quality", SHARE), "alignment": ("alignment", SHARE)}
@@ -45,11 +45,11 @@ class Cost:
     memory: float
 
 
-def make_store(directory: Path, stages: int) -> tuple[Path, int]:
+def make_store(directory: Path, stages: int, seeds: int = SEEDS) -> tuple[Path, int]:
     """A configuration and, in `directory`/runs, its finished store: the file, and the number of its stages."""
-    points = max(1, round(stages / STAGES_PER_POINT))
+    points = max(1, round(stages / (STAGES * seeds)))
     values = {
-        "seeds": list(range(SEEDS)),
+        "seeds": list(range(seeds)),
         "methods": {"ddb_two_step": {}, "ddb_end_to_end": {}},
         "memorisation": False,
         "vary": {"sampling.guidance": [i / 100 for i in range(points)]},
