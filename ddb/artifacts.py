@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,11 +27,12 @@ from ddb.errors import DDBError, Interrupted
 
 INTERRUPTED = "interrupted"  # in the workspace of a stage that was asked to end early
 KEY_LENGTH = 16  # hex digits, 64 bits: a collision needs billions of artifacts
+ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
 def canonical_json(value: Any) -> str:
     """One text per value: sorted keys, no spaces, NaN refused. What is hashed, everywhere."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return ENCODER.encode(value)
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,24 @@ class Stage:
         content = {"stage": self.name, "config": self.config, "code": self.code_version, "inputs": inputs}
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:KEY_LENGTH]
 
-    def ancestors(self) -> Iterator["Stage"]:
-        """Inputs before what needs them, self last; a stage that is reached twice comes twice."""
-        for stage in self.inputs.values():
-            yield from stage.ancestors()
-        yield self
+    def ancestors(self) -> list["Stage"]:
+        """Every stage that this one needs, once, inputs before what needs them; self last."""
+        return list(in_order([self]).values())
+
+
+def in_order(roots: Iterable[Stage]) -> dict[str, Stage]:
+    """`roots` and every stage that they need, by key, inputs before what needs them."""
+    found: dict[str, Stage] = {}
+
+    def visit(stage: Stage) -> None:
+        if stage.key not in found:
+            for needed in stage.inputs.values():
+                visit(needed)
+            found[stage.key] = stage
+
+    for root in roots:
+        visit(root)
+    return found
 
 
 @dataclass(frozen=True)
@@ -86,6 +100,14 @@ class Store:
 
     def has(self, stage: Stage) -> bool:
         return self.path(stage).is_dir()
+
+    def finished(self, stages: Iterable[Stage]) -> set[str]:
+        """Keys of those of `stages` that are complete, by one listing for each kind of stage."""
+        listed: dict[str, set[str]] = {}
+        for name in {stage.name for stage in stages}:
+            with contextlib.suppress(FileNotFoundError), os.scandir(self.root / name) as entries:
+                listed[name] = {entry.name for entry in entries if entry.is_dir()}
+        return {stage.key for stage in stages if stage.key in listed.get(stage.name, ())}
 
     def record(self, stage: Stage) -> dict[str, Any]:
         return json.loads((self.path(stage) / "record.json").read_text())

@@ -1,7 +1,9 @@
 """What a person sees while an experiment runs: a live table of stages on a terminal, plain lines elsewhere."""
 
+from __future__ import annotations
+
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.live import Live
@@ -13,7 +15,9 @@ from ddb.artifacts import Stage, Store
 from ddb.experiment import Plan
 from ddb.report.sheets import axis_title, value_text
 from ddb.report.table import shown
-from ray_jobs.run_experiment import Event
+
+if TYPE_CHECKING:
+    from ray_jobs.run_experiment import Event  # imports torch and Ray, which who only wants titles need not wait for
 
 PLAIN_INTERVAL = 15.0  # seconds between two progress lines of a stage where there is no terminal
 
@@ -55,7 +59,7 @@ class StageView:
         self.shown_at: dict[str, float] = {}
         self.live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
 
-    def __enter__(self) -> "StageView":
+    def __enter__(self) -> StageView:
         if self.live:
             self.live.start()
         return self
