@@ -262,6 +262,8 @@ def private_environment(inherited: Mapping[str, str], token: Path, allocation: A
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "DDB_INTERRUPT_FILE": str(flag),
     }
+    if allocation.devices or ours.get("DDB_GPUS") == "0":  # GPUs that the step could not ask for, or should not have
+        ours["CUDA_VISIBLE_DEVICES"] = allocation.devices
     for library in ("GLOO", "NCCL"):  # a host name that resolves to loopback would mislead them
         ours.setdefault(f"{library}_SOCKET_IFNAME", allocation.interface)
     if allocation.nodes == 1:
