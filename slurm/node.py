@@ -110,7 +110,7 @@ class Node:
             publish(self.job / "head.json", {"node": mine.name, "address": address, "dashboard": dashboard})
             self._publish_self()
             self._wait_for_all(self.start_timeout - (time.monotonic() - started))
-            self._say(f"all {mine.nodes} nodes have run a task; starting: ddb {' '.join(self.command)}")
+            self._say(f"all {mine.nodes} nodes have run a task; starting: {' '.join(['ddb', *self.command])}")
             self.began = True
             code = self._run_command()
         except LaunchError:

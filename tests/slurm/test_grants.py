@@ -1,4 +1,4 @@
-"""What SLURM granted, as `scontrol show job --details` of several versions says it, and the step that asks for it all."""
+"""What SLURM granted, as `scontrol show job --details` says it, and the step that asks for it all."""
 
 import pytest
 
