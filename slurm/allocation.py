@@ -52,7 +52,9 @@ class Allocation:
             raise LaunchError("one task per node is needed, there are more: --ntasks-per-node=1")
         name, nodes = environment["SLURMD_NODENAME"], int(environment["SLURM_STEP_NUM_NODES"])
         job = grants.of_job(environment["SLURM_JOB_ID"])
-        if environment.get("DDB_GPUS") == "0":  # an exclusive job has GPUs whether it wants them or not
+        if environment.get("DDB_GPUS", "0") != "0":
+            raise LaunchError(f"DDB_GPUS={environment['DDB_GPUS']}: can only be 0, to use none of the job's GPUs")
+        if "DDB_GPUS" in environment:  # an exclusive job has GPUs whether it wants them or not
             job = {each: replace(grant, gpus=0, devices=()) for each, grant in job.items()}
         mine = job[name]
         cpus = usable_cpus(mine.cpus, environment, len(os.sched_getaffinity(0)))
