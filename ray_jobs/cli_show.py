@@ -31,11 +31,16 @@ EXAMPLES = {
 
 
 def status(config: ConfigArgument, overrides: Overrides = None, store: StoreOption = STORE) -> None:
-    """Which stages are done, under way, failed or missing, and its SLURM jobs; works while a run goes on."""
-    graph, opened = plan(config_file.load(config, overrides)), Store(store)
-    for line in queue.states(opened.root, config):
+    """Which stages are done, under way, failed or missing, and the SLURM jobs, of a search these alone; works during a run."""
+    search = "sweep" in config_file.read_file(config)
+    graph, opened = None if search else plan(config_file.load(config, overrides)), Store(store)
+    jobs = queue.states(opened.root, config)
+    for line in jobs:
         out.print(line, highlight=False, markup=False)
-    show_stages(graph, opened)
+    if graph:
+        show_stages(graph, opened)
+    elif not jobs:
+        out.print(f"no SLURM job is known of the search {config}", highlight=False, markup=False)
 
 
 def table(

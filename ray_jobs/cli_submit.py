@@ -105,7 +105,7 @@ def submit(
     except LaunchError as error:
         raise DDBError(str(error)) from None
     jobs = _queue(text, request, config, overrides)
-    _tell(context, command, config, overrides, store, jobs)
+    _tell(context, config, overrides, store, jobs)
 
 
 def _divided(settings: list[str]) -> tuple[list[str], list[str]]:
@@ -165,15 +165,10 @@ def _queue(text: str, request: Request, config: Path, overrides: list[str]) -> l
     return jobs
 
 
-def _tell(
-    context: typer.Context, command: str, config: Path, overrides: list[str], store: Path, jobs: list[str]
-) -> None:
+def _tell(context: typer.Context, config: Path, overrides: list[str], store: Path, jobs: list[str]) -> None:
     """The commands with which one goes on."""
-    if command == "sweep":
-        status = ["squeue", f"--jobs={','.join(jobs)}"]
-    else:
-        status = ["ddb", "status", str(config), *overrides]
-        if context.get_parameter_source("store").name == "COMMANDLINE":
-            status += ["--store", str(store)]
+    status = ["ddb", "status", str(config), *overrides]
+    if context.get_parameter_source("store").name == "COMMANDLINE":
+        status += ["--store", str(store)]
     out.print(f"state: {shlex.join(status)}", highlight=False, markup=False)
     out.print(f"look in: slurm/attach {jobs[0]}", highlight=False, markup=False)
