@@ -31,7 +31,7 @@ EXAMPLES = {
 
 
 def status(config: ConfigArgument, overrides: Overrides = None, store: StoreOption = STORE) -> None:
-    """Which stages are done, under way, failed or missing, and the SLURM jobs, of a search these alone; works during a run."""
+    """Which stages are done, under way, failed or missing, and the SLURM jobs (of a search only these)."""
     search = "sweep" in config_file.read_file(config)
     graph, opened = None if search else plan(config_file.load(config, overrides)), Store(store)
     jobs = queue.states(opened.root, config)
