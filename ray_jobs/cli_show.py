@@ -131,6 +131,7 @@ def _show_cost(graph: Plan, missing: list[Stage]) -> None:
     import torch
     from rich.table import Table
 
+    from ddb import memory
     from ddb.cost import estimate
     from ddb.progress import duration
 
@@ -144,6 +145,8 @@ def _show_cost(graph: Plan, missing: list[Stage]) -> None:
     view.add_row("total", str(len(missing)), "", duration(total))
     out.print(view)
     out.print(f"estimated from a probe of this machine's {device}, one stage at a time; start-up and files come on top")
+    for line in memory.needs(graph, missing):
+        out.print(f"memory: {line}", highlight=False, markup=False)
 
 
 def show_stages(graph: Plan, store: Store) -> None:

@@ -3,6 +3,7 @@
 ddb submit configs/colored_digits.yaml seeds=[0] --nodes 2 --gpus-per-node 4 --time 12:00:00 --dry-run
 """
 
+import contextlib
 import shlex
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 
 from ddb import config_file
 from ddb.artifacts import Store
+from ddb.data import DataMissing
 from ddb.errors import DDBError
 from ddb.experiment import plan
 from ray_jobs.cli_options import STORE, ConfigArgument, StoreOption
@@ -100,6 +102,7 @@ def submit(
         first = render(text, request)
         if dry_run:
             sys.stdout.write(first + difference(request))
+            _show_memory(config, overrides, store)
             return
         queue.try_out(first, request)
     except LaunchError as error:
@@ -126,6 +129,22 @@ def _planned(config: Path, overrides: list[str]) -> str:
     for reason in dict.fromkeys(graph.missing_data.values()):
         err.print(f"cannot run yet, as seen from here: {reason}", style="yellow", markup=False, highlight=False)
     return "run"
+
+
+def _show_memory(config: Path, overrides: list[str], store: Path) -> None:
+    """What the job needs of it, beside the script; of a search it is not known before its trials are."""
+    if "sweep" in config_file.read_file(config):
+        return
+    graph = plan(config_file.load(config, overrides))
+    stages = graph.stages()
+    missing = [stage for stage in stages if not (store / stage.name / stage.key).is_dir()]  # a dry run makes no store
+    if not missing:
+        return
+    from ddb import memory
+
+    with contextlib.suppress(DataMissing):  # of which nothing is published, so that nothing is known
+        for line in memory.needs(graph, missing):
+            err.print(f"memory: {line}", markup=False, highlight=False)
 
 
 def _check_further(context: typer.Context, command: str, further: list[str]) -> None:

@@ -81,6 +81,8 @@ def test_a_dry_run_prints_the_script_and_needs_no_slurm(ddb, tmp_path, monkeypat
     assert f"#SBATCH --output={tmp_path}/runs/slurm/%j.log" in lines and f"export DDB_STORE={tmp_path}/runs" in lines
     assert lines[-1].endswith(f" -m slurm.job run {CONFIG} 'seeds=[0]' --dry-run")
     assert not (tmp_path / "runs").exists()
+    assert all(line.startswith("memory: about ") for line in done.err.splitlines())
+    assert all(what in done.err for what in ("CDPM worker", "each CDPM", "each cell", "Ray's head"))
 
 
 def test_a_dry_run_of_a_chain_says_how_its_jobs_differ(ddb):
