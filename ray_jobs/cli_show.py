@@ -31,11 +31,16 @@ EXAMPLES = {
 
 
 def status(config: ConfigArgument, overrides: Overrides = None, store: StoreOption = STORE) -> None:
-    """Which stages are done, under way, failed or missing, and its SLURM jobs; works while a run goes on."""
-    graph, opened = plan(config_file.load(config, overrides)), Store(store)
-    for line in queue.states(opened.root, config):
+    """Which stages are done, under way, failed or missing, and the SLURM jobs (of a search only these)."""
+    search = "sweep" in config_file.read_file(config)
+    graph, opened = None if search else plan(config_file.load(config, overrides)), Store(store)
+    jobs = queue.states(opened.root, config)
+    for line in jobs:
         out.print(line, highlight=False, markup=False)
-    show_stages(graph, opened)
+    if graph:
+        show_stages(graph, opened)
+    elif not jobs:
+        out.print(f"no SLURM job is known of the search {config}", highlight=False, markup=False)
 
 
 def table(
@@ -126,6 +131,7 @@ def _show_cost(graph: Plan, missing: list[Stage]) -> None:
     import torch
     from rich.table import Table
 
+    from ddb import memory
     from ddb.cost import estimate
     from ddb.progress import duration
 
@@ -139,6 +145,8 @@ def _show_cost(graph: Plan, missing: list[Stage]) -> None:
     view.add_row("total", str(len(missing)), "", duration(total))
     out.print(view)
     out.print(f"estimated from a probe of this machine's {device}, one stage at a time; start-up and files come on top")
+    for line in memory.needs(graph, missing):
+        out.print(f"memory: {line}", highlight=False, markup=False)
 
 
 def show_stages(graph: Plan, store: Store) -> None:
