@@ -17,7 +17,6 @@ from typing import Any
 
 import optuna
 import yaml
-from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial, TrialState
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
@@ -66,11 +65,9 @@ def run_sweep(sweep: Sweep, store: Store) -> SweepResult:
     """Search until `trials` are over. Raises DDBError where the default configuration itself fails."""
     folder = store.root / "sweeps" / sweep.key
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise DDBError(f"sweep {folder}: another process is at work on it") from None
+    lock = store.lock_at(folder / "lock")
+    if not lock.acquire():
+        raise DDBError(f"sweep {folder}: another process is at work on it ({lock.owner()})")
     try:
         study, storage = open_study(folder, sweep)
         judges = judge_stages(sweep)
