@@ -18,7 +18,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -95,6 +95,14 @@ class Store:
 
     def has(self, stage: Stage) -> bool:
         return self.path(stage).is_dir()
+
+    def finished(self, stages: Iterable[Stage]) -> set[str]:
+        """Keys of those of `stages` that are complete, by one listing for each kind of stage."""
+        listed: dict[str, set[str]] = {}
+        for name in {stage.name for stage in stages}:
+            with contextlib.suppress(FileNotFoundError), os.scandir(self.root / name) as entries:
+                listed[name] = {entry.name for entry in entries if entry.is_dir()}
+        return {stage.key for stage in stages if stage.key in listed.get(stage.name, ())}
 
     def record(self, stage: Stage) -> dict[str, Any]:
         return json.loads((self.path(stage) / "record.json").read_text())

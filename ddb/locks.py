@@ -5,7 +5,7 @@
         ...
         lock.lost()                 # whether somebody took it over, which a lease's holder asks before it commits
         lock.release()
-    lock.held()                     # somebody has it; ask the same object again: it watches how long a lease stands still
+    lock.held()                     # somebody has it; ask the same object again: it watches the lease
 
 A lease is a file that its holder touches every HEARTBEAT seconds. It ends at once when its holder was a process of
 this machine that is gone, else when a reader has seen it unchanged for DURATION seconds of its own monotonic clock:

@@ -26,7 +26,7 @@ from rich.table import Table
 
 from ddb import interrupt
 from ddb.artifacts import Stage, Store
-from ddb.errors import DDBError, Interrupted
+from ddb.errors import DDBError, Interrupted, headline
 from ddb.experiment import Plan, add_validation, plan
 from ddb.progress import duration
 from ddb.report.sheets import axis_title, value_text
@@ -115,7 +115,7 @@ def _compute_default(graph: Plan, store: Store, capacity: Capacity, missing: int
         raise Interrupted("interrupted before the first trial; the same command goes on")
     if outcome.failed:
         stage, error = next(iter(outcome.failed.values()))
-        raise DDBError(f"sweep: the default configuration fails: {stage.name} {stage.key}: {error}")
+        raise DDBError(f"sweep: the default configuration fails: {stage.name} {stage.key}: {headline(error)}")
 
 
 class _Search(OptunaSearch):
@@ -205,7 +205,7 @@ def _trial(point: dict[str, Any], sweep: Sweep, root: str, judges: dict[int, Sta
             return  # without a report: the same command begins this trial again, and finds what is finished
         if outcome.failed:
             stage, error = next(iter(outcome.failed.values()))
-            raise DDBError(f"{stage.name} {stage.key}: {error}")
+            raise DDBError(f"{stage.name} {stage.key}: {headline(error)}")
         rung = sweep.settings.reduction_factor**number
         tune.report(_means(graph, store) | {"rung": rung, "steps": graph.cells[0].row.settings.steps})
 
