@@ -20,9 +20,9 @@ from ddb.artifacts import Stage, Store
 from ddb.config import ResourceSettings
 from ray_jobs import cluster, run_experiment
 from ray_jobs.cluster import Capacity
+from ray_jobs.memory import GB
 
 SECONDS = (2.0, 20.0)  # that a task takes
-GB = 2**30
 
 
 class PretendedRay:

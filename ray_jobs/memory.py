@@ -9,7 +9,7 @@ from ddb.artifacts import Stage
 from ray_jobs.cluster import Capacity
 from ray_jobs.demand import Demand
 
-MB = 2**20
+MB, GB = 2**20, 2**30
 TASK = 300 * MB  # the task of a stage that only watches over workers (CDPM)
 CONTROLLER = 300 * MB  # Ray Train's, one per CDPM
 HELPERS = 4 * 200 * MB  # actors of Ray Train beside it, one CDPM's
