@@ -10,13 +10,13 @@ from ray_jobs.cluster import Capacity
 from ray_jobs.demand import Demand
 
 MB, GB = 2**20, 2**30
-TASK = 300 * MB  # the task of a stage that only watches over workers (CDPM)
-CONTROLLER = 300 * MB  # Ray Train's, one per CDPM
-HELPERS = 4 * 200 * MB  # actors of Ray Train beside it, one CDPM's
-SAMPLING = 700 * MB  # the task of a synthetic set, with Ray Data's own actors
-CDPM_WORKER = 1300 * MB  # without the network and what training it keeps
-SAMPLER = 1200 * MB  # an actor that draws images
-CELL = 1200 * MB  # data, amplifier, target, validation, probe, alignment: one process
+TASK = 250 * MB  # a CDPM's, in a new process; one that Ray uses again after a cell keeps that cell's
+CONTROLLER = 210 * MB  # Ray Train's, one per CDPM
+HELPERS = 4 * 200 * MB  # Ray Train's actors beside it, for one CDPM
+SAMPLING = 1000 * MB  # the task of a synthetic set
+CDPM_WORKER = 1100 * MB  # without what training keeps
+SAMPLER = 1000 * MB  # an actor that draws images
+CELL = 1000 * MB  # data, amplifier, target, validation, probe, alignment: one process
 ACTIVATIONS = 60  # values that training keeps per pixel and channel of the first level
 
 
