@@ -80,8 +80,7 @@ def submitted(slurm, directory, *arguments, batch=BATCH, **environment):
     """A job of the batch script with its store and log in `directory`: its number."""
     options, script = batch[:-1], batch[-1]
     command = [*options, f"--output={directory}/%j.log", script, *map(str, arguments)]
-    # At Ray's niceness of 15 its workers get almost nothing of a busy machine.
-    variables = {"DDB_STORE": str(directory / "runs"), "DDB_PYTHON": sys.executable, "RAY_worker_niceness": "0"}
+    variables = {"DDB_STORE": str(directory / "runs"), "DDB_PYTHON": sys.executable}
     return slurm.sbatch(*command, **variables, **environment)
 
 
