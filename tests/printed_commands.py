@@ -34,6 +34,7 @@ class Way:
     appended: str = ""  # what that test puts behind the printed words
     exit_code: int = 0
     says: str = ""  # what its output must contain
+    makes: str = ""  # a file of the store that it must have made
     not_here: str = ""  # the reason, where there is no test
 
 
@@ -51,7 +52,9 @@ FIRST = f"ddb submit {DIGITS} --nodes 2 --cpus-per-task 8 --time 30"
 FOUR = f"ddb submit {RECIPE_1} --nodes 4 --gpus-per-node 8 --time 12:00:00"
 RAY_JOB = "ray job submit --working-dir . -- python -m ray_jobs."
 TWO_GUIDANCES = f"'vary.sampling.guidance=[0, 1]' {SMALL}"
-SMALL_SWEEP = f"{SIZES} sweep.trials=2 sweep.rungs=[0.5,1] 'sweep.space.sampling.images_per_class={{choices: [2, 3]}}'"
+SMALL_SWEEP = (
+    f"{SIZES} sweep.trials=2 sweep.rungs=[0.5,1] 'sweep.space={{sampling.images_per_class: {{choices: [2, 3]}}}}'"
+)
 BOUND = "/scratch,/etc/slurm,/run/munge,/usr/bin/srun,/usr/bin/scontrol"
 DONE = "target erm seed 0"
 
@@ -98,19 +101,19 @@ WAYS = {
     f"ddb audit {DIGITS} seeds=[0] dataset.conflict_ratio=0.05": Way(CLONE, SMALL, says="audit.html"),
     f"ddb audit {DIGITS} seeds=[0] dataset.conflict_ratio=0.9": Way(CLONE, SMALL, says="audit.html"),
     # On a Ray that is there already.
-    f"{RAY_JOB}train_cdpm {DIGITS} --store /shared/runs": Way(JOB_SERVER, SMALL),
-    f"{RAY_JOB}sweep {SWEEP} --store /shared/runs": Way(JOB_SERVER, SMALL_SWEEP),
+    f"{RAY_JOB}train_cdpm {DIGITS} --store /shared/runs": Way(JOB_SERVER, SMALL, makes="cdpm/*/record.json"),
+    f"{RAY_JOB}sweep {SWEEP} --store /shared/runs": Way(JOB_SERVER, SMALL_SWEEP, makes="sweeps/*/best.yaml"),
     # SLURM jobs.
     f"{FIRST} --dry-run": Way(FIRST_JOB, SMALL, says="#SBATCH --cpus-per-task=8"),
     FIRST: Way(FIRST_JOB, SMALL, says="is queued"),
     "slurm/attach JOBID ray status": Way(FIRST_JOB, says="/16.0 CPU"),
-    f"sbatch --nodes=2 slurm/ddb.sbatch run {DIGITS}": Way(BY_HAND, SMALL, says="nothing to do"),
-    f"sbatch --nodes=2 --cpus-per-task=1 slurm/ddb.sbatch run {DIGITS}": Way(BY_HAND, SMALL),
-    f"sbatch --nodes=2 slurm/ddb.sbatch run {RECIPE_1}": Way(BY_HAND, f"{ROW} --dry-run"),
-    f"sbatch slurm/ddb.sbatch sweep {SWEEP}": Way(BY_HAND, "--dry-run"),
+    f"sbatch --nodes=2 slurm/ddb.sbatch run {DIGITS}": Way(BY_HAND, SMALL, says="ddb_two_step"),
+    f"sbatch --nodes=2 --cpus-per-task=1 slurm/ddb.sbatch run {DIGITS}": Way(BY_HAND, SMALL, says="ddb_two_step"),
+    f"sbatch --nodes=2 slurm/ddb.sbatch run {RECIPE_1}": Way(BY_HAND, f"{ROW} --dry-run", says="name: waterbirds"),
+    f"sbatch slurm/ddb.sbatch sweep {SWEEP}": Way(BY_HAND, "--dry-run", says="trials: 20"),
     f"{FOUR} --dry-run": Way(GPU_NODES, ROW, says="#SBATCH --gpus-per-node=8"),
     FOUR: Way(GPU_NODES, ROW, says="is queued"),
-    f"ddb status {RECIPE_1}": Way(GPU_NODES, ROW, says="4 nodes"),
+    f"ddb status {RECIPE_1}": Way(GPU_NODES, ROW),
     f'exec apptainer exec --nv --bind {BOUND} ddb.sif python "$@"': Way(
         not_here="Apptainer is not installed where the tests run; the document says that it was not tried"
     ),
