@@ -11,6 +11,7 @@ from pathlib import Path
 
 DOCUMENTS = ("README.md", "slurm/README.md", "results/README.md", "CONTRIBUTING.md")
 SHELL = ("", "sh", "bash")  # languages of a block that holds commands
+PROGRAMS = ("ddb", "make", "pip", "python", "ray", "salloc", "sbatch", "scancel", "scontrol", "slurm/attach", "srun")
 
 # The smallest experiment: every `ddb run` of the same data shares what it computes with the others.
 SIZES = (
@@ -42,6 +43,10 @@ CLONE = "tests/test_printed_commands.py::test_it_does_what_the_document_says"
 JOB_SERVER = "tests/ray_jobs/test_submitted.py::test_a_printed_command_runs_as_a_submitted_job"
 FIRST_JOB = "tests/slurm/test_printed_commands.py::test_the_first_job_in_five_minutes"
 BY_HAND = "tests/slurm/test_printed_commands.py::test_a_job_by_hand"
+CHAIN = "tests/slurm/test_printed_commands.py::test_a_chain"
+WARNED = (
+    "tests/slurm/test_jobs.py::test_sigusr1_and_the_time_limit_requeue_and_the_cdpm_is_that_of_an_uninterrupted_run"
+)
 GPU_NODES = "tests/slurm/test_printed_commands.py::test_four_nodes_with_gpus"
 
 DIGITS, GUIDANCE = "configs/colored_digits.yaml", "configs/ablations/guidance.yaml"
@@ -72,6 +77,9 @@ WAYS = {
     f"ddb table {DIGITS} --format latex": Way(CLONE, SMALL, says="\\bottomrule"),
     f"ddb status {DIGITS}": Way(CLONE, SMALL, says=DONE),
     f"ddb table {DIGITS}": Way(CLONE, SMALL, says="| `group_dro`"),
+    "ddb run CONFIG --dry-run": Way(CLONE, SMALL, says="seed 0"),
+    "ddb status CONFIG": Way(CLONE, SMALL, says=DONE),
+    "python -m ray_jobs.cli": Way(CLONE, f"table {DIGITS} {SMALL}", says="| `group_dro`"),
     f"ddb export {DIGITS} results/colored_digits": Way(CLONE, SMALL, says="results/colored_digits/figure.pdf"),
     "ddb data describe colored_digits": Way(CLONE, says="contact sheet: colored_digits.png"),
     # Tables, ablations, searches.
@@ -81,6 +89,11 @@ WAYS = {
     f"ddb run {GUIDANCE} 'vary.sampling.guidance=[0, 1, 7]' seeds=[0] --dry-run": Way(CLONE, SMALL, says="7 cells"),
     f"ddb report {GUIDANCE}": Way(CLONE, TWO_GUIDANCES, says="report.html"),
     f"ddb sweep {SWEEP}": Way(CLONE, SMALL_SWEEP, says="best.yaml"),
+    "ddb run configs/<file>.yaml": Way(CLONE, TWO_GUIDANCES),
+    "ddb export configs/<file>.yaml results/colored_digits/<name>": Way(
+        CLONE, TWO_GUIDANCES, says="results/colored_digits/new/table.md"
+    ),
+    "ddb report configs/<file>.yaml": Way(CLONE, TWO_GUIDANCES, says="report.html"),
     # Benchmarks, of which the test has small ones, and own images.
     "ddb data list": Way(CLONE, says="data/waterbirds"),
     "ddb data fetch waterbirds": Way(not_here="downloads a gigabyte; tests/ddb/data/test_fetch.py has a server"),
@@ -103,10 +116,13 @@ WAYS = {
     # On a Ray that is there already.
     f"{RAY_JOB}train_cdpm {DIGITS} --store /shared/runs": Way(JOB_SERVER, SMALL, makes="cdpm/*/record.json"),
     f"{RAY_JOB}sweep {SWEEP} --store /shared/runs": Way(JOB_SERVER, SMALL_SWEEP, makes="sweeps/*/best.yaml"),
+    "pip install 'ray[default]'": Way(not_here="downloads; it is among the packages that make setup installs"),
     # SLURM jobs.
     f"{FIRST} --dry-run": Way(FIRST_JOB, SMALL, says="#SBATCH --cpus-per-task=8"),
     FIRST: Way(FIRST_JOB, SMALL, says="is queued"),
     "slurm/attach JOBID ray status": Way(FIRST_JOB, says="/16.0 CPU"),
+    "ddb submit ... --chain 5": Way(CHAIN, SMALL, says="is queued, to start after job"),
+    "scancel --signal=USR1 JOBID": Way(WARNED),
     f"sbatch --nodes=2 slurm/ddb.sbatch run {DIGITS}": Way(BY_HAND, SMALL, says="ddb_two_step"),
     f"sbatch --nodes=2 --cpus-per-task=1 slurm/ddb.sbatch run {DIGITS}": Way(BY_HAND, SMALL, says="ddb_two_step"),
     f"sbatch --nodes=2 slurm/ddb.sbatch run {RECIPE_1}": Way(BY_HAND, f"{ROW} --dry-run", says="name: waterbirds"),
@@ -119,6 +135,16 @@ WAYS = {
     ),
 }
 
+STANDS_FOR = {"CONFIG": DIGITS, "...": f"{DIGITS} --nodes 2 --time 30", "<file>": "ablations/guidance", "<name>": "new"}
+
+
+def line(command: str, **names: str) -> str:
+    """What a test enters: the printed words, names such as JOBID put in, with what makes it small behind them."""
+    words = f"{command} {WAYS[command].appended}"
+    for name, value in (STANDS_FOR | names).items():
+        words = words.replace(name, value)
+    return words
+
 
 def run_by(test: str) -> dict[str, Way]:
     """The commands that a test must run, in order."""
@@ -126,11 +152,16 @@ def run_by(test: str) -> dict[str, Way]:
 
 
 def printed(document: Path) -> list[str]:
-    """The commands in the code blocks of a Markdown file, fenced or indented, in order."""
-    commands: list[str] = []
-    for block in _blocks(document.read_text(encoding="utf-8")):
+    """The commands of a Markdown file: in code blocks, fenced or indented, and in the text, with their arguments.
+
+    In the text, two words such as `ddb status` only name what a program can do; three words are a command to enter.
+    """
+    text, commands = document.read_text(encoding="utf-8"), []
+    for block in _blocks(text):
         for line in re.sub(r" *\\\n *", " ", block).splitlines():
             commands.append(re.sub(r"(^| +)#.*", "", line).strip())
+    spans = (" ".join(span.split()) for span in re.findall(r"(?<!`)`([^`]+)`(?!`)", text))
+    commands += [span for span in spans if span.split()[0] in PROGRAMS and len(span.split()) > 2]
     return [command for command in commands if command]
 
 

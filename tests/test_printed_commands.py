@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.fresh_clone import FreshClone
-from tests.printed_commands import CLONE, DOCUMENTS, WAYS, printed, run_by
+from tests.printed_commands import CLONE, DOCUMENTS, WAYS, line, printed, run_by
 
 BAR_CLASSES = ("climbing", "diving", "fishing", "pole vaulting", "racing", "throwing")
 
@@ -32,8 +32,9 @@ def test_what_counts_as_a_command(tmp_path):
     document.write_text(
         "Text.\n\n```\n# why\nmake a   # what for\nb 'x  y' && c#d\n```\n\n```yaml\nkey: value\n```\n\n"
         "    e --f \\\n        g\n\nA list:\n    - no command\n\n```sh\nh\n```\n"
+        "`ddb status` tells, `ddb status\nmine` too.\n"
     )
-    assert printed(document) == ["make a", "b 'x  y' && c#d", "h", "e --f g"]
+    assert printed(document) == ["make a", "b 'x  y' && c#d", "h", "e --f g", "ddb status mine"]
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def test_it_does_what_the_document_says(command, clone):
     """In the order of WAYS: later commands find what earlier ones have computed."""
     way = WAYS[command]
     # Where the data sets are is a reader's own business; here they lie where the README says that they are looked for.
-    done = clone.shell(f"export DDB_DATA=data && {command} {way.appended}")
+    done = clone.shell(f"export DDB_DATA=data && {line(command)}")
     said = done.stdout + done.stderr
     assert done.returncode == way.exit_code and "Traceback" not in said, said[-4000:]
     assert way.says in said

@@ -17,7 +17,7 @@ from ddb.artifacts import Store
 from ddb.config_file import load
 from ddb.experiment import plan
 from slurm.ray_node import free_ports, has_dashboard, port_names
-from tests.printed_commands import JOB_SERVER, WAYS, run_by
+from tests.printed_commands import JOB_SERVER, WAYS, line, run_by
 from tests.ray_jobs.conftest import SMALL
 
 pytestmark = [
@@ -80,9 +80,8 @@ def test_an_experiment_runs_as_a_submitted_job(cluster, tmp_path):
 
 @pytest.mark.parametrize("command", run_by(JOB_SERVER))
 def test_a_printed_command_runs_as_a_submitted_job(command, cluster, tmp_path):
-    way = WAYS[command]
-    submitted(f"{command} --store {tmp_path}/runs {way.appended}", cluster)
-    assert list((tmp_path / "runs").glob(way.makes))
+    submitted(f"{line(command)} --store {tmp_path}/runs", cluster)
+    assert list((tmp_path / "runs").glob(WAYS[command].makes))
 
 
 def test_a_mistake_is_the_jobs_failure_and_its_last_line(cluster, tmp_path):

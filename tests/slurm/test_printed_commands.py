@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tests.printed_commands import BY_HAND, DIGITS, FIRST_JOB, GPU_NODES, SMALL, WAYS, run_by
+from tests.printed_commands import BY_HAND, CHAIN, DIGITS, FIRST_JOB, GPU_NODES, SMALL, WAYS, line, run_by
 from tests.slurm.local_slurm import Settings
 from tests.slurm.ordinary_user import user_of_a_cluster
 
@@ -19,9 +19,8 @@ def user():
 
 def enter(user, command, job=""):
     """Run a printed command with what its entry appends: its output."""
-    way = WAYS[command]
-    done = user.shell(f"{command.replace('JOBID', job)} {way.appended}")
-    assert done.returncode == way.exit_code, done.stdout + done.stderr
+    done = user.shell(line(command, JOBID=job))
+    assert done.returncode == WAYS[command].exit_code, done.stdout + done.stderr
     return done.stdout
 
 
@@ -57,6 +56,15 @@ def test_a_job_by_hand(user, command):
     assert (done["JobState"], done["ExitCode"]) == ("COMPLETED", "0:0"), log.read_text()
     nodes = 2 if "--nodes=2" in command else 1
     assert done["NumNodes"] == str(nodes) and WAYS[command].says in log.read_text()
+
+
+def test_a_chain(user):
+    """Five jobs are queued, each to start after the one before; then all are cancelled."""
+    (command,) = run_by(CHAIN)
+    said = enter(user, command)
+    jobs = [each.split()[1] for each in said.splitlines() if each.startswith("job ")]
+    assert len(jobs) == 5 and said.count(WAYS[command].says) == 4
+    assert user.shell(f"scancel {' '.join(jobs)}").returncode == 0
 
 
 def test_four_nodes_with_gpus(user):
