@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: setup  ## the paper's argument on this machine, in minutes
-	$(BIN)/ddb demo
+	$(BIN)/ddb demo $(SETTINGS)
 
 test: setup  ## run all tests but those that need a SLURM
 	$(BIN)/python -m pytest -q -m "not slurm"

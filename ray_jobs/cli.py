@@ -77,9 +77,9 @@ def audit(
 
 
 @app.command(epilog="Example: ddb demo")
-def demo(store: StoreOption = STORE) -> None:
+def demo(overrides: Overrides = None, store: StoreOption = STORE) -> None:
     """The paper's whole argument on Colored Digits, one seed, in minutes; ends with a table and a figure."""
-    graph = plan(config_file.load(DEMO, ["seeds=[0]"]))
+    graph = plan(config_file.load(DEMO, ["seeds=[0]", *(overrides or [])]))
     opened = Store(store)
     failed = execute(graph, opened)
     cli_show.print_table(graph, opened)

@@ -81,7 +81,7 @@ def parse(description: str) -> argparse.Namespace:
     parser.add_argument("config", type=Path, help="YAML file, as in configs/")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings to change")
     parser.add_argument("--store", default=os.environ.get("DDB_STORE", "runs"), help="where results are kept")
-    return parser.parse_args()
+    return parser.parse_intermixed_args()  # settings may also come after --store
 
 
 def stop(error: DDBError) -> NoReturn:

@@ -17,6 +17,7 @@ from ddb.artifacts import Store
 from ddb.config_file import load
 from ddb.experiment import plan
 from slurm.ray_node import free_ports, has_dashboard, port_names
+from tests.printed_commands import JOB_SERVER, WAYS, line, run_by
 from tests.ray_jobs.conftest import SMALL
 
 pytestmark = [
@@ -60,21 +61,27 @@ def cluster(tmp_path_factory):
     head.wait(timeout=60)
 
 
-@pytest.mark.parametrize("module", ["run_experiment", "train_cdpm"])
-def test_a_module_runs_as_a_submitted_job(module, cluster, tmp_path):
-    path, store = tmp_path / "small.yaml", Store(tmp_path / "runs")
-    methods = {"erm": {}} if module == "run_experiment" else {"ddb_two_step": {}}
-    path.write_text(yaml.safe_dump(SMALL | {"methods": methods}))
-    command = ["python", "-m", f"ray_jobs.{module}", str(path), "--store", str(store.root)]
-    job = [RAY, "job", "submit", "--working-dir", ".", "--", *command]
-    done = subprocess.run(job, env=cluster, capture_output=True, text=True, timeout=400)
+def submitted(line, environment):
+    """What a shell makes of a line with `ray job submit`."""
+    done = subprocess.run(["bash", "-c", line], env=environment, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+
+
+def test_an_experiment_runs_as_a_submitted_job(cluster, tmp_path):
+    path, store = tmp_path / "small.yaml", Store(tmp_path / "runs")
+    path.write_text(yaml.safe_dump(SMALL | {"methods": {"erm": {}}}))
+    job = "ray job submit --working-dir . -- python -m ray_jobs.run_experiment"
+    submitted(f"{job} {path} --store {store.root}", cluster)
     graph = plan(load(path))
-    made = {stage.name for stage in graph.stages() if store.has(stage)}
-    assert made == ({"data", "target"} if module == "run_experiment" else {"data", "cdpm"})
-    if module == "run_experiment":
-        metrics = json.loads((store.path(graph.cells[0].stage) / "metrics.json").read_text())
-        assert 0 <= metrics["average_accuracy"] <= 1
+    assert {stage.name for stage in graph.stages() if store.has(stage)} == {"data", "target"}
+    metrics = json.loads((store.path(graph.cells[0].stage) / "metrics.json").read_text())
+    assert 0 <= metrics["average_accuracy"] <= 1
+
+
+@pytest.mark.parametrize("command", run_by(JOB_SERVER))
+def test_a_printed_command_runs_as_a_submitted_job(command, cluster, tmp_path):
+    submitted(f"{line(command)} --store {tmp_path}/runs", cluster)
+    assert list((tmp_path / "runs").glob(WAYS[command].makes))
 
 
 def test_a_mistake_is_the_jobs_failure_and_its_last_line(cluster, tmp_path):

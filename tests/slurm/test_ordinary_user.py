@@ -1,29 +1,20 @@
 """The README's way onto a cluster, as somebody without any privilege goes it: `ddb submit` on two nodes."""
 
-import tempfile
 import time
-from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.slurm.conftest import experiment
-from tests.slurm.local_slurm import LocalSlurm, missing
-from tests.slurm.ordinary_user import OrdinaryUser
+from tests.slurm.local_slurm import Settings
+from tests.slurm.ordinary_user import user_of_a_cluster
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
 def user():
-    reason = missing()
-    if reason:
-        pytest.skip(reason)
-    directory = Path(tempfile.mkdtemp(prefix="ddb_cluster_"))  # pytest's own folders are closed to other users
-    directory.chmod(0o755)
-    (directory / "slurm").mkdir()
-    (directory / "user").mkdir()
-    with LocalSlurm(directory / "slurm") as slurm, OrdinaryUser(directory / "user", slurm) as user:
+    with user_of_a_cluster(Settings(nodes=2, cpus=1)) as user:
         yield user
 
 

@@ -1,0 +1,173 @@
+"""Every command that the documents print, and how a test runs it.
+
+A new command in a document needs an entry in WAYS; `tests/test_printed_commands.py` fails without one, and with one
+that no document prints any more. The words of an entry are those of the document, without the comment behind them. A
+test may only append settings or options that make a command small; of several values of an option the last one counts.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+DOCUMENTS = ("README.md", "slurm/README.md", "results/README.md", "CONTRIBUTING.md")
+SHELL = ("", "sh", "bash")  # languages of a block that holds commands
+PROGRAMS = ("ddb", "make", "pip", "python", "ray", "salloc", "sbatch", "scancel", "scontrol", "slurm/attach", "srun")
+
+# The smallest experiment: every `ddb run` of the same data shares what it computes with the others.
+SIZES = (
+    "dataset.image_size=8 cdpm.channels=[16,16] cdpm.steps=20 cdpm.batch_size=8 cdpm.warmup_steps=2 "
+    "sampling.images_per_class=3 sampling.sampler_steps=3 resources.sampling_batch=32 "
+    "amplifier.steps=4 training.steps=4 memorisation=false"
+)
+SMALL = f"seeds=[0] {SIZES}"
+# A benchmark: one row, and neither its paper's networks nor their weights, which would be downloaded.
+ROW = (
+    "'methods={erm: {}}' seeds=[0] memorisation=false training.network=small_cnn training.weights=none "
+    "training.image_size=8 training.steps=4 training.batch_size=4 training.evaluate_every=null resources.cell_cpus=1"
+)
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a printed command is run, or why it is not."""
+
+    test: str = ""  # file::function
+    appended: str = ""  # what that test puts behind the printed words
+    exit_code: int = 0
+    says: str = ""  # what its output must contain
+    makes: str = ""  # a file of the store that it must have made
+    not_here: str = ""  # the reason, where there is no test
+
+
+CLONE = "tests/test_printed_commands.py::test_it_does_what_the_document_says"
+JOB_SERVER = "tests/ray_jobs/test_submitted.py::test_a_printed_command_runs_as_a_submitted_job"
+FIRST_JOB = "tests/slurm/test_printed_commands.py::test_the_first_job_in_five_minutes"
+BY_HAND = "tests/slurm/test_printed_commands.py::test_a_job_by_hand"
+CHAIN = "tests/slurm/test_printed_commands.py::test_a_chain"
+WARNED = (
+    "tests/slurm/test_jobs.py::test_sigusr1_and_the_time_limit_requeue_and_the_cdpm_is_that_of_an_uninterrupted_run"
+)
+GPU_NODES = "tests/slurm/test_printed_commands.py::test_four_nodes_with_gpus"
+
+DIGITS, GUIDANCE = "configs/colored_digits.yaml", "configs/ablations/guidance.yaml"
+WATERBIRDS, BAR = "configs/benchmarks/waterbirds.yaml", "configs/benchmarks/bar_small.yaml"
+RECIPE_1 = "configs/tables/recipe_1.yaml base=waterbirds"
+SWEEP = "configs/sweeps/colored_digits.yaml"
+FIRST = f"ddb submit {DIGITS} --nodes 2 --cpus-per-task 8 --time 30"
+FOUR = f"ddb submit {RECIPE_1} --nodes 4 --gpus-per-node 8 --time 12:00:00"
+RAY_JOB = "ray job submit --working-dir . -- python -m ray_jobs."
+TWO_GUIDANCES = f"'vary.sampling.guidance=[0, 1]' {SMALL}"
+SMALL_SWEEP = (
+    f"{SIZES} sweep.trials=2 sweep.rungs=[0.5,1] 'sweep.space={{sampling.images_per_class: {{choices: [2, 3]}}}}'"
+)
+BOUND = "/scratch,/etc/slurm,/run/munge,/usr/bin/srun,/usr/bin/scontrol"
+DONE = "target erm seed 0"
+
+# In this order where one test runs several: what one computes, the next ones find.
+WAYS = {
+    # A new clone.
+    "git clone <this project> && cd ddb-on-ray": Way(not_here="no address; all tests start from a copy of the files"),
+    "make setup": Way(not_here="downloads gigabytes; .ci/run does it in a fresh clone before all tests"),
+    "make test": Way(not_here="runs these tests; .ci/run does it in a fresh clone"),
+    "source .venv/bin/activate": Way(CLONE, "&& command -v ddb", says="/.venv/bin/ddb"),
+    "make demo": Way(CLONE, f'SETTINGS="{SMALL}"', says="runs/demo.png"),
+    "ddb doctor": Way(CLONE),
+    f"ddb run {DIGITS}": Way(CLONE, SMALL, says="ddb_end_to_end_joint"),
+    f"ddb run {DIGITS} sampling.guidance=3 --dry-run": Way(CLONE, SMALL, says="guidance: 3.0"),
+    f"ddb table {DIGITS} --format latex": Way(CLONE, SMALL, says="\\bottomrule"),
+    f"ddb status {DIGITS}": Way(CLONE, SMALL, says=DONE),
+    f"ddb table {DIGITS}": Way(CLONE, SMALL, says="| `group_dro`"),
+    "ddb run CONFIG --dry-run": Way(CLONE, SMALL, says="seed 0"),
+    "ddb status CONFIG": Way(CLONE, SMALL, says=DONE),
+    "python -m ray_jobs.cli": Way(CLONE, f"table {DIGITS} {SMALL}", says="| `group_dro`"),
+    f"ddb export {DIGITS} results/colored_digits": Way(CLONE, SMALL, says="results/colored_digits/figure.pdf"),
+    "ddb data describe colored_digits": Way(CLONE, says="contact sheet: colored_digits.png"),
+    # Tables, ablations, searches.
+    "ddb run configs/tables/recipe_1.yaml": Way(CLONE, SMALL, says="jtt_ddb"),
+    "ddb run configs/tables/recipe_2.yaml base=waterbirds": Way(CLONE, ROW, says="worst group"),
+    f"ddb run {GUIDANCE}": Way(CLONE, TWO_GUIDANCES, says="ddb_end_to_end"),
+    f"ddb run {GUIDANCE} 'vary.sampling.guidance=[0, 1, 7]' seeds=[0] --dry-run": Way(CLONE, SMALL, says="7 cells"),
+    f"ddb report {GUIDANCE}": Way(CLONE, TWO_GUIDANCES, says="report.html"),
+    f"ddb sweep {SWEEP}": Way(CLONE, SMALL_SWEEP, says="best.yaml"),
+    "ddb run configs/<file>.yaml": Way(CLONE, TWO_GUIDANCES),
+    "ddb export configs/<file>.yaml results/colored_digits/<name>": Way(
+        CLONE, TWO_GUIDANCES, says="results/colored_digits/new/table.md"
+    ),
+    "ddb report configs/<file>.yaml": Way(CLONE, TWO_GUIDANCES, says="report.html"),
+    # Benchmarks, of which the test has small ones, and own images.
+    "ddb data list": Way(CLONE, says="data/waterbirds"),
+    "ddb data fetch waterbirds": Way(not_here="downloads a gigabyte; tests/ddb/data/test_fetch.py has a server"),
+    "ddb data check waterbirds": Way(CLONE, exit_code=1, says="published"),  # it is not all there
+    f"ddb run {WATERBIRDS} --dry-run": Way(CLONE, ROW, says="dataset:"),
+    f"ddb run {WATERBIRDS} preset=fast": Way(CLONE, ROW, says="preset=fast: cdpm.steps"),
+    "ddb run --data my_images": Way(CLONE, SIZES, says="runs/my_images.yaml"),
+    "ddb audit --data my_images": Way(CLONE, SIZES, says="audit.html"),
+    f"ddb run {BAR}": Way(CLONE, ROW, says="erm"),
+    f"ddb export {BAR} results/bar_small": Way(CLONE, ROW, says="results/bar_small/table.md"),
+    "ddb data bench bar image_size=64 --output results/bar_small/data_bench.json": Way(
+        CLONE, "--rounds 1 --small-files 400", says="prepare_to_pillow"
+    ),
+    # Measurements.
+    f"ddb bench {DIGITS} seeds=[0] --rounds 5 --output results/colored_digits/bench.json": Way(
+        CLONE, f"{SMALL} --rounds 1 --steps 30 --images-per-class 1", says='"training"'
+    ),
+    f"ddb audit {DIGITS} seeds=[0] dataset.conflict_ratio=0.05": Way(CLONE, SMALL, says="audit.html"),
+    f"ddb audit {DIGITS} seeds=[0] dataset.conflict_ratio=0.9": Way(CLONE, SMALL, says="audit.html"),
+    # On a Ray that is there already.
+    f"{RAY_JOB}train_cdpm {DIGITS} --store /shared/runs": Way(JOB_SERVER, SMALL, makes="cdpm/*/record.json"),
+    f"{RAY_JOB}sweep {SWEEP} --store /shared/runs": Way(JOB_SERVER, SMALL_SWEEP, makes="sweeps/*/best.yaml"),
+    "pip install 'ray[default]'": Way(not_here="downloads; it is among the packages that make setup installs"),
+    # SLURM jobs.
+    f"{FIRST} --dry-run": Way(FIRST_JOB, SMALL, says="#SBATCH --cpus-per-task=8"),
+    FIRST: Way(FIRST_JOB, SMALL, says="is queued"),
+    "slurm/attach JOBID ray status": Way(FIRST_JOB, says="/16.0 CPU"),
+    "ddb submit ... --chain 5": Way(CHAIN, SMALL, says="is queued, to start after job"),
+    "scancel --signal=USR1 JOBID": Way(WARNED),
+    f"sbatch --nodes=2 slurm/ddb.sbatch run {DIGITS}": Way(BY_HAND, SMALL, says="ddb_two_step"),
+    f"sbatch --nodes=2 --cpus-per-task=1 slurm/ddb.sbatch run {DIGITS}": Way(BY_HAND, SMALL, says="ddb_two_step"),
+    f"sbatch --nodes=2 slurm/ddb.sbatch run {RECIPE_1}": Way(BY_HAND, f"{ROW} --dry-run", says="name: waterbirds"),
+    f"sbatch slurm/ddb.sbatch sweep {SWEEP}": Way(BY_HAND, "--dry-run", says="trials: 20"),
+    f"{FOUR} --dry-run": Way(GPU_NODES, ROW, says="#SBATCH --gpus-per-node=8"),
+    FOUR: Way(GPU_NODES, ROW, says="is queued"),
+    f"ddb status {RECIPE_1}": Way(GPU_NODES, ROW),
+    f'exec apptainer exec --nv --bind {BOUND} ddb.sif python "$@"': Way(
+        not_here="Apptainer is not installed where the tests run; the document says that it was not tried"
+    ),
+}
+
+STANDS_FOR = {"CONFIG": DIGITS, "...": f"{DIGITS} --nodes 2 --time 30", "<file>": "ablations/guidance", "<name>": "new"}
+
+
+def line(command: str, **names: str) -> str:
+    """What a test enters: the printed words, names such as JOBID put in, with what makes it small behind them."""
+    words = f"{command} {WAYS[command].appended}"
+    for name, value in (STANDS_FOR | names).items():
+        words = words.replace(name, value)
+    return words
+
+
+def run_by(test: str) -> dict[str, Way]:
+    """The commands that a test must run, in order."""
+    return {command: way for command, way in WAYS.items() if way.test == test}
+
+
+def printed(document: Path) -> list[str]:
+    """The commands of a Markdown file: in code blocks, fenced or indented, and in the text, with their arguments.
+
+    In the text, two words such as `ddb status` only name what a program can do; three words are a command to enter.
+    """
+    text, commands = document.read_text(encoding="utf-8"), []
+    for block in _blocks(text):
+        for line in re.sub(r" *\\\n *", " ", block).splitlines():
+            commands.append(re.sub(r"(^| +)#.*", "", line).strip())
+    spans = (" ".join(span.split()) for span in re.findall(r"(?<!`)`([^`]+)`(?!`)", text))
+    commands += [span for span in spans if span.split()[0] in PROGRAMS and len(span.split()) > 2]
+    return [command for command in commands if command]
+
+
+def _blocks(text: str) -> list[str]:
+    """The contents of the blocks that hold commands: fenced ones, and paragraphs that are indented by four spaces."""
+    fenced = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    paragraphs = [each.strip("\n") for each in fenced.sub("", text).split("\n\n")]
+    indented = [each for each in paragraphs if each and all(line.startswith("    ") for line in each.splitlines())]
+    return [content for language, content in fenced.findall(text) if language in SHELL] + indented

@@ -1,0 +1,79 @@
+"""The documents' SLURM commands, as an ordinary user types them in a clone, on nodes like those that they name."""
+
+import time
+
+import pytest
+
+from tests.printed_commands import BY_HAND, CHAIN, DIGITS, FIRST_JOB, GPU_NODES, SMALL, WAYS, line, run_by
+from tests.slurm.local_slurm import Settings
+from tests.slurm.ordinary_user import user_of_a_cluster
+
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def user():
+    with user_of_a_cluster(Settings(nodes=4, cpus=8, gpus=8)) as user:  # no driver stands behind the GPUs
+        yield user
+
+
+def enter(user, command, job=""):
+    """Run a printed command with what its entry appends: its output."""
+    done = user.shell(line(command, JOBID=job))
+    assert done.returncode == WAYS[command].exit_code, done.stdout + done.stderr
+    return done.stdout
+
+
+def until_its_ray_is_up(log, nodes):
+    deadline = time.monotonic() + 300
+    while f"all {nodes} nodes have run a task" not in (log.read_text() if log.exists() else ""):
+        assert time.monotonic() < deadline, log.read_text() if log.exists() else "no log"
+        time.sleep(0.5)
+
+
+def test_the_first_job_in_five_minutes(user):
+    try_out, submit, attach = run_by(FIRST_JOB)
+    assert WAYS[try_out].says in enter(user, try_out)
+    job = enter(user, submit).split()[1]
+    log = user.project / "runs" / "slurm" / f"{job}.log"
+    until_its_ray_is_up(log, 2)
+    assert WAYS[attach].says in enter(user, attach, job)
+    state = user.shell(f"ddb status {DIGITS} {SMALL}").stdout
+    assert f"job {job}: RUNNING on n[1-2]" in state and "target erm seed 0" in state
+    table = user.shell(f"ddb table {DIGITS} {SMALL}")  # while the job runs
+    assert table.returncode == 0 and "ddb_two_step" in table.stdout, table.stderr
+    done = user.slurm.wait(int(job), timeout=500)
+    assert (done["JobState"], done["ExitCode"]) == ("COMPLETED", "0:0"), log.read_text()
+    assert f"job {job}: COMPLETED on n[1-2]" in user.shell(f"ddb status {DIGITS} {SMALL}").stdout
+
+
+@pytest.mark.parametrize("command", run_by(BY_HAND))
+def test_a_job_by_hand(user, command):
+    """Of an experiment, after the test above: its results are found. Else a look at what it would compute."""
+    job = enter(user, command).split()[-1]
+    log = user.project / f"ddb-{job}.log"
+    done = user.slurm.wait(int(job), timeout=500)
+    assert (done["JobState"], done["ExitCode"]) == ("COMPLETED", "0:0"), log.read_text()
+    nodes = 2 if "--nodes=2" in command else 1
+    assert done["NumNodes"] == str(nodes) and WAYS[command].says in log.read_text()
+
+
+def test_a_chain(user):
+    """Five jobs are queued, each to start after the one before; then all are cancelled."""
+    (command,) = run_by(CHAIN)
+    said = enter(user, command)
+    jobs = [each.split()[1] for each in said.splitlines() if each.startswith("job ")]
+    assert len(jobs) == 5 and said.count(WAYS[command].says) == 4
+    assert user.shell(f"scancel {' '.join(jobs)}").returncode == 0
+
+
+def test_four_nodes_with_gpus(user):
+    """The job is queued, started on all that it asks for and shown; then it is cancelled."""
+    try_out, submit, status = run_by(GPU_NODES)
+    assert WAYS[try_out].says in enter(user, try_out)
+    job = enter(user, submit).split()[1]
+    started = user.slurm.wait(int(job), ("RUNNING",), timeout=60)
+    assert started["NodeList"] == "n[1-4]" and "gres/gpu=32" in started["TRES"]
+    assert f"job {job}: RUNNING on n[1-4]" in enter(user, status)
+    assert user.shell(f"scancel {job}").returncode == 0
+    assert user.slurm.wait(int(job), timeout=60)["JobState"] == "CANCELLED"
