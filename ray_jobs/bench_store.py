@@ -70,7 +70,7 @@ def make_store(directory: Path, stages: int, seeds: int = SEEDS) -> tuple[Path, 
 def _record(stage: Stage, result: Path, known: dict[str, Any] | None) -> dict[str, Any]:
     """Write the record of a stage; what is the same for all of them is that of the first one."""
     if known is None:
-        from ddb.stages import write_record  # imports torch, and asks git
+        from ddb.record import write_record  # asks git
 
         write_record(stage, result, time.time())
         return json.loads((result / "record.json").read_text())

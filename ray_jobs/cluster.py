@@ -110,6 +110,9 @@ def connected(num_cpus: int | None = None) -> Iterator[Capacity]:
 def _interpreter() -> Iterator[None]:
     """Within the block Ray can start workers also where this interpreter lies in a folder with a space."""
     before = sys.executable
+    if not any(character.isspace() for character in before):
+        yield
+        return
     with tempfile.TemporaryDirectory(prefix="ddb-python-") as directory:
         sys.executable = str(without_spaces(Path(before), Path(directory)))
         try:

@@ -12,6 +12,7 @@ Asking is done by a file on this node's disk that everything under Ray looks at,
 and the command returns by itself. The file `end` in the job's directory ends the other nodes.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -194,11 +195,26 @@ class Node:
 
 def main() -> None:
     """Command line of the module: JOB_DIRECTORY, then what `ddb` is given."""
+    job = Path(sys.argv[1])
     try:
-        sys.exit(Node(Path(sys.argv[1]), sys.argv[2:]).run())
+        try:
+            node = Node(job, sys.argv[2:])
+        except LaunchError as error:
+            _tell_others(job, str(error))
+            raise
+        sys.exit(node.run())
     except LaunchError as error:
         says(f"FAILED: {error}")
         sys.exit(1)
+
+
+def _tell_others(job: Path, error: str) -> None:
+    """Of a node that does not even know its role: the job ends at once, instead of at the start deadline."""
+    with contextlib.suppress(OSError):  # a directory that is not ours
+        publish(job / f"{os.environ.get('SLURMD_NODENAME', 'node')}.failed.json", {"error": error})
+        if os.environ.get("SLURM_NODEID") == "0":
+            publish(job / "result.json", {"code": 1, "signal": None, "began": False})
+            publish(job / "end", {})
 
 
 if __name__ == "__main__":
