@@ -76,10 +76,10 @@ WAYS = {
     f"ddb run {DIGITS} sampling.guidance=3 --dry-run": Way(CLONE, SMALL, says="guidance: 3.0"),
     f"ddb table {DIGITS} --format latex": Way(CLONE, SMALL, says="\\bottomrule"),
     f"ddb status {DIGITS}": Way(CLONE, SMALL, says=DONE),
-    f"ddb table {DIGITS}": Way(CLONE, SMALL, says="| `group_dro`"),
+    f"ddb table {DIGITS}": Way(CLONE, SMALL, says="1/1 seeds"),
     "ddb run CONFIG --dry-run": Way(CLONE, SMALL, says="seed 0"),
     "ddb status CONFIG": Way(CLONE, SMALL, says=DONE),
-    "python -m ray_jobs.cli": Way(CLONE, f"table {DIGITS} {SMALL}", says="| `group_dro`"),
+    "python -m ray_jobs.cli": Way(CLONE, f"table {DIGITS} {SMALL}", says="1/1 seeds"),
     f"ddb export {DIGITS} results/colored_digits": Way(CLONE, SMALL, says="results/colored_digits/figure.pdf"),
     "ddb data describe colored_digits": Way(CLONE, says="contact sheet: colored_digits.png"),
     # Tables, ablations, searches.
