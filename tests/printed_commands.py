@@ -23,7 +23,8 @@ SMALL = f"seeds=[0] {SIZES}"
 # A benchmark: one row, and neither its paper's networks nor their weights, which would be downloaded.
 ROW = (
     "'methods={erm: {}}' seeds=[0] memorisation=false training.network=small_cnn training.weights=none "
-    "training.image_size=8 training.steps=4 training.batch_size=4 training.evaluate_every=null resources.cell_cpus=1"
+    "training.image_size=8 training.steps=4 training.batch_size=4 training.evaluate_every=null resources.cell_cpus=1 "
+    "amplifier.network=small_cnn amplifier.weights=none"
 )
 
 
