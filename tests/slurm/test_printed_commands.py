@@ -73,7 +73,7 @@ def test_four_nodes_with_gpus(user):
     assert WAYS[try_out].says in enter(user, try_out)
     job = enter(user, submit).split()[1]
     started = user.slurm.wait(int(job), ("RUNNING",), timeout=60)
-    assert started["NodeList"] == "n[1-4]" and "gres/gpu=32" in started["TRES"]
+    assert started["NodeList"] == "n[1-4]" and started["TresPerNode"].endswith("gpu:8")
     assert f"job {job}: RUNNING on n[1-4]" in enter(user, status)
     assert user.shell(f"scancel {job}").returncode == 0
     assert user.slurm.wait(int(job), timeout=60)["JobState"] == "CANCELLED"
