@@ -14,16 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import Field
 
 from ddb.classifier import predict
 from ddb.data import Split
 from ddb.data.loading import View
 from ddb.errors import DDBError
-from ddb.lazy import lazy
+from ddb.lazy import lazy, np, pa, pq
 from ddb.recipes.erm import mean_loss
 from ddb.recipes.training import Run, TrainingSettings, first_per_class, fit
 

@@ -13,25 +13,30 @@ its results again, and a result can only belong to what is written in its record
 import contextlib
 import hashlib
 import json
+import math
 import os
+import secrets
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
+from ddb import interrupt
 from ddb.errors import DDBError, Interrupted
+from ddb.lock_kind import lock_kind
+from ddb.locks import Flock, Lease
 
 INTERRUPTED = "interrupted"  # in the workspace of a stage that was asked to end early
 KEY_LENGTH = 16  # hex digits, 64 bits: a collision needs billions of artifacts
+ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
 def canonical_json(value: Any) -> str:
     """One text per value: sorted keys, no spaces, NaN refused. What is hashed, everywhere."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return ENCODER.encode(value)
 
 
 @dataclass(frozen=True)
@@ -51,11 +56,28 @@ class Stage:
         content = {"stage": self.name, "config": self.config, "code": self.code_version, "inputs": inputs}
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:KEY_LENGTH]
 
-    def ancestors(self) -> Iterator["Stage"]:
-        """Inputs before what needs them, self last; a stage that is reached twice comes twice."""
-        for stage in self.inputs.values():
-            yield from stage.ancestors()
-        yield self
+    def ancestors(self) -> list["Stage"]:
+        """Every stage that this one needs, once, inputs before what needs them; self last."""
+        return list(in_order([self]).values())
+
+
+def in_order(roots: Iterable[Stage]) -> dict[str, Stage]:
+    """`roots` and every stage that they need, by key, inputs before what needs them."""
+    found: dict[str, Stage] = {}
+
+    def visit(stage: Stage) -> None:
+        if stage.key not in found:
+            for needed in stage.inputs.values():
+                visit(needed)
+            found[stage.key] = stage
+
+    for root in roots:
+        visit(root)
+    return found
+
+
+class Elsewhere(DDBError):
+    """Another process computes the stage."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +101,7 @@ class Store:
             probe.unlink()
         except OSError as error:
             raise DDBError(f"store {self.root} cannot be written: {error.strerror} (--store or DDB_STORE)") from None
+        self.lock_kind = lock_kind(self.root / ".locks")
 
     def path(self, stage: Stage) -> Path:
         """Where the finished artifact is or will be."""
@@ -87,6 +110,14 @@ class Store:
     def has(self, stage: Stage) -> bool:
         return self.path(stage).is_dir()
 
+    def finished(self, stages: Iterable[Stage]) -> set[str]:
+        """Keys of those of `stages` that are complete, by one listing for each kind of stage."""
+        listed: dict[str, set[str]] = {}
+        for name in {stage.name for stage in stages}:
+            with contextlib.suppress(FileNotFoundError), os.scandir(self.root / name) as entries:
+                listed[name] = {entry.name for entry in entries if entry.is_dir()}
+        return {stage.key for stage in stages if stage.key in listed.get(stage.name, ())}
+
     def record(self, stage: Stage) -> dict[str, Any]:
         return json.loads((self.path(stage) / "record.json").read_text())
 
@@ -94,26 +125,39 @@ class Store:
         """The stage's workspace, whether or not anyone is at work in it."""
         return self.root / ".work" / stage.name / stage.key
 
+    def lock(self, stage: Stage, on_loss: Callable[[], None] | None = None) -> Flock | Lease:
+        """The lock of a stage's artifact, free or not; `on_loss` is called where it is lost while it is held."""
+        return self.lock_at(self.root / ".locks" / f"{stage.name}-{stage.key}", on_loss)
+
+    def lock_at(self, path: Path, on_loss: Callable[[], None] | None = None) -> Flock | Lease:
+        """A lock of this store's kind in the file `path`.lock or `path`.lease."""
+        if self.lock_kind == "lease":
+            return Lease(path.with_suffix(".lease"), on_loss)
+        return Flock(path.with_suffix(".lock"))
+
     @contextlib.contextmanager
-    def produce(self, stage: Stage, timeout: float = -1) -> Iterator[Workspace | None]:
+    def produce(
+        self, stage: Stage, timeout: float = -1, on_loss: Callable[[], None] | None = None
+    ) -> Iterator[Workspace | None]:
         """Compute one artifact, alone: yields a workspace, or None when the artifact is (or has become) complete.
 
         On leaving the block without an exception, `result` is renamed to its place in one step. The caller writes
-        `record.json` into it first. A second process that wants the same key waits `timeout` seconds (-1: for ever),
-        then finds it done; raises DDBError when the time is up.
+        `record.json` into it first. Where another process computes the same key, raises Elsewhere after `timeout`
+        seconds (-1: never; 0: at once), and Interrupted when the run is asked to end meanwhile. `on_loss` is called
+        from a thread where the lock was taken over, since this process had stood still for too long; what it computes
+        is then not committed.
         """
-        lock = FileLock(self.root / ".locks" / f"{stage.name}-{stage.key}.lock")
-        try:
-            lock.acquire(timeout=timeout)
-        except Timeout:
-            raise DDBError(f"{stage.name} {stage.key} is being computed by another process") from None
+        lock = self.lock(stage, on_loss)
+        self._acquire(lock, stage, timeout)
         try:
             if self.has(stage):
                 yield None
                 return
             work = self.work_path(stage)
-            shutil.rmtree(work / "result", ignore_errors=True)  # what a killed writer left is not to be trusted
-            workspace = Workspace(work / "result", work / "resume")
+            for left in work.glob("result*"):  # what a killed writer left is not to be trusted
+                shutil.rmtree(left, ignore_errors=True)
+            # A name of its own: who lost the lock and does not know it yet writes into nobody else's.
+            workspace = Workspace(work / f"result-{secrets.token_hex(4)}", work / "resume")
             workspace.result.mkdir(parents=True)
             workspace.resume.mkdir(exist_ok=True)
             (work / INTERRUPTED).unlink(missing_ok=True)
@@ -124,11 +168,22 @@ class Store:
                 raise
             self.path(stage).parent.mkdir(exist_ok=True)
             flush(workspace.result)
+            if lock.lost():
+                raise Elsewhere(f"{stage.name} {stage.key} was taken over by {lock.owner()}")
             os.rename(workspace.result, self.path(stage))
             self.clear_failure(stage)
             shutil.rmtree(work, ignore_errors=True)
         finally:
             lock.release()
+
+    def _acquire(self, lock: Flock | Lease, stage: Stage, timeout: float) -> None:
+        until = math.inf if timeout < 0 else time.monotonic() + timeout
+        while not lock.acquire():
+            if time.monotonic() >= until:
+                raise Elsewhere(f"{stage.name} {stage.key} is being computed by another process ({lock.owner()})")
+            if interrupt.requested():
+                raise Interrupted(f"interrupted while {lock.owner()} computes {stage.name} {stage.key}")
+            time.sleep(0.1)
 
     def interrupted(self, stage: Stage) -> bool:
         """Whether the last attempt was asked to end early and none has begun since."""
@@ -136,7 +191,7 @@ class Store:
 
     def fail(self, stage: Stage, error: str) -> None:
         """Record why `stage` failed; shown by `ddb status` and counted by `ddb table` until it succeeds."""
-        path = self._failure_path(stage)
+        path = self.failure_path(stage)
         path.parent.mkdir(exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}")
         temporary.write_text(json.dumps({"stage": stage.name, "key": stage.key, "error": error}))
@@ -145,14 +200,22 @@ class Store:
     def failure(self, stage: Stage) -> str | None:
         """The error of the last attempt, if it failed and no later one succeeded."""
         try:
-            return json.loads(self._failure_path(stage).read_text())["error"]
+            return json.loads(self.failure_path(stage).read_text())["error"]
+        except FileNotFoundError:
+            return None
+
+    def failure_time(self, stage: Stage) -> int | None:
+        """When the failure that stands was recorded, by the file server's clock; None where there is none."""
+        try:
+            return self.failure_path(stage).stat().st_mtime_ns
         except FileNotFoundError:
             return None
 
     def clear_failure(self, stage: Stage) -> None:
-        self._failure_path(stage).unlink(missing_ok=True)
+        self.failure_path(stage).unlink(missing_ok=True)
 
-    def _failure_path(self, stage: Stage) -> Path:
+    def failure_path(self, stage: Stage) -> Path:
+        """Where the error of a failed stage is kept whole."""
         return self.root / ".failures" / stage.name / f"{stage.key}.json"
 
 

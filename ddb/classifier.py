@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ddb.backbones import build_network
 from ddb.data import Split
 from ddb.data.loading import View, in_order
 from ddb.errors import DDBError
-from ddb.lazy import lazy
+from ddb.lazy import lazy, np
 
 if TYPE_CHECKING:
     import safetensors.torch as safetensors

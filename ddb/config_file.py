@@ -18,6 +18,7 @@ import copy
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ class Experiment:
         """Of the first point; seeds, resources and memorisation are those of all."""
         return self.points[0].config
 
-    @property
+    @cached_property
     def axes(self) -> tuple[str, ...]:
         """Full names of the varied settings, in the order of the file."""
         return tuple(dict.fromkeys(name for point in self.points for name in point.varied))

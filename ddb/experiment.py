@@ -12,9 +12,10 @@ largest set is drawn once and the others take its first images (DESIGN: sample i
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
-from ddb.artifacts import Stage, canonical_json
+from ddb.artifacts import Stage, canonical_json, in_order
 from ddb.config import ExperimentConfig, MethodConfig, methods, setting_value
 from ddb.config_file import Experiment, Point
 from ddb.data import DataMissing, FilesConfig, data_root, fingerprint, load_dataset
@@ -97,6 +98,8 @@ class Plan:
 
     def lacks_data(self, stage: Stage) -> str | None:
         """Why `stage` cannot be computed, where that is because its data set's files are not there."""
+        if not self.missing_data:
+            return None
         return next((self.missing_data[s.key] for s in stage.ancestors() if s.key in self.missing_data), None)
 
     def stages(self, only: str | None = None) -> list[Stage]:
@@ -104,11 +107,10 @@ class Plan:
         roots = [run.stage for run in self.amplifiers.values()] + [cell.stage for cell in self.cells]
         roots += [drawn.alignment for drawn in self.synthetic.values() if drawn.alignment]
         roots += self.validation.values()
-        unique = {stage.key: stage for root in roots for stage in root.ancestors()}
+        found = in_order(roots)
         if only is not None:
-            wanted = [stage for stage in unique.values() if stage.name == only]
-            unique = {stage.key: stage for root in wanted for stage in root.ancestors()}
-        return list(unique.values())
+            found = in_order(stage for stage in found.values() if stage.name == only)
+        return list(found.values())
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ class _Request:
         """Whether synthetic images have a part in it."""
         return self.row.method.needs_synthetic or (self.needs_amplifier and self.row.amplifier.source == "synthetic")
 
-    @property
+    @cached_property
     def family(self) -> str:
         """The same for all synthetic sets of which one is the beginning of the other."""
         sampler = self.row.sampling.model_dump(mode="json", exclude={"images_per_class"})

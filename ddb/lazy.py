@@ -5,11 +5,12 @@
     else:
         torch = lazy("torch")
 
-Importing torch takes seconds, and neither planning an experiment nor printing its table needs it.
+Importing torch takes seconds, and neither planning an experiment nor printing its table needs it. The smaller ones at
+the end, which most files name, take together as long as planning a thousand stages.
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 
 class LazyModule:
@@ -25,3 +26,14 @@ class LazyModule:
 def lazy(name: str) -> Any:
     """The module of that name, not imported yet."""
     return LazyModule(name)
+
+
+if TYPE_CHECKING:
+    import numpy as np
+    import PIL
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from PIL import Image, ImageOps
+else:
+    np, pa, pq = lazy("numpy"), lazy("pyarrow"), lazy("pyarrow.parquet")
+    PIL, Image, ImageOps = lazy("PIL"), lazy("PIL.Image"), lazy("PIL.ImageOps")

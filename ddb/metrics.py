@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ddb.data import Split, group_names, groups
 from ddb.data.dataset import disagreement
+from ddb.lazy import np
 
 if TYPE_CHECKING:
     from torch import Tensor

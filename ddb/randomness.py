@@ -10,9 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ddb.lazy import lazy
+from ddb.lazy import lazy, np
 
 if TYPE_CHECKING:
     import torch

@@ -6,19 +6,12 @@ Every function reads settings from `stage.config` alone, which is what the key h
 """
 
 import json
-import os
-import platform
-import subprocess
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from ddb.amplifier import AmplifierSettings, Signals, compute_signals, signal_quality, train_amplifier
 from ddb.artifacts import Stage, Store, Workspace
@@ -33,7 +26,6 @@ from ddb.recipes.pseudo_groups import check_signals, error_set, pseudo_groups
 from ddb.recipes.training import Run
 
 Progress = Callable[[int, int, dict[str, Any]], None]  # (step, total, numbers)
-PACKAGES = ("torch", "diffusers", "deepspeed", "ray", "numpy", "pyarrow")
 
 
 @dataclass(frozen=True)
@@ -164,44 +156,6 @@ FUNCTIONS = {
 def read_data(stage: Stage, store: Store) -> BiasedDataset:
     """The prepared data set among the stage's inputs."""
     return prepared.read(store.path(stage.inputs["data"]))
-
-
-def write_record(stage: Stage, result: Path, began: float, numbers: dict[str, Any] | None = None) -> None:
-    """`record.json`: where this result comes from (DESIGN: artifacts). `began` is time.time() at the stage's start."""
-    record = {
-        "stage": stage.name,
-        "key": stage.key,
-        "config": stage.config,
-        "code_version": stage.code_version,
-        "inputs": {role: f"{needed.name}/{needed.key}" for role, needed in stage.inputs.items()},
-        "git": git_state(),
-        "packages": {name: version(name) for name in PACKAGES},
-        "python": platform.python_version(),
-        "host": node_name(),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu ({os.cpu_count()} cores)",
-        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "seconds": round(time.time() - began, 3),
-        **(numbers or {}),
-    }
-    _write_json(result / "record.json", record)
-
-
-def node_name() -> str:
-    """What this machine is called: by SLURM within a job, else by itself."""
-    return os.environ.get("SLURMD_NODENAME") or platform.node()
-
-
-def git_state() -> dict[str, Any] | None:
-    """Commit and whether tracked files differ from it; None outside a checkout."""
-    here = Path(__file__).parent
-    commands = (["git", "rev-parse", "HEAD"], ["git", "status", "--porcelain", "--untracked-files=no"])
-    try:
-        commit, changes = (
-            subprocess.run(c, cwd=here, capture_output=True, text=True, check=True).stdout for c in commands
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return {"commit": commit.strip(), "dirty": bool(changes.strip())}
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -25,7 +25,7 @@ from ddb.diffusion.train import LOG_EVERY, Hooks, train
 from ddb.errors import DDBError
 from ddb.experiment import Plan
 from ddb.probe import alignment
-from ddb.stages import git_state
+from ddb.record import git_state
 from ray_jobs.cluster import connected
 
 

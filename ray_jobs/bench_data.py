@@ -17,7 +17,7 @@ from PIL import Image
 
 from ddb.data import BiasedDataset, FilesConfig, fingerprint, load_dataset, prepared
 from ddb.data.folder import FolderConfig
-from ddb.stages import git_state
+from ddb.record import git_state
 
 
 def bench_data(config: FilesConfig, rounds: int, small_files: int) -> dict[str, Any]:

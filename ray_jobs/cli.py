@@ -4,6 +4,7 @@ ddb demo
 ddb run configs/colored_digits.yaml sampling.guidance=3 seeds=[0]
 """
 
+import gc
 import json
 import sys
 from pathlib import Path
@@ -177,6 +178,8 @@ def _config_or_data(arguments: list[str] | None, data: Path | None, store: Path)
 
 def main() -> None:
     """Entry point: a user's mistake is one line and exit code 2, never a traceback."""
+    gc.freeze()  # modules stay, and so do plans; to search them for garbage is a third of a large one's time
+    gc.set_threshold(50_000)
     try:
         app()
     except DDBError as error:

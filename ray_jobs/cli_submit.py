@@ -3,6 +3,7 @@
 ddb submit configs/colored_digits.yaml seeds=[0] --nodes 2 --gpus-per-node 4 --time 12:00:00 --dry-run
 """
 
+import contextlib
 import shlex
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 
 from ddb import config_file
 from ddb.artifacts import Store
+from ddb.data import DataMissing
 from ddb.errors import DDBError
 from ddb.experiment import plan
 from ray_jobs.cli_options import STORE, ConfigArgument, StoreOption
@@ -102,12 +104,13 @@ def submit(
         first = render(text, request)
         if dry_run:
             sys.stdout.write(first + difference(request))
+            _show_memory(config, overrides, store)
             return
         queue.try_out(first, request)
     except LaunchError as error:
         raise DDBError(str(error)) from None
     jobs = _queue(text, request, config, overrides)
-    _tell(context, command, config, overrides, store, jobs)
+    _tell(context, config, overrides, store, jobs)
 
 
 def _divided(settings: list[str]) -> tuple[list[str], list[str]]:
@@ -128,6 +131,22 @@ def _planned(config: Path, overrides: list[str]) -> str:
     for reason in dict.fromkeys(graph.missing_data.values()):
         err.print(f"cannot run yet, as seen from here: {reason}", style="yellow", markup=False, highlight=False)
     return "run"
+
+
+def _show_memory(config: Path, overrides: list[str], store: Path) -> None:
+    """What the job needs of it, beside the script; of a search it is not known before its trials are."""
+    if "sweep" in config_file.read_file(config):
+        return
+    graph = plan(config_file.load(config, overrides))
+    stages = graph.stages()
+    missing = [stage for stage in stages if not (store / stage.name / stage.key).is_dir()]  # a dry run makes no store
+    if not missing:
+        return
+    from ddb import memory
+
+    with contextlib.suppress(DataMissing):  # of which nothing is published, so that nothing is known
+        for line in memory.needs(graph, missing):
+            err.print(f"memory: {line}", markup=False, highlight=False)
 
 
 def _check_further(context: typer.Context, command: str, further: list[str]) -> None:
@@ -167,15 +186,10 @@ def _queue(text: str, request: Request, config: Path, overrides: list[str]) -> l
     return jobs
 
 
-def _tell(
-    context: typer.Context, command: str, config: Path, overrides: list[str], store: Path, jobs: list[str]
-) -> None:
+def _tell(context: typer.Context, config: Path, overrides: list[str], store: Path, jobs: list[str]) -> None:
     """The commands with which one goes on."""
-    if command == "sweep":
-        status = ["squeue", f"--jobs={','.join(jobs)}"]
-    else:
-        status = ["ddb", "status", str(config), *overrides]
-        if context.get_parameter_source("store").name == "COMMANDLINE":
-            status += ["--store", str(store)]
+    status = ["ddb", "status", str(config), *overrides]
+    if context.get_parameter_source("store").name == "COMMANDLINE":
+        status += ["--store", str(store)]
     out.print(f"state: {shlex.join(status)}", highlight=False, markup=False)
     out.print(f"look in: slurm/attach {jobs[0]}", highlight=False, markup=False)

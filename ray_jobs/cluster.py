@@ -12,6 +12,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from ddb import interrupt
@@ -43,20 +44,26 @@ class Capacity:
     """What the cluster has, node by node: a worker cannot reach across two."""
 
     nodes: tuple[tuple[int, int], ...]  # (CPUs, GPUs) of each node that is alive
+    memory: tuple[int, ...] = ()  # bytes that Ray counts on each of them, in the same order; empty: unknown
 
-    @property
+    @cached_property
     def cpus(self) -> int:
         return sum(cpus for cpus, _ in self.nodes)
 
-    @property
+    @cached_property
     def gpus(self) -> int:
         return sum(gpus for _, gpus in self.nodes)
 
     def cpus_for_each(self, workers: int) -> int:
         """The most CPUs that each of `workers` can have at once; 0 where there are too many of them."""
-        largest = max((cpus for cpus, _ in self.nodes), default=0)
-        fitting = (share for share in range(largest, 0, -1) if sum(c // share for c, _ in self.nodes) >= workers)
-        return next(fitting, 0)
+        return _cpus_for_each(self.nodes, workers)
+
+
+@lru_cache(64)  # 5,000 stages ask for the same
+def _cpus_for_each(nodes: tuple[tuple[int, int], ...], workers: int) -> int:
+    largest = max((cpus for cpus, _ in nodes), default=0)
+    fitting = (share for share in range(largest, 0, -1) if sum(c // share for c, _ in nodes) >= workers)
+    return next(fitting, 0)
 
 
 def set_environment() -> None:
@@ -103,6 +110,9 @@ def connected(num_cpus: int | None = None) -> Iterator[Capacity]:
 def _interpreter() -> Iterator[None]:
     """Within the block Ray can start workers also where this interpreter lies in a folder with a space."""
     before = sys.executable
+    if not any(character.isspace() for character in before):
+        yield
+        return
     with tempfile.TemporaryDirectory(prefix="ddb-python-") as directory:
         sys.executable = str(without_spaces(Path(before), Path(directory)))
         try:
@@ -116,4 +126,13 @@ def capacity() -> Capacity:
     import ray
 
     alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return Capacity(tuple((int(has.get("CPU", 0)), int(has.get("GPU", 0))) for has in alive))
+    nodes = tuple((int(has.get("CPU", 0)), int(has.get("GPU", 0))) for has in alive)
+    return Capacity(nodes, tuple(int(has.get("memory", 0)) for has in alive))
+
+
+def other_nodes() -> list[str]:
+    """Ray's names of the nodes that are alive, without the head."""
+    import ray
+
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    return [node["NodeID"] for node in alive if "node:__internal_head__" not in node["Resources"]]

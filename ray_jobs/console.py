@@ -1,7 +1,9 @@
 """What a person sees while an experiment runs: a live table of stages on a terminal, plain lines elsewhere."""
 
+from __future__ import annotations
+
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.live import Live
@@ -10,11 +12,15 @@ from rich.table import Table
 
 from ddb import progress
 from ddb.artifacts import Stage, Store
+from ddb.errors import headline
 from ddb.experiment import Plan
 from ddb.report.sheets import axis_title, value_text
 from ddb.report.table import shown
-from ray_jobs.run_experiment import Event
 
+if TYPE_CHECKING:
+    from ray_jobs.run_experiment import Event  # imports torch and Ray, which who only wants titles need not wait for
+
+ROWS = 20  # of running stages on a terminal
 PLAIN_INTERVAL = 15.0  # seconds between two progress lines of a stage where there is no terminal
 
 
@@ -53,9 +59,10 @@ class StageView:
         self.titles = titles(graph)
         self.done, self.running = 0, {}  # key -> (stage, last progress event or None)
         self.shown_at: dict[str, float] = {}
-        self.live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
+        options = {"get_renderable": self._table, "refresh_per_second": 4, "transient": True}
+        self.live = Live(console=console, **options) if console.is_terminal else None
 
-    def __enter__(self) -> "StageView":
+    def __enter__(self) -> StageView:
         if self.live:
             self.live.start()
         return self
@@ -78,29 +85,34 @@ class StageView:
             self.shown_at.setdefault(stage.key, time.monotonic())
         else:
             self.running.pop(stage.key, None)
-            self.done += 1
+            self.done += event.kind not in ("interrupted", "elsewhere")
             self._ended(event)
-        if self.live:
-            self.live.update(self._table())
 
     def _ended(self, event: Event) -> None:
         where = self.store.path(event.stage)
         place = f"{where.parent.name}/{where.name}"
+        title = self.titles[event.stage.key]
         if event.kind == "failed":
-            first = event.error.strip().splitlines()[-1] if event.error.strip() else "no message"
-            self._line(f"{self.titles[event.stage.key]}: FAILED: {first}", "red")
+            self._line(f"{title}: FAILED: {headline(event.error)}", "red")
         elif event.kind == "interrupted":
-            self._line(f"{self.titles[event.stage.key]}: interrupted", "yellow")
+            self._line(f"{title}: interrupted", "yellow")
+        elif event.kind == "elsewhere":
+            self._line(f"{title}: is being computed by {event.owner}; the rest goes on")
+        elif event.kind == "shared":
+            self._line(f"{title}: computed by another process -> {place}", "green")
         elif event.kind == "finished":
-            self._line(f"{self.titles[event.stage.key]}: {event.seconds:.0f} s -> {place}", "green")
+            self._line(f"{title}: {event.seconds:.0f} s -> {place}", "green")
 
     def _line(self, text: str, style: str | None = None) -> None:
         self.console.print(f"[{self.done}/{self.total}] {text}", style=style, markup=False, highlight=False)
 
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2))
-        for event in self.running.values():
+        running = list(self.running.values())
+        for event in running[:ROWS]:
             table.add_row("[cyan]running[/]", escape(self.titles[event.stage.key]), escape(progress_text(event)))
+        if len(running) > ROWS:
+            table.add_row("", f"and {len(running) - ROWS} more", "")
         return table
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from ddb import config_file
 from ddb.artifacts import Stage, Store
 from ddb.backbones import ensure_weights
-from ddb.errors import DDBError, Interrupted
+from ddb.errors import DDBError, Interrupted, headline
 from ddb.experiment import Plan, plan
 from ddb.interrupt import on_signals
 from ray_jobs.cluster import connected
@@ -44,10 +44,11 @@ def execute(graph: Plan, store: Store, only: str | None = None) -> int:
     with connected() as capacity, on_signals(), StageView(out, store, graph, len(stages)) as view:
         outcome = run_plan(graph, store, capacity, view.notify, only)
     for stage, error in outcome.failed.values():
-        err.print(f"{stage.name} {stage.key} failed: {error}", markup=False, highlight=False)
+        whole = f" (whole text: {store.failure_path(stage)})" if "\n" in error else ""
+        err.print(f"{stage.name} {stage.key} failed: {headline(error)}{whole}", markup=False, highlight=False)
     if outcome.interrupted:
-        raise Interrupted(f"interrupted: {len(outcome.interrupted)} of {len(stages)} stages are left; the same command "
-                          "goes on")  # fmt: skip
+        left = f"{len(outcome.interrupted)} of {len(stages)} stages are left"
+        raise Interrupted(f"{outcome.reason}: {left}; the same command goes on")
     return len(outcome.failed) + len(blocked)
 
 

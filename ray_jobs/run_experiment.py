@@ -5,108 +5,67 @@
 Each stage is a Ray task that takes the artifact's lock, computes and commits it; `cdpm` and `synthetic` tasks start
 workers of their own. This loop admits a stage only while its demand fits the cluster, so that single tasks cannot
 starve a training that needs several cores at once. A stage that is lost with its process or node runs again, from its
-last checkpoint or finished parts where it has them, on whatever is left.
+last checkpoint or finished parts where it has them, on whatever is left. A stage that another process computes is
+looked after from here and holds nothing; the rest goes on.
 """
 
+import os
+import random
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-import torch
-from ray.exceptions import RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ddb import interrupt, progress
 from ddb.artifacts import Stage, Store
-from ddb.config import ResourceSettings
 from ddb.errors import DDBError, Interrupted
 from ddb.experiment import Plan
-from ddb.stages import Machine, run_classifier_stage, write_record
 from ray_jobs import cluster, placement
 from ray_jobs.cluster import Capacity
+from ray_jobs.demand import Demand, demand, demand_now, hosted
+from ray_jobs.failures import explain
+from ray_jobs.memory import Needs, Room, needs
+from ray_jobs.rounds import Rounds
+from ray_jobs.stage_task import produce
+from ray_jobs.waiting import Waiting
 
-# Longest way to the end first.
-PRIORITY = ("data", "cdpm", "synthetic", "amplifier", "target", "validation", "probe", "alignment")
-POLL = 0.2  # seconds
+POLL = 0.2  # seconds between two passes
 RETRIES = 3  # of a stage whose process or node is lost; an error of its own is never tried again
+REQUEUE = "DDB_REQUEUE"  # 1: what started this run queues it again, by the launcher's word
+CLUSTER_EVERY = 1.0  # seconds between two questions which nodes there are
+LISTING_EVERY = 3.0  # seconds between two looks at what other processes have finished
+STARTS = 50  # stages that one pass begins at most: each asks the store three questions
+LOOKS, READS = 5, 20  # locks of other processes and progress files per second, however many there are
 
 
 @dataclass
 class Outcome:
     """What became of every stage, by key."""
 
-    cached: list[Stage] = field(default_factory=list)
+    cached: list[Stage] = field(default_factory=list)  # there before, or computed by another process meanwhile
     computed: list[Stage] = field(default_factory=list)
     failed: dict[str, tuple[Stage, str]] = field(default_factory=dict)  # key -> stage, error; also those that it blocks
     interrupted: list[Stage] = field(default_factory=list)  # left undone, since the run was asked to end early
+    reason: str = "interrupted"  # why, where stages were
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that a person may want to see: kind is cached, started, progress, finished, failed, interrupted."""
+    """Something that a person may want to see.
+
+    Kind is cached, started, progress, finished, failed, interrupted, elsewhere (another process computes it) or shared
+    (that process has finished it).
+    """
 
     kind: str
     stage: Stage
     seconds: float = 0.0
     numbers: dict[str, Any] = field(default_factory=dict)
     error: str = ""
-
-
-@dataclass(frozen=True)
-class Demand:
-    """What a stage needs at once: `workers` processes, each with so many CPUs and GPUs."""
-
-    workers: int = 1
-    cpus: int = 1
-    gpus: int = 0
-
-
-def demand(stage: Stage, capacity: Capacity, resources: ResourceSettings) -> Demand:
-    """What `stage` needs of the cluster. Raises DDBError where there is not as much."""
-    gpu = 1 if capacity.gpus else 0
-    limit, unit = (capacity.gpus, "GPU") if gpu else (capacity.cpus, "CPU")
-    if stage.name == "cdpm":
-        workers, setting = resources.cdpm_workers, "cdpm_workers"
-        cpus = 1 if gpu else capacity.cpus_for_each(workers)
-    elif stage.name == "synthetic":
-        workers, setting, cpus = resources.sampling_actors or limit, "sampling_actors", 1
-    elif stage.name == "data":
-        return Demand(cpus=capacity.cpus_for_each(1))
-    else:
-        cpus, largest = resources.cell_cpus, capacity.cpus_for_each(1)
-        if cpus > largest:
-            raise DDBError(f"resources.cell_cpus: {cpus} asked for, but no node has more than {largest} CPUs")
-        return Demand(cpus=cpus, gpus=gpu)
-    if workers > limit:
-        raise DDBError(f"resources.{setting}: {workers} asked for, but there are {limit} {unit}s")
-    return Demand(workers, cpus, gpu)
-
-
-def demand_now(stage: Stage, capacity: Capacity, resources: ResourceSettings) -> Demand | None:
-    """The demand where nodes may have been lost since the start: fewer workers, or None to wait, as the settings say.
-
-    Raises DDBError for what cannot do with less.
-    """
-    try:
-        return demand(stage, capacity, resources)
-    except DDBError:
-        if resources.lost_node == "wait":
-            return None
-        limit = capacity.gpus or capacity.cpus
-        if stage.name == "synthetic" and limit:
-            return demand(stage, capacity, resources.model_copy(update={"sampling_actors": limit}))
-        if stage.name != "cdpm" or not limit or _split(stage):
-            raise
-        batch_size = stage.config["cdpm"]["batch_size"]
-        workers = max(number for number in range(1, limit + 1) if batch_size % number == 0)
-        return demand(stage, capacity, resources.model_copy(update={"cdpm_workers": workers}))
-
-
-def _split(stage: Stage) -> bool:
-    """Whether the checkpoints of a CDPM hold a part of the optimizer per worker, which fewer could not read."""
-    return stage.config["cdpm"]["engine"] == "deepspeed" and stage.config["cdpm"]["zero_stage"] > 0
+    owner: str = ""
 
 
 def run_plan(
@@ -117,144 +76,249 @@ def run_plan(
     A failed stage stops only what needs it; its error is recorded in the store. When the run is asked to end early
     (`ddb.interrupt`), nothing is begun any more, and what is under way ends where it can go on.
     """
-    resources = plan.config.resources
-    stages = {stage.key: stage for stage in plan.stages(only) if not plan.lacks_data(stage)}
-    missing = {key: stage for key, stage in stages.items() if not store.has(stage)}
-    for stage in missing.values():
-        demand(stage, capacity, resources)  # what can never be met is told before any work
-    outcome = Outcome()
-    done = set()
-    for key, stage in stages.items():
-        if key not in missing:
-            done.add(key)
-            outcome.cached.append(stage)
-            notify(Event("cached", stage))
-    waiting = sorted(missing.values(), key=lambda stage: PRIORITY.index(stage.name))
-    running: dict[Any, tuple[Stage, float, Demand]] = {}
-    while waiting or running:
-        capacity = cluster.capacity()
+    run = Run(plan, store, capacity, notify, only)
+    while run.unfinished():
+        run.one_pass()
+    return run.outcome
+
+
+@dataclass
+class _Running:
+    stage: Stage
+    began: float
+    needs: Needs
+    taken: list[tuple]
+
+
+class Run:
+    """One run of a plan: `one_pass` until nothing is unfinished."""
+
+    def __init__(
+        self, plan: Plan, store: Store, capacity: Capacity, notify: Callable[[Event], None], only: str | None = None
+    ):
+        self.store, self.notify, self.capacity = store, notify, capacity
+        self.resources, self.outcome = plan.config.resources, Outcome()
+        stages = {stage.key: stage for stage in plan.stages(only) if not plan.lacks_data(stage)}
+        missing = {key: stage for key, stage in stages.items() if not store.has(stage)}
+        for stage in missing.values():
+            demand(stage, capacity, self.resources)  # what can never be met is told before any work
+        for key, stage in stages.items():
+            if key not in missing:
+                self._done(stage, "cached")
+        self.waiting = Waiting(missing)
+        self.running: dict[Any, _Running] = {}
+        self.elsewhere = Rounds(LISTING_EVERY, LOOKS)
+        self._reports = Rounds(POLL, READS)
+        self._failed_before = {key: store.failure_time(stage) for key, stage in missing.items()}
+        self._needs: dict[str, Needs | None] = {}  # of ready stages on the nodes that there are
+        self._room = Room(capacity)
+        self._asked = self._listed = time.monotonic()
+
+    def unfinished(self) -> bool:
+        """Whether anything is under way, here or elsewhere, or could be."""
+        return bool(len(self.waiting) or self.running or len(self.elsewhere))
+
+    def one_pass(self) -> None:
+        """Look at everything once, start what fits, and wait POLL seconds at most for something to end."""
+        if time.monotonic() - self._asked > CLUSTER_EVERY:
+            self._look_at_cluster()
         if interrupt.requested():
-            outcome.interrupted += waiting
-            waiting.clear()
-        for reference, (stage, _, needed) in list(running.items()):
-            if not _hosted(needed, capacity):  # Ray would wait for ever for a node as large as the lost one
+            left = [*self.waiting.give_up(), *(stage for stage, _ in self.elsewhere.things())]
+            self.outcome.interrupted += left
+            self.elsewhere = Rounds(LISTING_EVERY, LOOKS)
+        self._look_elsewhere()
+        self._start()
+        for reference in self._ended():
+            self._finish(reference)
+        for each in self._reports.due():
+            report = progress.read(self.store.work_path(each.stage))
+            if report:
+                self.notify(Event("progress", each.stage, time.time() - each.began, report))
+
+    def _look_at_cluster(self) -> None:
+        """Where nodes came or went: what no longer fits begins again, with less if it can."""
+        self._asked = time.monotonic()
+        capacity = cluster.capacity()
+        if capacity == self.capacity:
+            return
+        self.capacity, self._room = capacity, Room(capacity)
+        self._needs.clear()
+        for reference, each in list(self.running.items()):
+            if hosted(each.needs.demand, capacity):
+                each.taken = self._room.take(each.needs) or self._room.take(each.needs, memory=False) or []
+            else:  # Ray would wait for ever for a node as large as the lost one
                 ray.cancel(reference, force=True)
                 placement.release_unmet(capacity)
-                del running[reference]
-                waiting.insert(0, stage)
-        for stage in _ready(waiting, done, outcome):
+                self._drop(reference)
+                self.waiting.again(each.stage)
+
+    def _look_elsewhere(self) -> None:
+        """What other processes have finished, failed or left."""
+        if len(self.elsewhere) and time.monotonic() - self._listed > LISTING_EVERY:
+            self._listed = time.monotonic()
+            waited_for = [stage for stage, _ in self.elsewhere.things()]
+            finished = self.store.finished(waited_for)
+            for stage in waited_for:
+                if stage.key in finished:
+                    self.elsewhere.discard(stage.key)
+                    self._done(stage, "shared")
+        for stage, lock in self.elsewhere.due():
+            if not lock.held():
+                self.elsewhere.discard(stage.key)
+                if self.store.has(stage):
+                    self._done(stage, "shared")
+                elif not self._failed_meanwhile(stage):
+                    self.waiting.again(stage)
+
+    def _start(self) -> None:
+        """Begin what is ready and fits; what another process is at work on, or has ended, holds nothing."""
+        begun, full = [], set()
+        for stage in self.waiting.ready():
             try:
-                needed = demand_now(stage, capacity, resources)
+                wanted = self._wanted(stage)
             except DDBError as error:
-                waiting.remove(stage)
-                _fail(stage, str(error), 0.0, outcome, store, notify)
+                begun.append(stage)
+                self._fail(stage, str(error), 0.0)
                 continue
-            if needed is None:
+            if wanted is None and os.environ.get(REQUEUE) == "1":
+                self.waiting.begin(begun)
+                self._give_up("a node was lost and resources.lost_node is wait: the job is queued again, to go on")
+                return
+            if wanted is None or wanted in full:
                 continue
-            if _fits(needed, [taken for _, _, taken in running.values()], capacity):
-                waiting.remove(stage)
-                notify(Event("started", stage))
-                task = _task(needed, stage.name)
-                running[task.remote(stage, str(store.root), resources, needed)] = (stage, time.time(), needed)
-        if not running:
-            time.sleep(POLL)
-        finished, _ = ray.wait(list(running), num_returns=1, timeout=POLL) if running else ([], [])
-        for reference in finished:
-            stage, began, _ = running.pop(reference)
-            _finish(reference, stage, time.time() - began, done, outcome, store, notify)
-        for stage, began, _ in running.values():
-            report = progress.read(store.work_path(stage))
-            if report:
-                notify(Event("progress", stage, time.time() - began, report))
-    return outcome
+            if len(begun) >= STARTS:
+                break
+            taken = self._room.take(wanted)
+            if taken is None and not self.running:  # one stage always runs, if only just
+                taken = self._room.take(wanted, memory=False)
+                if taken is None:
+                    begun.append(stage)
+                    self._fail(stage, f"no nodes have room for {_in_words(wanted.demand)}", 0.0)
+                    continue
+            if taken is None:
+                full.add(wanted)
+                continue
+            begun.append(stage)
+            if self._ended_or_held(stage):
+                self._room.give_back(taken)
+                continue
+            self.notify(Event("started", stage))
+            each = _Running(stage, time.time(), wanted, taken)
+            self.running[self._submit(stage, wanted.demand)] = each
+            self._reports.add(stage.key, each)
+        self.waiting.begin(begun)
 
+    def _wanted(self, stage: Stage) -> Needs | None:
+        """What a ready stage needs on the nodes that there are; None to wait for a node."""
+        if stage.key not in self._needs:
+            needed = demand_now(stage, self.capacity, self.resources)
+            self._needs[stage.key] = None if needed is None else needs(stage, needed)
+        return self._needs[stage.key]
 
-def _ready(waiting: list[Stage], done: set, outcome: Outcome) -> list[Stage]:
-    """Stages whose inputs are complete; drops those that a failed input blocks."""
-    for stage in list(waiting):
-        blocker = next((needed for needed in stage.inputs.values() if needed.key in outcome.failed), None)
-        if blocker:
-            waiting.remove(stage)
-            outcome.failed[stage.key] = (stage, f"needs {blocker.name} {blocker.key}, which failed")
-    return [stage for stage in waiting if all(needed.key in done for needed in stage.inputs.values())]
+    def _ended_or_held(self, stage: Stage) -> bool:
+        """Whether another process has finished a ready stage, has failed at it since this run began, or computes it."""
+        if self.store.has(stage):
+            self._done(stage, "shared")
+            return True
+        if self._failed_meanwhile(stage):
+            return True
+        lock = self.store.lock(stage)
+        if lock.held():
+            self._wait_for(stage, lock)
+            return True
+        return False
 
+    def _wait_for(self, stage: Stage, lock: Any) -> None:
+        self.elsewhere.add(stage.key, (stage, lock))
+        self.notify(Event("elsewhere", stage, owner=lock.owner()))
 
-def _hosted(needed: Demand, capacity: Capacity) -> bool:
-    """Whether the cluster could meet a demand if it did nothing else."""
-    return capacity.cpus_for_each(needed.workers) >= needed.cpus and needed.workers * needed.gpus <= capacity.gpus
+    def _failed_meanwhile(self, stage: Stage) -> bool:
+        """Takes over the failure of another process: the same stage would fail once more in each of ten jobs."""
+        recorded = self.store.failure_time(stage)
+        if recorded is None or recorded == self._failed_before[stage.key]:
+            return False
+        self._count_failed(stage, self.store.failure(stage) or "failed in another process", 0.0)
+        return True
 
+    def _submit(self, stage: Stage, needed: Demand) -> Any:
+        """Hand a stage to Ray. Those with workers of their own hold nothing themselves."""
+        options: dict[str, Any] = {"num_cpus": needed.cpus, "num_gpus": needed.gpus}
+        # Inside a Tune trial, a task would otherwise have to fit into what the trial itself holds.
+        options["scheduling_strategy"] = "DEFAULT"
+        if stage.name in ("cdpm", "synthetic"):
+            # Its process ends with it, and with that all that it has started and Ray still knows.
+            options |= {"num_cpus": 0, "num_gpus": 0, "max_calls": 1}
+            if others := cluster.other_nodes():  # the head has the driver and Ray's own processes to carry
+                options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(random.choice(others), soft=True)
+        task = ray.remote(max_retries=RETRIES, **options)(produce)
+        every, batch = self.resources.checkpoint_every, self.resources.sampling_batch
+        return task.remote(stage, str(self.store.root), needed, every, batch)
 
-def _fits(wanted: Demand, taken: list[Demand], capacity: Capacity) -> bool:
-    everything = [*taken, wanted]
-    cpus = sum(each.workers * each.cpus for each in everything)
-    gpus = sum(each.workers * each.gpus for each in everything)
-    return cpus <= capacity.cpus and gpus <= capacity.gpus
+    def _ended(self) -> list[Any]:
+        """All tasks that are over; waits for the first."""
+        if not self.running:
+            if self.unfinished():
+                time.sleep(POLL)
+            return []
+        references = list(self.running)
+        if not ray.wait(references, num_returns=1, timeout=POLL)[0]:
+            return []
+        return ray.wait(references, num_returns=len(references), timeout=0)[0]
 
-
-def _finish(reference, stage: Stage, seconds: float, done: set, outcome: Outcome, store: Store, notify) -> None:
-    try:
-        ray.get(reference)
-    except Exception as error:
-        cause = error.cause if isinstance(error, RayTaskError) else error
-        if isinstance(cause, Interrupted):
-            outcome.interrupted.append(stage)
-            notify(Event("interrupted", stage, seconds))
+    def _finish(self, reference: Any) -> None:
+        each = self._drop(reference)
+        stage, seconds = each.stage, time.time() - each.began
+        try:
+            ours = ray.get(reference)
+        except Exception as error:
+            cause = getattr(error, "cause", error)  # of a RayTaskError
+            if isinstance(cause, Interrupted):
+                self.outcome.interrupted.append(stage)
+                self.notify(Event("interrupted", stage, seconds))
+            else:
+                self._fail(stage, explain(error), seconds)
             return
-        text = str(cause) if isinstance(cause, DDBError) else "".join(traceback.format_exception(error)).strip()
-        _fail(stage, text, seconds, outcome, store, notify)
-    else:
-        done.add(stage.key)
-        outcome.computed.append(stage)
-        notify(Event("finished", stage, seconds))
-
-
-def _fail(stage: Stage, text: str, seconds: float, outcome: Outcome, store: Store, notify) -> None:
-    store.fail(stage, text)
-    outcome.failed[stage.key] = (stage, text)
-    notify(Event("failed", stage, seconds, error=text))
-
-
-def _task(needed: Demand, name: str):
-    """The remote function for a stage: those with workers of their own hold nothing themselves."""
-    holds = {"num_cpus": 0} if name in ("cdpm", "synthetic") else {"num_cpus": needed.cpus, "num_gpus": needed.gpus}
-    # Inside a Tune trial, a task would otherwise have to fit into what the trial itself holds.
-    return ray.remote(max_retries=RETRIES, scheduling_strategy="DEFAULT", **holds)(_produce)
-
-
-def _produce(stage: Stage, root: str, resources: ResourceSettings, needed: Demand) -> None:
-    """Runs on the cluster: compute one artifact and commit it, unless another process has done so meanwhile."""
-    store = Store(root)
-    with store.produce(stage) as work:
-        if work is None:
-            return
-        began, numbers = time.time(), {}
-        if stage.name == "cdpm":
-            from ray_jobs.train_cdpm import train_cdpm
-
-            every = resources.checkpoint_every
-            numbers = train_cdpm(stage, store, work, every, needed.workers, needed.cpus, needed.gpus > 0)
-        elif stage.name == "synthetic":
-            from ray_jobs.sample_synthetic import sample
-
-            numbers = sample(stage, store, work, resources, needed.workers, needed.gpus > 0)
-            numbers["images_per_second"] = numbers["images"] / (time.time() - began)
+        if ours:
+            self._done(stage, "finished", seconds)
         else:
-            report = _stoppable(progress.reporter(store.work_path(stage)))
-            torch.set_num_threads(needed.cpus)  # Ray reuses processes, whose last task may have had more
-            machine = Machine("cuda" if needed.gpus else "cpu", needed.cpus)
-            run_classifier_stage(stage, store, work, report, machine)
-        write_record(stage, work.result, began, numbers)
+            self._wait_for(stage, self.store.lock(stage))
+
+    def _drop(self, reference: Any) -> _Running:
+        each = self.running.pop(reference)
+        self._room.give_back(each.taken)
+        self._reports.discard(each.stage.key)
+        return each
+
+    def _done(self, stage: Stage, kind: str, seconds: float = 0.0) -> None:
+        (self.outcome.computed if kind == "finished" else self.outcome.cached).append(stage)
+        if kind != "cached":
+            self.waiting.done(stage)
+        self.notify(Event(kind, stage, seconds))
+
+    def _fail(self, stage: Stage, text: str, seconds: float) -> None:
+        self.store.fail(stage, text)
+        self._count_failed(stage, text, seconds)
+
+    def _count_failed(self, stage: Stage, text: str, seconds: float) -> None:
+        self.outcome.failed[stage.key] = (stage, text)
+        self.notify(Event("failed", stage, seconds, error=text))
+        for blocked, blocker in self.waiting.blocked_by(stage):
+            self.outcome.failed[blocked.key] = (blocked, f"needs {blocker.name} {blocker.key}, which failed")
+
+    def _give_up(self, reason: str) -> None:
+        """End at once, since the run begins anew: what is under way goes on from its last checkpoint then."""
+        self.outcome.reason = reason
+        self.outcome.interrupted += self.waiting.give_up()
+        self.outcome.interrupted += [stage for stage, _ in self.elsewhere.things()]
+        self.elsewhere = Rounds(LISTING_EVERY, LOOKS)
+        for reference in list(self.running):
+            ray.cancel(reference, force=True)
+            self.outcome.interrupted.append(self._drop(reference).stage)
 
 
-def _stoppable(report: Callable) -> Callable:
-    """The same progress callback, by which a stage without checkpoints of its own ends when the run is asked to."""
-
-    def report_or_stop(step: int, total: int, numbers: dict[str, Any]) -> None:
-        report(step, total, numbers)
-        if interrupt.requested() and step < total:
-            raise Interrupted(f"interrupted after {step} of {total}")
-
-    return report_or_stop
+def _in_words(needed: Demand) -> str:
+    each = f"{needed.cpus} CPUs" + (f" and {needed.gpus} GPU" if needed.gpus else "")
+    return f"{needed.workers} workers of {each} each"
 
 
 if __name__ == "__main__":

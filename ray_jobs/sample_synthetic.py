@@ -20,12 +20,11 @@ from diffusers import UNet2DModel
 
 from ddb import interrupt, progress
 from ddb.artifacts import Stage, Store, Workspace
-from ddb.config import ResourceSettings
 from ddb.diffusion import synthetic
 from ddb.diffusion.pipeline import CDPMPipeline
 from ddb.diffusion.settings import SamplingSettings
 from ddb.errors import Interrupted
-from ddb.stages import node_name
+from ddb.machine import node_name
 
 
 class Sampler:
@@ -52,16 +51,14 @@ class Sampler:
         return pa.table({"images": [len(labels)], "node": [node_name()]})
 
 
-def sample(
-    stage: Stage, store: Store, work: Workspace, resources: ResourceSettings, actors: int, use_gpu: bool
-) -> dict:
+def sample(stage: Stage, store: Store, work: Workspace, batch: int, actors: int, use_gpu: bool) -> dict:
     """Sample the synthetic set of `stage` into `work.result/images.parquet`; returns numbers for the record."""
     settings = SamplingSettings.model_validate(stage.config["sampling"])
     pipeline = store.path(stage.inputs["cdpm"]) / "pipeline"
     num_classes = _num_classes(pipeline)
     parts = work.resume / "parts"
     parts.mkdir(exist_ok=True)
-    blocks, done = missing_blocks(parts, num_classes, settings.images_per_class, resources.sampling_batch)
+    blocks, done = missing_blocks(parts, num_classes, settings.images_per_class, batch)
     total, nodes = num_classes * settings.images_per_class, set()
     report = progress.reporter(store.work_path(stage))
     if blocks:
@@ -79,7 +76,7 @@ def sample(
                 "parts": str(parts),
                 "seed": stage.config["seed"],
                 "sampling": stage.config["sampling"],
-                "batch": resources.sampling_batch,
+                "batch": batch,
                 "threads": None if use_gpu else 1,
             },
         )

@@ -17,7 +17,6 @@ from typing import Any
 
 import optuna
 import yaml
-from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial, TrialState
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
@@ -27,7 +26,7 @@ from rich.table import Table
 
 from ddb import interrupt
 from ddb.artifacts import Stage, Store
-from ddb.errors import DDBError, Interrupted
+from ddb.errors import DDBError, Interrupted, headline
 from ddb.experiment import Plan, add_validation, plan
 from ddb.progress import duration
 from ddb.report.sheets import axis_title, value_text
@@ -66,11 +65,9 @@ def run_sweep(sweep: Sweep, store: Store) -> SweepResult:
     """Search until `trials` are over. Raises DDBError where the default configuration itself fails."""
     folder = store.root / "sweeps" / sweep.key
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise DDBError(f"sweep {folder}: another process is at work on it") from None
+    lock = store.lock_at(folder / "lock")
+    if not lock.acquire():
+        raise DDBError(f"sweep {folder}: another process is at work on it ({lock.owner()})")
     try:
         study, storage = open_study(folder, sweep)
         judges = judge_stages(sweep)
@@ -118,7 +115,7 @@ def _compute_default(graph: Plan, store: Store, capacity: Capacity, missing: int
         raise Interrupted("interrupted before the first trial; the same command goes on")
     if outcome.failed:
         stage, error = next(iter(outcome.failed.values()))
-        raise DDBError(f"sweep: the default configuration fails: {stage.name} {stage.key}: {error}")
+        raise DDBError(f"sweep: the default configuration fails: {stage.name} {stage.key}: {headline(error)}")
 
 
 class _Search(OptunaSearch):
@@ -208,7 +205,7 @@ def _trial(point: dict[str, Any], sweep: Sweep, root: str, judges: dict[int, Sta
             return  # without a report: the same command begins this trial again, and finds what is finished
         if outcome.failed:
             stage, error = next(iter(outcome.failed.values()))
-            raise DDBError(f"{stage.name} {stage.key}: {error}")
+            raise DDBError(f"{stage.name} {stage.key}: {headline(error)}")
         rung = sweep.settings.reduction_factor**number
         tune.report(_means(graph, store) | {"rung": rung, "steps": graph.cells[0].row.settings.steps})
 

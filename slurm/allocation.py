@@ -1,4 +1,4 @@
-"""What SLURM granted to this node of a job: read from its variables, never from what the machine has.
+"""What SLURM granted to this node of a job, never what the machine has.
 
     node = Allocation.read(os.environ)
     node.cpus, node.gpus, node.memory, node.address
@@ -7,17 +7,19 @@ A machine's own numbers come in only where they are lower (affinity, cgroup, /de
 memory at all: then a job has the share of the memory that it has of the CPUs.
 """
 
+import contextlib
 import os
 import re
 import shutil
 import socket
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
 
+from slurm import grants
 from slurm.errors import LaunchError
 
 STORE_SHARE = 0.3  # of the memory for Ray's object store, as Ray itself would take
@@ -39,6 +41,7 @@ class Allocation:
     object_store: int  # bytes, part of `memory`
     address: str  # an address of this node that the other nodes reach
     interface: str  # the network interface that has it
+    devices: str = ""  # the GPUs as CUDA_VISIBLE_DEVICES names them; "" where the step's own variable does
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "Allocation":
@@ -48,8 +51,14 @@ class Allocation:
         if environment.get("SLURM_LOCALID", "0") != "0":
             raise LaunchError("one task per node is needed, there are more: --ntasks-per-node=1")
         name, nodes = environment["SLURMD_NODENAME"], int(environment["SLURM_STEP_NUM_NODES"])
-        cpus = granted_cpus(environment, len(os.sched_getaffinity(0)))
-        memory = granted_memory(environment, cpus, psutil.virtual_memory().total, os.cpu_count() or 1, cgroup_limit())
+        job = grants.of_job(environment["SLURM_JOB_ID"])
+        if environment.get("DDB_GPUS", "0") != "0":
+            raise LaunchError(f"DDB_GPUS={environment['DDB_GPUS']}: can only be 0, to use none of the job's GPUs")
+        if "DDB_GPUS" in environment:  # an exclusive job has GPUs whether it wants them or not
+            job = {each: replace(grant, gpus=0, devices=()) for each, grant in job.items()}
+        mine = job[name]
+        cpus = usable_cpus(mine.cpus, environment, len(os.sched_getaffinity(0)))
+        memory = usable_memory(mine.memory, cpus, psutil.virtual_memory().total, os.cpu_count() or 1, cgroup_limit())
         address = "127.0.0.1" if nodes == 1 else own_address(name, environment.get("DDB_INTERFACE"))
         return cls(
             job=job_label(environment),
@@ -57,12 +66,13 @@ class Allocation:
             index=int(environment["SLURM_NODEID"]),
             nodes=nodes,
             cpus=cpus,
-            gpus=granted_gpus(environment),
-            all_gpus=all_gpus(environment, nodes),
+            gpus=mine.gpus,
+            all_gpus=sum(each.gpus for each in job.values()),
             memory=memory,
             object_store=object_store(memory, shutil.disk_usage("/dev/shm").free),
             address=address,
             interface=interface_of(address),
+            devices="" if "CUDA_VISIBLE_DEVICES" in environment else ",".join(map(str, mine.devices)),
         )
 
 
@@ -71,52 +81,31 @@ def job_label(environment: Mapping[str, str]) -> str:
     return f"{environment['SLURM_JOB_ID']}.{environment.get('SLURM_RESTART_COUNT', '0')}"
 
 
-def granted_cpus(environment: Mapping[str, str], affinity: int) -> int:
-    """CPUs of the job on this node, or fewer where the process may not use them all."""
-    return max(1, min(int(environment.get("SLURM_CPUS_ON_NODE", affinity)), affinity))
+def usable_cpus(granted: int, environment: Mapping[str, str], affinity: int) -> int:
+    """CPUs granted on this node, or fewer where the step or the process may not use them all."""
+    return max(1, min(granted, int(environment.get("SLURM_CPUS_ON_NODE", granted)), affinity))
 
 
-def granted_gpus(environment: Mapping[str, str]) -> int:
-    """GPUs of the job on this node: those that SLURM made visible, else those that it counted."""
-    visible = environment.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return len([device for device in visible.split(",") if device.strip() and device.strip() != "NoDevFiles"])
-    return int(environment.get("SLURM_GPUS_ON_NODE", "0") or 0)
-
-
-def all_gpus(environment: Mapping[str, str], nodes: int) -> int:
-    """GPUs of the job: as asked with --gpus ("5", "a100:5"), maybe unevenly spread, else as many on each node."""
-    asked = environment.get("SLURM_GPUS", "").rpartition(":")[2]
-    return int(asked) if asked.isdigit() else nodes * granted_gpus(environment)
-
-
-def granted_memory(environment: Mapping[str, str], cpus: int, total: int, machine_cpus: int, limit: int | None) -> int:
-    """Bytes of the job on this node; SLURM counts in MB, and 0 means all of the node's."""
-    if int(environment.get("SLURM_MEM_PER_NODE", "0") or 0):
-        granted = int(environment["SLURM_MEM_PER_NODE"]) * 2**20
-    elif int(environment.get("SLURM_MEM_PER_CPU", "0") or 0):
-        granted = int(environment["SLURM_MEM_PER_CPU"]) * 2**20 * cpus
-    elif "SLURM_MEM_PER_NODE" in environment:
-        granted = total
-    else:
-        granted = total * min(cpus, machine_cpus) // machine_cpus
-    return min(granted, total, limit or total)
+def usable_memory(granted: int, cpus: int, total: int, machine_cpus: int, limit: int | None) -> int:
+    """Bytes for the job on this node; `granted` is 0 where SLURM does not manage memory."""
+    share = granted or total * min(cpus, machine_cpus) // machine_cpus
+    return min(share, total, limit or total)
 
 
 def cgroup_limit(own: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Bytes that the process's cgroup (version 2) or one above it allows; None where nothing limits it."""
+    """Bytes that the process's cgroup or one above it allows, of either version; None where nothing limits it."""
     try:
-        group = root / re.search(r"^0::/(.*)$", own.read_text(), re.MULTILINE)[1]
-    except (OSError, TypeError):
+        groups = re.findall(r"^\d+:(?:(?P<v1>(?:[^:]*,)?memory(?:,[^:]*)?))?:/(.*)$", own.read_text(), re.MULTILINE)
+    except OSError:
         return None
     limits = []
-    for directory in [group, *group.parents]:
-        if not directory.is_relative_to(root):
-            break
-        try:
-            limits.append(int((directory / "memory.max").read_text()))
-        except (OSError, ValueError):  # no such file, or "max"
-            continue
+    for version_1, group in groups:
+        top, file = (root / "memory", "memory.limit_in_bytes") if version_1 else (root, "memory.max")
+        for directory in [top / group, *(top / group).parents]:
+            if not directory.is_relative_to(top):
+                break
+            with contextlib.suppress(OSError, ValueError):  # no such file, or "max"
+                limits.append(int((directory / file).read_text()))
     return min(limits, default=None)
 
 

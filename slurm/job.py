@@ -15,13 +15,14 @@ import sys
 import time
 from pathlib import Path
 
-from slurm import requeue
+from slurm import grants, requeue
 from slurm.allocation import job_label
 from slurm.errors import LaunchError
 from slurm.node import INTERRUPTED
 from slurm.ray_node import FOREIGN
 from slurm.rendezvous import check_private, make_token, read
 from slurm.says import says
+from slurm.step import step, step_environment
 
 PATIENCE = 30  # seconds that the other nodes have for cleaning up once the first one is through
 NUDGE = 5  # seconds between two signals that make the other nodes look whether the job is over
@@ -52,17 +53,21 @@ def run(command: list[str]) -> int:
     os.environ["DDB_GRACE"] = str(0.4 * _kill_wait())  # the rest is for ending Ray and cleaning up
     if requeue.allowed():
         os.environ["DDB_REQUEUE"] = "1"  # a run that waits for a lost node may ask for that instead
-    nodes = os.environ["SLURM_JOB_NUM_NODES"]
+    granted = grants.of_job(os.environ["SLURM_JOB_ID"])
+    os.environ["DDB_JOB_DIRECTORY"] = str(directory)
     says(f"job {os.environ['SLURM_JOB_ID']} on {os.environ['SLURM_JOB_NODELIST']}; its files: {directory}")
-    step = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--no-kill", "--kill-on-bad-exit=0"]
-    if "SLURM_CPUS_PER_TASK" in os.environ:  # srun does not take it over by itself
-        step.append(f"--cpus-per-task={os.environ['SLURM_CPUS_PER_TASK']}")
-    step += ["--mem=0", "--export=ALL"]  # all of the job's memory; our variables, also under sbatch --export=NONE
     received: list[int] = []
     for number in (signal.SIGUSR1, signal.SIGTERM):
         signal.signal(number, lambda number, frame: received.append(number))
+    signal.signal(signal.SIGINT, lambda number, frame: received.append(signal.SIGUSR1))  # Ctrl-C under salloc
+    command = [sys.executable, "-m", "slurm.node", str(directory), *command]
     try:
-        srun = subprocess.Popen([*step, *SHELTERED, sys.executable, "-m", "slurm.node", str(directory), *command])
+        srun = subprocess.Popen(
+            [*step(os.environ, granted), *SHELTERED, *command],
+            env=step_environment(os.environ),
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # the terminal's Ctrl-C comes to us alone
+        )
         code = _wait(srun, directory, received)
     finally:
         token.unlink(missing_ok=True)

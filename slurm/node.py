@@ -12,6 +12,7 @@ Asking is done by a file on this node's disk that everything under Ray looks at,
 and the command returns by itself. The file `end` in the job's directory ends the other nodes.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -19,7 +20,7 @@ import sys
 import time
 from pathlib import Path
 
-from slurm import requeue
+from slurm import environment_file, gpus, local_environment, requeue
 from slurm.allocation import Allocation
 from slurm.errors import LaunchError
 from slurm.interpreter import without_spaces
@@ -59,6 +60,7 @@ class Node:
         for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGUSR2):
             signal.signal(number, self._signalled)
         try:
+            self.python = self.ray.python = local_environment.unpack(os.environ, self.ray.directory) or self.python
             return self._head() if self.allocation.index == 0 else self._worker()
         except LaunchError as error:
             publish(self.job / f"{self.allocation.name}.failed.json", {"error": str(error)})
@@ -96,17 +98,20 @@ class Node:
         return f"{mine.cpus} CPUs, {mine.gpus} GPUs, {mine.memory / 2**30:.1f} GiB of memory, at {mine.address}"
 
     def _head(self) -> int:
-        code, started = 1, time.monotonic()
+        mine, code, started = self.allocation, 1, time.monotonic()
         try:
+            torch = gpus.ask(self.python, self.environment, mine.gpus)
             self.ray.start(None, self.start_timeout, self._giving_up)
-            address = f"{self.allocation.address}:{self.ray.ports['port']}"
+            address = f"{mine.address}:{self.ray.ports['port']}"
             self.environment["RAY_ADDRESS"] = address
             self._say(f"head of Ray, {self._describe()}")
+            environment_file.write(self.job, self.environment, self.python)
+            gpus.check(torch, mine.name, mine.gpus, self.start_timeout - (time.monotonic() - started))
             dashboard = self.ray.ports.get("dashboard-port")
-            publish(self.job / "head.json", {"node": self.allocation.name, "address": address, "dashboard": dashboard})
+            publish(self.job / "head.json", {"node": mine.name, "address": address, "dashboard": dashboard})
             self._publish_self()
             self._wait_for_all(self.start_timeout - (time.monotonic() - started))
-            self._say(f"all {self.allocation.nodes} nodes have run a task; starting: ddb {' '.join(self.command)}")
+            self._say(f"all {mine.nodes} nodes have run a task; starting: {' '.join(['ddb', *self.command])}")
             self.began = True
             code = self._run_command()
         except LaunchError:
@@ -118,8 +123,10 @@ class Node:
 
     def _worker(self) -> int:
         head = wait_for(self.job / "head.json", self.start_timeout, "address of the head", self._over)
+        mine, torch = self.allocation, gpus.ask(self.python, self.environment, self.allocation.gpus)
         self.ray.start(head["address"], self.start_timeout, self._over)
         self._say(f"joined, {self._describe()}")
+        gpus.check(torch, mine.name, mine.gpus, self.start_timeout)
         self._publish_self()
         while self.ray.alive and not self._over(LOOK_STARTING if self.signal else LOOK_RUNNING):
             time.sleep(POLL)
@@ -172,7 +179,8 @@ class Node:
         return shown.stdout.split()
 
     def _run_command(self) -> int:
-        process = start_process([str(self.python), "-m", "ray_jobs.cli", *self.command], self.environment)
+        module = ["ray_jobs.cli", *self.command] if self.command else ["slurm.hold"]
+        process = start_process([str(self.python), "-m", *module], self.environment)
         while process.poll() is None:
             if self._out_of_time():
                 process.kill()
@@ -187,11 +195,26 @@ class Node:
 
 def main() -> None:
     """Command line of the module: JOB_DIRECTORY, then what `ddb` is given."""
+    job = Path(sys.argv[1])
     try:
-        sys.exit(Node(Path(sys.argv[1]), sys.argv[2:]).run())
+        try:
+            node = Node(job, sys.argv[2:])
+        except LaunchError as error:
+            _tell_others(job, str(error))
+            raise
+        sys.exit(node.run())
     except LaunchError as error:
         says(f"FAILED: {error}")
         sys.exit(1)
+
+
+def _tell_others(job: Path, error: str) -> None:
+    """Of a node that does not even know its role: the job ends at once, instead of at the start deadline."""
+    with contextlib.suppress(OSError):  # a directory that is not ours
+        publish(job / f"{os.environ.get('SLURMD_NODENAME', 'node')}.failed.json", {"error": error})
+        if os.environ.get("SLURM_NODEID") == "0":
+            publish(job / "result.json", {"code": 1, "signal": None, "began": False})
+            publish(job / "end", {})
 
 
 if __name__ == "__main__":

@@ -14,13 +14,17 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from slurm.batch import Request, seconds, value_of
+from slurm.ended import accounted, by_log
 from slurm.errors import LaunchError
+from slurm.refusal import cause
 
+ENDED = 10  # jobs that SLURM has forgotten and that are still told of
 PATIENCE = 15  # seconds for a question; a controller that is down is given up by SLURM itself after about ten
 NOISE = re.compile(
     r"^(?:sbatch: )?(?:(?:slurm_load_jobs )?(?:error|fatal): )?(?:allocation failure: |Batch job submission failed: )?"
@@ -34,7 +38,12 @@ def try_out(script: str, request: Request) -> None:
     except with a QOS, which may allow more, and with several partitions.
     """
     environment = _environment(request)
-    answer = _sbatch(script, request, "--test-only")
+    answer = _sbatch(script, environment, "--test-only")
+    if answer.returncode:
+        complaint = _complaint(answer.stderr)
+        raise LaunchError(
+            f"SLURM refuses {cause(script, request.given(), complaint, _trial(environment))}: {complaint}"
+        )
     tried = re.search(r" in partition (\S+)", answer.stderr)
     time = environment.get("SBATCH_TIMELIMIT") or value_of(script, "time")
     qos = environment.get("SBATCH_QOS") or value_of(script, "qos")
@@ -50,7 +59,10 @@ def try_out(script: str, request: Request) -> None:
 
 def submit(script: str, request: Request) -> str:
     """Queue the script; the job's number. Raises LaunchError with SLURM's complaint in one line."""
-    return _sbatch(script, request, "--parsable").stdout.strip().splitlines()[-1].partition(";")[0]
+    answer = _sbatch(script, _environment(request), "--parsable")
+    if answer.returncode:  # the options were tried out before
+        raise LaunchError(f"SLURM refuses the job: {_complaint(answer.stderr)}")
+    return answer.stdout.strip().splitlines()[-1].partition(";")[0]
 
 
 def note(request: Request, job: str, config: Path, overrides: list[str]) -> None:
@@ -89,22 +101,25 @@ def noted(store: Path, config: Path) -> list[dict[str, Any]]:
 
 
 def states(store: Path, config: Path) -> list[str]:
-    """A line for every noted job of this configuration that SLURM still knows, ended ones among them; oldest first."""
+    """A line for every noted job of this configuration, oldest first; of those that SLURM has forgotten, the last."""
     jobs = noted(store, config)
     if not jobs or shutil.which("squeue") is None:
         return []
     numbers = ",".join(job["job"] for job in jobs)
     answer = _ask("squeue", "--noheader", "--states=all", "--format=%i", f"--jobs={numbers}")
-    if answer.returncode:
-        forgotten = "Invalid job id" in answer.stderr  # what it says where the only job asked for is unknown
-        return [] if forgotten else [f"SLURM's queue: {_complaint(answer.stderr)}"]
-    known, lines = answer.stdout.split(), []
+    if answer.returncode and "Invalid job id" not in answer.stderr:  # said where the only job asked for is unknown
+        return [f"SLURM's queue: {_complaint(answer.stderr)}"]
+    shown = {}
     for job in jobs:
-        if job["job"] in known:
-            shown = _ask("scontrol", "show", "job", job["job"], "--oneliner").stdout
-            if _is_ours(shown, job):
-                lines.append(f"job {job['job']}: {_describe(shown)}")
-    return lines
+        if job["job"] in answer.stdout.split():
+            text = _ask("scontrol", "show", "job", job["job"], "--oneliner").stdout
+            if _is_ours(text, job):
+                shown[job["job"]] = _describe(text)
+    forgotten = [job for job in jobs if job["job"] not in shown][-ENDED:]
+    accounts = accounted(forgotten)
+    for job in forgotten:
+        shown[job["job"]] = accounts.get(job["job"]) or by_log(job)
+    return [f"job {job['job']}: {shown[job['job']]}" for job in jobs if job["job"] in shown]
 
 
 def _is_ours(shown: str, job: dict[str, Any]) -> bool:
@@ -140,16 +155,21 @@ def _environment(request: Request) -> dict[str, str]:
     return {name: value for name, value in request.environment.items() if name not in request.variables()}
 
 
-def _sbatch(script: str, request: Request, option: str) -> subprocess.CompletedProcess:
+def _sbatch(script: str, environment: dict[str, str], option: str) -> subprocess.CompletedProcess:
     if shutil.which("sbatch") is None:
         raise LaunchError("sbatch is not on PATH: submit on a machine of the cluster; --dry-run shows the script here")
-    answer = subprocess.run(
-        ["sbatch", option], input=script, capture_output=True, encoding="utf-8", env=_environment(request)
-    )
-    if answer.returncode:
-        asked = " ".join(f"--{name}={value}" for name, value in request.given().items()) or "the script as it is"
-        raise LaunchError(f"SLURM refuses {asked}: {_complaint(answer.stderr)}")
-    return answer
+    return subprocess.run(["sbatch", option], input=script, capture_output=True, encoding="utf-8", env=environment)
+
+
+def _trial(environment: dict[str, str]) -> Callable[[str, str | None], str | None]:
+    """What SLURM complains of in a script, tried out without one variable; None where it would take it."""
+
+    def complain(script: str, without: str | None) -> str | None:
+        variables = {name: value for name, value in environment.items() if name != without}
+        answer = _sbatch(script, variables, "--test-only")
+        return _complaint(answer.stderr) if answer.returncode else None
+
+    return complain
 
 
 def _ask(*command: str) -> subprocess.CompletedProcess:

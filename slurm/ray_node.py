@@ -263,6 +263,8 @@ def private_environment(inherited: Mapping[str, str], token: Path, allocation: A
         "DDB_INTERRUPT_FILE": str(flag),
     }
     ours.setdefault("RAY_worker_niceness", "0")  # Ray's 15 is for machines that are also somebody's desk
+    if allocation.devices or ours.get("DDB_GPUS") == "0":  # GPUs that the step could not ask for, or should not have
+        ours["CUDA_VISIBLE_DEVICES"] = allocation.devices
     for library in ("GLOO", "NCCL"):  # a host name that resolves to loopback would mislead them
         ours.setdefault(f"{library}_SOCKET_IFNAME", allocation.interface)
     if allocation.nodes == 1:

@@ -25,8 +25,8 @@ def shown() -> str:
 
 
 def allowed() -> bool:
-    """Whether SLURM may queue this job again."""
-    return re.search(r"\bRequeue=1\b", shown()) is not None
+    """Whether SLURM may queue this job again; one of salloc has no script that could start anew."""
+    return {"Requeue=1", "BatchFlag=1"} <= set(shown().split())
 
 
 def ending() -> bool:

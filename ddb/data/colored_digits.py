@@ -8,13 +8,14 @@ construction is that of the field's Colored MNIST; no scan is in two splits.
     ddb data describe colored_digits conflict_ratio=0.02
 """
 
+from __future__ import annotations
+
 from typing import ClassVar, Literal
 
-import numpy as np
-from PIL import Image
 from pydantic import Field
 
 from ddb.data.dataset import BiasedDataset, Split
+from ddb.lazy import Image, np
 from ddb.randomness import numpy_generator
 from ddb.settings import Settings
 

@@ -5,12 +5,13 @@ dataset["train"].images     # (N, H, W, 3) uint8
 dataset["train"].aligned    # (N,) bool, or None where the bias is not labelled
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from ddb.errors import DDBError
+from ddb.lazy import np
 from ddb.randomness import numpy_generator
 
 SPLITS = ("train", "val", "test")
@@ -31,7 +32,7 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, rows: np.ndarray) -> "Split":
+    def take(self, rows: np.ndarray) -> Split:
         """The given rows, (M,) int64, in their order."""
         return replace(
             self,
@@ -57,7 +58,7 @@ class BiasedDataset:
     def __getitem__(self, split: str) -> Split:
         return self.splits[split]
 
-    def validate(self) -> "BiasedDataset":
+    def validate(self) -> BiasedDataset:
         """Raise DDBError where a split could not be trained or evaluated on; returns self."""
         for name in SPLITS:
             split = self.splits[name]

@@ -5,6 +5,8 @@ every row (split, path, label, bias) and the content of its file. Contents are h
 and time of change are as before is not read again (the cache is in DDB_CACHE, else the user's cache folder).
 """
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import os
@@ -14,15 +16,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import platformdirs
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import Field
 
 from ddb.data.dataset import SPLITS, BiasedDataset, Split
 from ddb.data.images import is_image_name
 from ddb.errors import DDBError
+from ddb.lazy import np, pa, pq
 from ddb.settings import Settings
 
 EMPTY = hashlib.blake2b(digest_size=16).digest()  # of a file without content

@@ -4,12 +4,12 @@ picture = read_image(root / "train/climbing_0.jpg")          # PIL, RGB, upright
 array = read_array(path, 64)                                 # (64, 64, 3) uint8
 """
 
+from __future__ import annotations
+
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
-
 from ddb.errors import DDBError
+from ddb.lazy import PIL, Image, ImageOps, np
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 MAX_PIXELS = 100_000_000  # refused above: a file of kilobytes can unfold to gigabytes (decompression bomb)
@@ -37,7 +37,7 @@ def read_image(path: str | Path) -> Image.Image:
         raise DDBError(f"{path}: a decompression bomb; more than {MAX_PIXELS:,} pixels are refused") from None
     except FileNotFoundError:
         raise DDBError(f"{path}: no such file") from None
-    except UnidentifiedImageError:
+    except PIL.UnidentifiedImageError:
         what = "an empty file" if Path(path).stat().st_size == 0 else "not an image"
         raise DDBError(f"{path}: {what}") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise for broken files

@@ -16,12 +16,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ddb.data.dataset import Split
 from ddb.data.images import read_image
 from ddb.errors import DDBError
-from ddb.lazy import lazy
+from ddb.lazy import lazy, np
 
 if TYPE_CHECKING:
     import torch

@@ -7,17 +7,19 @@ where all are numbers. Which value is aligned with a class is not written in suc
 commonest value in the training split, per attribute (the field's meaning of a spurious correlation).
 """
 
+from __future__ import annotations
+
 import csv
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-import numpy as np
 from pydantic import Field
 
 from ddb.data.dataset import SPLITS, BiasedDataset
 from ddb.data.files import FilesConfig, distinct, listed
 from ddb.errors import DDBError
+from ddb.lazy import np
 
 
 class MetadataConfig(FilesConfig):

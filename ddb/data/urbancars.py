@@ -7,15 +7,16 @@ Files named `*_mask.png` are masks, not images. Metrics: I.D. accuracy and the B
 (`ddb.metrics`). The images are not distributed; users generate them with the authors' script.
 """
 
+from __future__ import annotations
+
 import re
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from ddb.data.dataset import BiasedDataset, Split
 from ddb.data.files import FilesConfig, folders, images, listed
 from ddb.errors import DDBError
+from ddb.lazy import np
 
 VALUES = ("urban", "country")
 FOLDER = re.compile(r"obj-(urban|country)_bg-(urban|country)_co_occur_obj-(urban|country)")

@@ -7,16 +7,17 @@ places within a class, so the average that papers print weights the test groups 
 Three species are known to be labelled waterbirds wrongly (Eastern Towhee, Western Meadowlark, Western Wood Pewee).
 """
 
+from __future__ import annotations
+
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
-
-import numpy as np
 
 from ddb.data.dataset import BiasedDataset
 from ddb.data.files import FilesConfig
 from ddb.data.metadata_csv import MetadataConfig, from_table
 from ddb.errors import DDBError
+from ddb.lazy import np
 
 CLASSES = ("landbird", "waterbird")
 PLACES = ("waterbirds/waterbird_complete95_forest2water2", "waterbird_complete95_forest2water2", "waterbirds")

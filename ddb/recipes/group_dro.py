@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from pydantic import Field
 
 from ddb.data import Split, groups
-from ddb.lazy import lazy
+from ddb.lazy import lazy, np
 from ddb.recipes.registry import method
 from ddb.recipes.training import Batch, Run, TrainingSettings, fit
 

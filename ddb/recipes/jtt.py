@@ -13,11 +13,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 from pydantic import Field
 
 from ddb.classifier import predict
 from ddb.data import Split
+from ddb.lazy import np
 from ddb.recipes.erm import mean_loss
 from ddb.recipes.pseudo_groups import check_signals, error_set
 from ddb.recipes.registry import method

@@ -15,11 +15,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 from pydantic import Field
 
 from ddb.data import Split
-from ddb.lazy import lazy
+from ddb.lazy import lazy, np
 from ddb.recipes.end_to_end import relative_difficulty
 from ddb.recipes.pseudo_groups import check_signals
 from ddb.recipes.registry import method

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ddb.data import Split
 from ddb.errors import DDBError
+from ddb.lazy import np
 
 if TYPE_CHECKING:  # the amplifier trains with ddb.recipes.training: importing it here would be a circle
     from ddb.amplifier import Signals

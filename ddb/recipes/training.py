@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from ddb.backbones import NETWORKS, build_network
@@ -25,7 +24,7 @@ from ddb.classifier import predict
 from ddb.data import Split
 from ddb.data.loading import Items, View, batches
 from ddb.errors import DDBError
-from ddb.lazy import lazy
+from ddb.lazy import lazy, np
 from ddb.metrics import worst
 from ddb.randomness import derive_seed, numpy_generator
 from ddb.settings import Settings, unknown

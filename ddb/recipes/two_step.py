@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from pydantic import Field
 
 from ddb.data import Split
+from ddb.lazy import np
 from ddb.recipes.group_dro import GroupDROSettings, fit_group_dro
 from ddb.recipes.pseudo_groups import check_signals, error_set, filtered_error_set, pseudo_groups
 from ddb.recipes.registry import method

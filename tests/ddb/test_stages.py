@@ -23,7 +23,8 @@ from ddb.diffusion.process import noise_schedule
 from ddb.diffusion.settings import CDPMSettings, SamplingSettings
 from ddb.diffusion.train import Hooks, train
 from ddb.experiment import CODE_VERSIONS, add_validation, plan
-from ddb.stages import run_classifier_stage, write_record
+from ddb.record import write_record
+from ddb.stages import run_classifier_stage
 
 GOLDEN = {  # stage -> code version, number
     "data": (1, 160.45),

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import fcntl
 import socket
 import sys
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from slurm.ray_node import LOCK, PREFIX
 from tests.ray_jobs.conftest import SMALL
 from tests.slurm.local_slurm import LocalSlurm, missing
 
@@ -40,9 +42,19 @@ def _nothing_left_behind(request):
     assert not left
 
 
+def abandoned(lock):
+    """Whether nobody holds this lock file any more."""
+    with open(lock) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+    return True
+
+
 def leftovers(slurm):
-    """Processes of our jobs, and their directories in /tmp."""
-    found = [str(path) for path in Path("/tmp").glob("ddb-[0-9]*.[0-9]*-[0-9]*")]
+    """Processes of our jobs, and directories in /tmp whose launcher is gone."""
+    found = [str(path) for path in Path("/tmp").glob(f"{PREFIX}*/{LOCK}") if abandoned(path)]
     for status in Path("/proc").glob("[0-9]*/environ"):
         try:
             variables = status.read_bytes()
@@ -68,8 +80,7 @@ def submitted(slurm, directory, *arguments, batch=BATCH, **environment):
     """A job of the batch script with its store and log in `directory`: its number."""
     options, script = batch[:-1], batch[-1]
     command = [*options, f"--output={directory}/%j.log", script, *map(str, arguments)]
-    # At Ray's niceness of 15 its workers get almost nothing of a busy machine.
-    variables = {"DDB_STORE": str(directory / "runs"), "DDB_PYTHON": sys.executable, "RAY_worker_niceness": "0"}
+    variables = {"DDB_STORE": str(directory / "runs"), "DDB_PYTHON": sys.executable}
     return slurm.sbatch(*command, **variables, **environment)
 
 

@@ -75,6 +75,7 @@ class Settings:
     cpus: int = 1  # of each node
     memory: int = 6000  # MB of each node
     gpus: int = 0  # of each node: device files that no driver stands behind
+    without_gpus: int = 0  # of the nodes, the last ones
     kill_wait: int = 10  # seconds
     selected: str = "CR_CPU"  # what SLURM hands out
     preemption: bool = False  # partitions main, grace (60 s) and urgent, which preempts; else one that two jobs share
@@ -124,7 +125,9 @@ class LocalSlurm:
             for i, port in enumerate(ports)
         ]
         if settings.gpus:
-            lines = ["GresTypes=gpu", *(f"{line} Gres=gpu:fake:{settings.gpus}" for line in lines)]
+            equipped = settings.nodes - settings.without_gpus
+            lines[:equipped] = [f"{line} Gres=gpu:fake:{settings.gpus}" for line in lines[:equipped]]
+            lines.insert(0, "GresTypes=gpu")
             self._make_devices()
         parameters = "SlurmctldParameters=preempt_send_user_signal" if settings.user_signal else ""
         return CONFIGURATION.format(
@@ -145,7 +148,7 @@ class LocalSlurm:
         (self.directory / "dev").mkdir()
         for i in range(self.settings.gpus):
             os.mknod(self.directory / "dev" / f"gpu{i}", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
-        names = f"n[1-{self.settings.nodes}]"
+        names = f"n[1-{self.settings.nodes - self.settings.without_gpus}]"
         files = f"{self.directory}/dev/gpu[0-{self.settings.gpus - 1}]"
         (self.directory / "gres.conf").write_text(f"NodeName={names} Name=gpu Type=fake File={files}\n")
 

@@ -1,61 +1,33 @@
-"""What SLURM granted, from made environments and made cgroup files; never what the machine has."""
+"""What a node may use of what SLURM granted: made numbers and made cgroup files; never what the machine has."""
 
 import psutil
 import pytest
 
 from slurm import allocation
-from slurm.allocation import all_gpus, cgroup_limit, granted_cpus, granted_gpus, granted_memory, job_label, object_store
+from slurm.allocation import cgroup_limit, job_label, object_store, usable_cpus, usable_memory
 from slurm.errors import LaunchError
 
 GiB, MiB = 2**30, 2**20
 
 
-def test_cpus_are_slurms_or_fewer_where_the_process_is_bound_to_fewer():
-    assert granted_cpus({"SLURM_CPUS_ON_NODE": "8"}, affinity=64) == 8
-    assert granted_cpus({"SLURM_CPUS_ON_NODE": "64"}, affinity=8) == 8
+def test_cpus_are_those_granted_or_fewer_where_the_step_or_the_process_has_fewer():
+    assert usable_cpus(8, {"SLURM_CPUS_ON_NODE": "8"}, affinity=64) == 8
+    assert usable_cpus(64, {"SLURM_CPUS_ON_NODE": "64"}, affinity=8) == 8
+    assert usable_cpus(64, {"SLURM_CPUS_ON_NODE": "32"}, affinity=64) == 32
 
 
 @pytest.mark.parametrize(
-    ("environment", "gpus"),
+    ("granted", "limit", "memory"),
     [
-        ({"CUDA_VISIBLE_DEVICES": "2,3", "SLURM_GPUS_ON_NODE": "8"}, 2),
-        ({"CUDA_VISIBLE_DEVICES": "GPU-1f3c, GPU-77aa"}, 2),
-        ({"CUDA_VISIBLE_DEVICES": "NoDevFiles", "SLURM_GPUS_ON_NODE": "4"}, 0),
-        ({"CUDA_VISIBLE_DEVICES": ""}, 0),
-        ({"SLURM_GPUS_ON_NODE": "4"}, 4),
-        ({}, 0),
+        (6 * GiB, None, 6 * GiB),
+        (6 * GiB, 3 * GiB, 3 * GiB),
+        (999 * GiB, None, 64 * GiB),
+        (0, None, 16 * GiB),  # not managed: 4 of 16 CPUs have a quarter
+        (0, 3 * GiB, 3 * GiB),
     ],
 )
-def test_gpus_are_those_made_visible_else_those_counted(environment, gpus):
-    assert granted_gpus(environment) == gpus
-
-
-@pytest.mark.parametrize(
-    ("environment", "gpus"),
-    [
-        ({"CUDA_VISIBLE_DEVICES": "0,1"}, 6),
-        ({"CUDA_VISIBLE_DEVICES": "0,1", "SLURM_GPUS": "5"}, 5),
-        ({"CUDA_VISIBLE_DEVICES": "0,1", "SLURM_GPUS": "a100:5"}, 5),
-        ({}, 0),
-    ],
-)
-def test_gpus_of_the_whole_job_need_not_be_spread_evenly(environment, gpus):
-    assert all_gpus(environment, nodes=3) == gpus
-
-
-@pytest.mark.parametrize(
-    ("environment", "limit", "memory"),
-    [
-        ({"SLURM_MEM_PER_NODE": "6000"}, None, 6000 * MiB),
-        ({"SLURM_MEM_PER_CPU": "2000"}, None, 8000 * MiB),  # 4 CPUs
-        ({"SLURM_MEM_PER_NODE": "0"}, None, 64 * GiB),  # --mem=0: all of the node's
-        ({}, None, 16 * GiB),  # not managed: 4 of 16 CPUs have a quarter
-        ({"SLURM_MEM_PER_NODE": "6000"}, 3 * GiB, 3 * GiB),
-        ({"SLURM_MEM_PER_NODE": "999999"}, None, 64 * GiB),
-    ],
-)
-def test_memory(environment, limit, memory):
-    assert granted_memory(environment, 4, 64 * GiB, 16, limit) == memory
+def test_memory(granted, limit, memory):
+    assert usable_memory(granted, 4, 64 * GiB, 16, limit) == memory
 
 
 def test_the_lowest_limit_of_the_cgroup_and_those_above_counts(tmp_path):
@@ -68,8 +40,17 @@ def test_the_lowest_limit_of_the_cgroup_and_those_above_counts(tmp_path):
     (step.parent / "memory.max").write_text("4096\n")
     (step.parent.parent / "memory.max").write_text("8192\n")
     assert cgroup_limit(own, tmp_path / "fs") == 4096
-    own.write_text("4:memory:/slurm\n")  # version 1 only
+
+
+def test_version_1_of_the_cgroups_counts_as_well(tmp_path):
+    own = tmp_path / "cgroup"
+    own.write_text("11:cpuset:/slurm\n4:memory:/slurm/job_7/step_0\n1:name=systemd:/x\n0::/y\n")
+    step = tmp_path / "fs" / "memory" / "slurm" / "job_7" / "step_0"
+    step.mkdir(parents=True)
     assert cgroup_limit(own, tmp_path / "fs") is None
+    (step / "memory.limit_in_bytes").write_text("9223372036854771712\n")  # "no limit"
+    (step.parent / "memory.limit_in_bytes").write_text("4096\n")
+    assert cgroup_limit(own, tmp_path / "fs") == 4096
 
 
 def test_the_object_store_fits_into_shared_memory_and_is_never_less_than_ray_takes():

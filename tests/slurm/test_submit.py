@@ -1,5 +1,6 @@
 """`ddb submit` and `ddb status` against a real SLURM. The script that is filled in starts no Ray."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,28 @@ def test_what_only_slurm_knows_is_one_line_and_nothing_is_queued(slurm, ddb, arg
     assert code == 2
     assert error.startswith(message) and len(error.strip().splitlines()) == 1
     assert slurm.call("squeue", "--noheader", "--states=PENDING,RUNNING") == ""
+
+
+def test_a_line_of_the_script_is_named_where_slurm_refuses_that(slurm, ddb):
+    script = Path("mine.sbatch")
+    script.write_text(TEMPLATE.replace("#SBATCH --nodes=1\n", "#SBATCH --nodes=1\n#SBATCH --cpus-per-task=8\n"))
+    code, _, error = ddb("submit", "--qos", "long", "--time", "30")
+    assert code == 2 and len(error.strip().splitlines()) == 1
+    assert error.startswith("SLURM refuses the script's line #SBATCH --cpus-per-task=8: Requested node configuration")
+
+
+def test_a_job_that_slurm_has_forgotten_is_told_by_its_log(slurm, ddb, tmp_path):
+    ddb("submit")
+    folder = tmp_path / "my runs" / "slurm"
+    noted = json.loads((folder / "jobs.jsonl").read_text())
+    known, forgotten = noted["job"], noted | {"job": "999999", "log": str(folder / "999999.log")}
+    (folder / "999999.log").write_text("[   2.1 s] all nodes have run a task\n[  12.3 s] exit code 1\n")
+    (folder / "jobs.jsonl").write_text(json.dumps(forgotten) + "\n")
+    assert _jobs(ddb) == ["job 999999: forgotten by SLURM; its log ends: exit code 1"]
+    (folder / "jobs.jsonl").write_text(json.dumps(forgotten) + "\n" + json.dumps(noted) + "\n")
+    told = _jobs(ddb)
+    assert [line.partition(":")[0] for line in told] == ["job 999999", f"job {known}"]
+    assert "exit code 1" in told[0] and "forgotten" not in told[1]
 
 
 def test_a_chain_in_the_queue_and_what_status_says_of_it(slurm, ddb, tmp_path):

@@ -1,0 +1,113 @@
+"""What looking at a large store costs: the real commands as processes of their own, on a store made for it.
+
+    python -m ray_jobs.bench_store --stages 1000 --rounds 3
+
+The experiment varies the guidance for ten seeds and two methods; all of its stages are finished, with records as real
+stages write them and numbers of no meaning. Printed for each command: the best of the rounds, in seconds by the clock
+and of the CPU, and the largest peak of its memory.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ddb.artifacts import Stage, Store
+from ddb.config_file import load
+from ddb.experiment import plan
+
+# Linux counts what a process was before its exec into the peak of its memory, so this one has to stay small.
+SPAWN = multiprocessing.get_context("spawn")
+SEEDS = 10
+STAGES = 5  # for each guidance and seed: a set of images, its alignment, an amplifier and two targets
+SHARE = {"aligned_share": 0.99, "right_class_share": 0.99, "precision": 1.0, "recall": 0.9, "auroc": 0.99}
+ACCURACY = {"average_accuracy": 0.9, "aligned_accuracy": 1.0, "conflicting_accuracy": 0.8, "worst_group_accuracy": 0.7}
+NUMBERS = {"target": ("metrics", ACCURACY), "amplifier": ("quality", SHARE), "alignment": ("alignment", SHARE)}
+COMMANDS = {"status": ["status"], "run --dry-run": ["run", "--dry-run"], "table": ["table"]}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one command: seconds by the clock and of the CPU, peak of resident memory in MB."""
+
+    wall: float
+    cpu: float
+    memory: float
+
+
+def make_store(directory: Path, stages: int, seeds: int = SEEDS) -> tuple[Path, int]:
+    """A configuration and, in `directory`/runs, its finished store: the file, and the number of its stages."""
+    points = max(1, round(stages / (STAGES * seeds)))
+    values = {
+        "seeds": list(range(seeds)),
+        "methods": {"ddb_two_step": {}, "ddb_end_to_end": {}},
+        "memorisation": False,
+        "vary": {"sampling.guidance": [i / 100 for i in range(points)]},
+    }
+    config = directory / "large.yaml"
+    config.write_text(yaml.safe_dump(values))
+    store, record, all_stages = Store(directory / "runs"), None, plan(load(config)).stages()
+    for stage in all_stages:
+        result = store.path(stage)
+        result.mkdir(parents=True)
+        record = _record(stage, result, record)
+        if stage.name in NUMBERS:
+            name, numbers = NUMBERS[stage.name]
+            (result / f"{name}.json").write_text(json.dumps(numbers, indent=1))
+    return config, len(all_stages)
+
+
+def _record(stage: Stage, result: Path, known: dict[str, Any] | None) -> dict[str, Any]:
+    """Write the record of a stage; what is the same for all of them is that of the first one."""
+    if known is None:
+        from ddb.record import write_record  # asks git
+
+        write_record(stage, result, time.time())
+        return json.loads((result / "record.json").read_text())
+    inputs = {role: f"{needed.name}/{needed.key}" for role, needed in stage.inputs.items()}
+    record = known | {"stage": stage.name, "key": stage.key, "config": stage.config, "inputs": inputs}
+    (result / "record.json").write_text(json.dumps(record, indent=1))
+    return record
+
+
+def measure(arguments: list[str]) -> Cost:
+    """Run `ddb ARGUMENTS` once. Raises CalledProcessError where it fails."""
+    command, began = [sys.executable, "-m", "ray_jobs.cli", *arguments], time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def main() -> None:
+    """Command line of the module."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stages", type=int, default=1000, help="finished stages, about")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each command")
+    parser.add_argument("--command", choices=list(COMMANDS), action="append", help="only this one; default: all")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name, ProcessPoolExecutor(1, SPAWN) as pool:
+        config, stages = pool.submit(make_store, Path(name), arguments.stages).result()
+        print(f"{stages} finished stages")
+        for command in arguments.command or COMMANDS:
+            asked = [*COMMANDS[command], str(config), "--store", f"{name}/runs"]
+            costs = [measure(asked) for _ in range(arguments.rounds)]
+            wall, cpu, memory = min(c.wall for c in costs), min(c.cpu for c in costs), max(c.memory for c in costs)
+            print(f"ddb {command:14} {wall:6.2f} s  {cpu:6.2f} s of CPU  {memory:5.0f} MB", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""One rank of CDPM training, inside a Ray Train worker: data, training loop, checkpoints, numbers.
+
+Apart from `ray_jobs.train_cdpm`, so that the processes that only watch over workers need not import PyTorch.
+"""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import ray.train
+import ray.train.torch
+import torch
+from ray.train import Checkpoint
+from tensorboardX import SummaryWriter
+
+from ddb import interrupt, progress
+from ddb.data import prepared
+from ddb.diffusion.pipeline import CDPMPipeline
+from ddb.diffusion.process import noise_schedule
+from ddb.diffusion.settings import CDPMSettings
+from ddb.diffusion.train import Hooks, train
+from ddb.errors import DDBError, Interrupted
+from ddb.machine import node_name
+from ddb.record import device_name
+
+
+def train_rank(arguments: dict[str, Any]) -> None:
+    """One rank. Numbers go to files of ours, since Ray keeps only those that travel with a checkpoint."""
+    if arguments["threads"]:
+        torch.set_num_threads(arguments["threads"])
+    settings = CDPMSettings.model_validate(arguments["config"]["cdpm"])
+    dataset = prepared.read(Path(arguments["data"]))
+    folder = Path(arguments["folder"])
+    rank = ray.train.get_context().get_world_rank()
+    (folder / f"node-{rank}").write_text(node_name())
+    if rank == 0:
+        (folder / "device").write_text(device_name())
+    checkpoint = ray.train.get_checkpoint()
+    hooks = Hooks(
+        checkpoint=_report_checkpoint,
+        checkpoint_every=arguments["checkpoint_every"],
+        interrupted=interrupt.requested,
+    )
+    if rank == 0:
+        hooks.log = _logger(folder, Path(arguments["progress"]), settings)
+    images, labels = dataset["train"].images, dataset["train"].labels
+    options = (len(dataset.classes), settings, arguments["config"]["seed"], hooks)
+    device = ray.train.torch.get_device()
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    try:
+        if checkpoint:
+            with checkpoint.as_directory() as directory:
+                network = train(images, labels, *options, resume=Path(directory), device=device)
+        else:
+            network = train(images, labels, *options, device=device)
+    except Interrupted:  # a normal end for Ray; that there is no pipeline tells the driver
+        return
+    except DDBError as error:  # a restart would only meet it again: tell the driver instead of failing
+        if rank == 0:
+            (folder / "error.txt").write_text(str(error))
+        return
+    if rank == 0:
+        CDPMPipeline(network.cpu(), noise_schedule(settings.process)).save_pretrained(folder / "pipeline")
+
+
+def _report_checkpoint(step: int, save) -> None:
+    """Every rank reports its part; Ray merges them into one checkpoint."""
+    with tempfile.TemporaryDirectory() as directory:
+        save(Path(directory))
+        ray.train.report({"step": step}, checkpoint=Checkpoint.from_directory(directory))
+
+
+def _logger(folder: Path, progress_folder: Path, settings: CDPMSettings):
+    """Numbers of rank 0 to losses.jsonl, TensorBoard and the progress file."""
+    writer = SummaryWriter(str(folder / "tensorboard"))
+    report = progress.reporter(progress_folder)
+    total, batch_size = settings.steps, settings.batch_size
+    losses = open(folder / "losses.jsonl", "a", buffering=1)  # noqa: SIM115 (open as long as the worker lives)
+
+    def log(step: int, numbers: dict[str, float]) -> None:
+        for name, value in numbers.items():
+            writer.add_scalar(f"cdpm/{name}", value, step)
+        losses.write(json.dumps({"step": step, **numbers}) + "\n")
+        report(step, total, numbers | {"images_per_step": batch_size})
+        if step == total:
+            writer.close()
+
+    return log

@@ -1,0 +1,45 @@
+"""What is said of a stage that failed: the worker's own words, not those of everything between it and us."""
+
+import re
+import traceback
+
+from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError, WorkerCrashedError
+
+from ddb.errors import DDBError, headline
+
+COLOR = re.compile(r"\x1b\[[0-9;]*m")
+KILLED = ("connection error code 2", "SIGKILL")  # what Ray says of a process that ended without a word
+INNER = ("controller_failure", "health_check_failure")  # where Ray Train's exceptions keep what they are about
+
+
+class StageFailed(DDBError):
+    """A stage's workers failed; the message is what `explain` made of it."""
+
+
+def explain(error: BaseException) -> str:
+    """The whole text to record: one line for a user's mistake or a kill, else the traceback where it happened."""
+    if isinstance(error, RayTaskError) and isinstance(error.cause, (DDBError, OutOfMemoryError)):
+        error = error.cause
+    text = COLOR.sub("", str(error)).strip()
+    if isinstance(error, DDBError):
+        return text
+    if isinstance(error, OutOfMemoryError):
+        return f"killed for lack of memory: {' '.join(text.split())}"
+    if isinstance(error, WorkerCrashedError) or (isinstance(error, RayActorError) and any(k in text for k in KILLED)):
+        return ("killed, most likely for lack of memory: a process of it ended without a word, as by SIGKILL; give the "
+                "job more memory, or the stage fewer workers")  # fmt: skip
+    for name in INNER:
+        if hasattr(error, name):
+            return explain(getattr(error, name))
+    if failures := getattr(error, "worker_failures", None):  # rank -> exception, whose traceback is in `text` alone
+        first = explain(min(failures.items(), key=_collateral)[1])
+        return first if first.startswith("killed") else f"{text}\n{headline(first)}"
+    if isinstance(error, (RayTaskError, RayActorError)):
+        return text
+    return "".join(traceback.format_exception(error)).strip()
+
+
+def _collateral(failure: tuple[int, BaseException]) -> tuple[int, int]:
+    """Kills first, broken connections last: those are what another rank's end looks like from here."""
+    rank, error = failure
+    return (0 if explain(error).startswith("killed") else 2 if "onnection" in str(error) else 1, rank)

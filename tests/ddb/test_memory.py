@@ -1,0 +1,69 @@
+"""What is said of memory is what networks take when they train."""
+
+import pytest
+import torch
+
+from ddb.backbones import build_network
+from ddb.config_file import resolve
+from ddb.diffusion.network import build_unet
+from ddb.diffusion.settings import CDPMSettings
+from ddb.experiment import plan
+from ddb.memory import cdpm_bytes, classifier_bytes, needs
+
+
+def _trained(network, loss):
+    """Bytes of the weights, gradients and AdamW's moments after a step; bytes that were kept for the backward pass."""
+    optimizer, kept = torch.optim.AdamW(network.parameters()), {}
+    weights = {each.untyped_storage().data_ptr() for each in network.parameters()}
+
+    def keep(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        value = loss(network)
+    value.backward()
+    optimizer.step()
+    state = [value for each in optimizer.state.values() for value in each.values() if value.dim()]
+    parameters = list(network.parameters())
+    held = [*parameters, *(each.grad for each in parameters), *state]
+    return sum(each.numel() * each.element_size() for each in held), sum(kept.values())
+
+
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_a_cdpm(ema):
+    settings = CDPMSettings(channels=(16, 32), batch_size=8, ema_decay=ema)
+    network = build_unet(settings, 16, 10)
+    images, labels = torch.randn(8, 3, 16, 16), torch.zeros(8, dtype=torch.long)
+    held, kept = _trained(network, lambda n: n(images, torch.zeros(8), class_labels=labels).sample.square().mean())
+    average = sum(each.numel() * 4 for each in network.parameters()) if ema else 0
+    whole, half = cdpm_bytes(settings, 16, 10, 1), cdpm_bytes(settings, 16, 10, 2)
+    assert 2 * half - whole == held + average  # what does not shrink with the share of the batch
+    assert 0.5 < (whole - held - average) / kept < 2
+
+
+@pytest.mark.parametrize("name", ["small_cnn", "resnet18"])
+def test_a_classifier(name):
+    images = torch.randn(4, 3, 32, 32)
+    held, kept = _trained(build_network(name, 10), lambda n: n(images).square().mean())
+    whole, half = classifier_bytes(name, 10, 4, 32), classifier_bytes(name, 10, 2, 32)
+    assert 2 * half - whole == held
+    assert 0.5 < (whole - held) / kept < 2
+
+
+def test_optimizer_states_are_divided_where_zero_divides_them():
+    plain, divided = (cdpm_bytes(CDPMSettings(zero_stage=stage), 16, 10, 4) for stage in (0, 1))
+    weights = sum(each.numel() * 4 for each in build_unet(CDPMSettings(), 16, 10).parameters())
+    assert plain - divided == 2 * weights - 2 * weights // 4
+
+
+def test_only_what_is_missing_is_told():
+    values = {"methods": {"erm": {}, "ddb_two_step": {}}, "seeds": [0, 1], "resources": {"cdpm_workers": 2}}
+    graph = plan(resolve(values))
+    worker, helpers, cell, head = needs(graph, graph.stages())
+    assert worker.startswith("about 1.") and "2 to a CDPM" in worker
+    assert helpers.endswith("2 are to be trained") and cell.startswith("about 1.") and "head" in head
+    assert needs(graph, [stage for stage in graph.stages() if stage.name == "target"]) == [cell, head]
+    assert needs(graph, []) == []

@@ -1,0 +1,53 @@
+"""What is said of a failed stage, for the exceptions that Ray and Ray Train put around the worker's own."""
+
+import pytest
+from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError, WorkerCrashedError
+from ray.train import ControllerError, WorkerGroupError
+
+from ddb.errors import DDBError, headline
+from ray_jobs.failures import explain
+
+TRACEBACK = (
+    'Traceback (most recent call last):\n  File "a.py", line 1, in f\nRuntimeError: CUDA error: no device\n  at: x'
+)
+
+
+def of_task(cause, text="ray::f()\n  File b.py\nValueError: inside"):
+    return RayTaskError("f", text, cause)
+
+
+def test_a_users_mistake_is_its_own_line():
+    assert explain(of_task(DDBError("cdpm: lower it"))) == "cdpm: lower it"
+
+
+def test_a_worker_that_ray_killed_for_memory_is_reported_as_that():
+    said = explain(of_task(OutOfMemoryError("Memory on the node was\n30 GB / 31 GB")))
+    assert said == "killed for lack of memory: Memory on the node was 30 GB / 31 GB"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        WorkerCrashedError(),
+        RayActorError(error_msg="Worker exit type: SYSTEM_ERROR ... connection error code 2. End of file."),
+        WorkerGroupError("text", {1: ValueError("x"), 0: RayActorError(error_msg="killed by SIGKILL by OOM killer")}),
+    ],
+)
+def test_a_worker_that_ended_without_a_word_most_likely_lacked_memory(error):
+    assert explain(error).startswith("killed, most likely for lack of memory")
+
+
+def test_a_training_failure_is_that_of_the_rank_where_it_began():
+    failures = {0: RuntimeError("Connection closed by peer"), 1: ValueError("not a number")}
+    whole = explain(WorkerGroupError(TRACEBACK, failures))
+    assert TRACEBACK in whole and headline(whole) == "ValueError: not a number"
+
+
+def test_a_controllers_failure_is_what_its_worker_said():
+    whole = explain(ControllerError(of_task(ValueError("inside"))))
+    assert "File b.py" in whole and headline(whole) == "ValueError: inside"
+
+
+def test_the_console_gets_the_exception_of_a_traceback():
+    assert headline(TRACEBACK) == "RuntimeError: CUDA error: no device"
+    assert headline("one line") == "one line" and headline(" ") == "no message"

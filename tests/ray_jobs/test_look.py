@@ -1,0 +1,89 @@
+"""A look at a store: what it imports, and how its work grows with the number of stages. Seconds and memory are measured
+by `python -m ray_jobs.bench_store`."""
+
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+from ray_jobs import cli
+from ray_jobs.bench_store import COMMANDS, make_store
+
+HEAVY = ("torch", "torchvision", "ray", "pandas", "numpy", "pyarrow", "sklearn", "matplotlib", "diffusers", "deepspeed")
+# What the script `ddb` does, and then what has been imported.
+PROGRAM = """
+import atexit, json, sys
+atexit.register(lambda: print(json.dumps(sorted(sys.modules)), file=sys.stderr))
+from ray_jobs.cli import main
+main()
+"""
+FILES = ("open", "stat", "lstat", "scandir", "listdir", "mkdir")
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory):
+    """Finished stores by number of stages: the configuration of each, its store beside it. One point for 5 stages."""
+    found = {}
+    for asked in (200, 400, 800):
+        config, stages = make_store(tmp_path_factory.mktemp("store"), asked, seeds=1)
+        found[stages] = config
+    return found
+
+
+def _arguments(command, config):
+    return [*COMMANDS[command], str(config), "--store", str(config.parent / "runs")]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_look_imports_nothing_heavy(stores, command):
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *_arguments(command, stores[203])], capture_output=True, text=True
+    )
+    assert ended.returncode == 0 and ended.stdout
+    assert {name.partition(".")[0] for name in json.loads(ended.stderr)}.isdisjoint(HEAVY)
+
+
+def _calls(monkeypatch, capsys, arguments):
+    """Calls of functions during a command: all of them, and those that ask the file system, by name."""
+    counted = Counter()
+
+    def count(frame, event, argument):
+        if event in ("call", "c_call"):
+            counted["all"] += 1
+        if event == "c_call" and argument.__name__ in FILES:
+            counted[argument.__name__] += 1
+
+    monkeypatch.setattr(sys, "argv", ["ddb", *arguments])
+    sys.setprofile(count)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    finally:
+        sys.setprofile(None)
+    assert not ended.value.code
+    capsys.readouterr()
+    return counted.pop("all"), counted
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_work_of_a_look_grows_as_the_stages_do(stores, monkeypatch, capsys, command):
+    _calls(monkeypatch, capsys, _arguments(command, stores[203]))  # imports, and caches of libraries
+    counts = [_calls(monkeypatch, capsys, _arguments(command, config)) for config in stores.values()]
+    small, middle, large = (calls for calls, _ in counts)
+    assert list(stores) == [203, 403, 803]  # so twice as many come to the last as to the one before
+    assert large - middle < 2.05 * (middle - small)
+    if command != "table":  # which reads what every cell found
+        assert counts[0][1] == counts[1][1] == counts[2][1]
+
+
+def test_the_benchmark_measures_each_command_alone():
+    command = [sys.executable, "-m", "ray_jobs.bench_store", "--stages", "100", "--rounds", "1", "--command", "status"]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    stages, line = ended.stdout.splitlines()
+    assert stages == "112 finished stages"
+    wall, cpu, memory = (float(number) for number in re.findall(r"[\d.]+", line))
+    assert line.startswith("ddb status ") and wall > 0 and cpu > 0
+    assert 10 < memory < 250

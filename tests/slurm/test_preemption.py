@@ -1,0 +1,107 @@
+"""Jobs that somebody with a higher priority drives out: they come back, and lose no more than they must.
+
+Every way of SLURM: with and without a grace time, with the script's own signal or SIGTERM, and `scontrol requeue`.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from ddb.artifacts import Store
+from slurm.ray_node import remove_abandoned
+from tests.slurm.conftest import experiment, log, submitted, until
+from tests.slurm.local_slurm import LocalSlurm, Settings, missing
+from tests.slurm.test_jobs import locally, stage, training_step, weights
+
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
+SCRIPT = ("--nodes=1", "--cpus-per-task=2", "slurm/ddb.sbatch")
+CHECKPOINT_EVERY = 100  # steps; so what an interruption saves between two of them is seen
+
+
+def cluster(directory, user_signal):
+    reason = missing()
+    if reason:
+        pytest.skip(reason)
+    return LocalSlurm(directory, Settings(nodes=1, cpus=2, preemption=True, user_signal=user_signal))
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """As SLURM is by default: SIGTERM at the beginning of the grace time, the script's own signal never."""
+    with cluster(tmp_path_factory.mktemp("plain"), user_signal=False) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    """The experiment, and the weights of its CDPM without any disturbance."""
+    directory = tmp_path_factory.mktemp("reference")
+    path = experiment(directory, cdpm={"steps": 400}, resources={"checkpoint_every": CHECKPOINT_EVERY})
+    locally(path, directory / "runs", "ray_jobs.train_cdpm")
+    return path, weights(Store(directory / "runs"), path)
+
+
+def trained_to(store, path, step, job_log):
+    until(lambda: training_step(store, path) >= step, 240, job_log)
+
+
+def preempt(slurm):
+    """Somebody takes the whole node for a moment."""
+    slurm.sbatch("--partition=urgent", "--nodes=1", "--cpus-per-task=2", "--output=/dev/null", "--wrap=sleep 3")
+
+
+def lost_steps(store, path):
+    """Steps that were logged twice, since they were taken twice; one is logged in every 20."""
+    steps = [json.loads(line)["step"] for line in (store.path(stage(path, "cdpm")) / "losses.jsonl").open()]
+    return 20 * (len(steps) - len(set(steps)))
+
+
+def test_preempted_with_a_grace_time_and_requeued_by_hand(plain, reference, tmp_path):
+    path, undisturbed = reference
+    store, job_log = Store(tmp_path / "runs"), None
+    job = submitted(plain, tmp_path, "run", path, batch=("--partition=grace", *SCRIPT))
+    job_log = tmp_path / f"{job}.log"
+    trained_to(store, path, 60, job_log)
+    preempt(plain)
+    until(lambda: plain.job(job)["Restarts"] == "1", 100, job_log)
+    assert store.interrupted(stage(path, "cdpm")) and log(tmp_path, job).count("queued again") == 1
+    reached = training_step(store, path)
+
+    plain.wait(job, ("RUNNING",), timeout=60)
+    trained_to(store, path, reached + 60, job_log)
+    plain.call("scontrol", "requeue", str(job))
+    done = plain.wait(job, timeout=400)
+    assert (done["JobState"], done["ExitCode"], done["Restarts"]) == ("COMPLETED", "0:0", "2"), log(tmp_path, job)
+    assert torch.equal(weights(store, path), undisturbed)
+    assert lost_steps(store, path) <= 2 * 20  # the step in hand each time, not a hundred
+
+
+def test_preempted_without_a_grace_time(plain, reference, tmp_path):
+    path, undisturbed = reference
+    store = Store(tmp_path / "runs")
+    job = submitted(plain, tmp_path, "run", path, batch=("--partition=main", *SCRIPT))
+    trained_to(store, path, 60, tmp_path / f"{job}.log")
+    preempt(plain)
+    until(lambda: plain.job(job)["Restarts"] == "1", 100, tmp_path / f"{job}.log")
+    plain.wait(job, ("RUNNING",), timeout=60)
+    until(lambda: store.has(stage(path, "cdpm")), 240, tmp_path / f"{job}.log")
+    plain.call("scancel", str(job))
+    plain.wait(job)
+    remove_abandoned(Path("/tmp"))  # should SLURM's patience have been too short for cleaning up
+    assert torch.equal(weights(store, path), undisturbed)
+
+
+def test_preempted_with_the_scripts_own_signal(reference, tmp_path):
+    path, undisturbed = reference
+    store = Store(tmp_path / "runs")
+    with cluster(tmp_path / "slurm", user_signal=True) as slurm:
+        job = submitted(slurm, tmp_path, "run", path, batch=("--partition=grace", *SCRIPT))
+        trained_to(store, path, 60, tmp_path / f"{job}.log")
+        preempt(slurm)
+        until(lambda: slurm.job(job)["Restarts"] == "1", 100, tmp_path / f"{job}.log")
+        assert log(tmp_path, job).count("queued again") == 1
+        slurm.wait(job, ("RUNNING",), timeout=60)
+        until(lambda: store.has(stage(path, "cdpm")), 240, tmp_path / f"{job}.log")
+    assert torch.equal(weights(store, path), undisturbed) and lost_steps(store, path) <= 20

@@ -1,0 +1,49 @@
+"""A job array on one store: its tasks share the stages out, and one that is warned comes back alone."""
+
+import itertools
+import re
+import sys
+import time
+
+import pytest
+
+from ddb.artifacts import Store
+from ddb.config_file import load
+from ddb.experiment import plan
+from tests.slurm.conftest import FINAL, experiment, until
+
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
+COMPUTED = re.compile(r"\d+ s -> (\S+/\S+)")
+
+
+def task_log(directory, job, task):
+    path = directory / f"{job}_{task}.log"
+    return path.read_text() if path.exists() else ""
+
+
+def test_three_tasks_of_an_array_compute_every_stage_once_and_one_is_requeued_alone(slurm, tmp_path):
+    path = experiment(tmp_path)
+    settings = ["methods={erm: {}}", f"seeds={list(range(1, 13))}"]
+    options = ("--array=0-2", "--nodes=1", "--cpus-per-task=1", f"--output={tmp_path}/%A_%a.log", "slurm/ddb.sbatch")
+    variables = {"DDB_STORE": str(tmp_path / "runs"), "DDB_PYTHON": sys.executable}
+    job = slurm.sbatch(*options, "run", str(path), *settings, **variables)
+    store = Store(tmp_path / "runs")
+    stages = plan(load(path, settings)).stages()
+
+    def state(task):
+        return slurm.job(f"{job}_{task}")
+
+    until(lambda: len(COMPUTED.findall(task_log(tmp_path, job, 1))) >= 1, 240, tmp_path / f"{job}_1.log")
+    slurm.call("scancel", "--signal=USR1", f"{job}_1")
+    deadline = time.monotonic() + 400
+    while not all(state(task)["JobState"] in (*FINAL, "PENDING") for task in range(3)):
+        assert time.monotonic() < deadline, [task_log(tmp_path, job, task) for task in range(3)]
+        time.sleep(0.5)
+    assert [state(task)["Restarts"] for task in range(3)] == ["0", "1", "0"]
+    logs = [task_log(tmp_path, job, task) for task in range(3)]
+    for task in (0, 2):
+        assert state(task)["JobState"] == "COMPLETED", logs[task]
+    computed = [COMPUTED.findall(log) for log in logs]
+    assert all(computed), logs
+    assert sorted(itertools.chain(*computed)) == sorted(f"{stage.name}/{stage.key}" for stage in stages)
+    assert all(store.has(stage) for stage in stages)
