@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 	DS_BUILD_OPS=0 $(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: setup  ## the paper's argument on this machine, in minutes
+demo: setup  ## the paper's argument on this machine, in minutes (SETTINGS='key=value ...' changes it)
 	$(BIN)/ddb demo $(SETTINGS)
 
 test: setup  ## run all tests but those that need a SLURM

@@ -23,7 +23,8 @@ SMALL = f"seeds=[0] {SIZES}"
 # A benchmark: one row, and neither its paper's networks nor their weights, which would be downloaded.
 ROW = (
     "'methods={erm: {}}' seeds=[0] memorisation=false training.network=small_cnn training.weights=none "
-    "training.image_size=8 training.steps=4 training.batch_size=4 training.evaluate_every=null resources.cell_cpus=1"
+    "training.image_size=8 training.steps=4 training.batch_size=4 training.evaluate_every=null resources.cell_cpus=1 "
+    "amplifier.network=small_cnn amplifier.weights=none"
 )
 
 
@@ -47,6 +48,12 @@ CHAIN = "tests/slurm/test_printed_commands.py::test_a_chain"
 WARNED = (
     "tests/slurm/test_jobs.py::test_sigusr1_and_the_time_limit_requeue_and_the_cdpm_is_that_of_an_uninterrupted_run"
 )
+HELD = "tests/slurm/test_printed_commands.py::test_a_job_without_a_command"
+TERMINAL = "tests/slurm/test_printed_commands.py::test_an_interactive_allocation"
+ARCHIVE = "tests/slurm/test_attach.py::test_an_environment_is_unpacked_on_the_node_and_everything_runs_from_it"
+ARRAY = "tests/slurm/test_sharing.py::test_three_tasks_of_an_array_compute_every_stage_once_and_one_is_requeued_alone"
+REQUEUED = "tests/slurm/test_preemption.py::test_preempted_with_a_grace_time_and_requeued_by_hand"
+GRANTED = "tests/slurm/test_granted.py::test_each_node_knows_its_own_grant"
 GPU_NODES = "tests/slurm/test_printed_commands.py::test_four_nodes_with_gpus"
 
 DIGITS, GUIDANCE = "configs/colored_digits.yaml", "configs/ablations/guidance.yaml"
@@ -76,10 +83,11 @@ WAYS = {
     f"ddb run {DIGITS} sampling.guidance=3 --dry-run": Way(CLONE, SMALL, says="guidance: 3.0"),
     f"ddb table {DIGITS} --format latex": Way(CLONE, SMALL, says="\\bottomrule"),
     f"ddb status {DIGITS}": Way(CLONE, SMALL, says=DONE),
-    f"ddb table {DIGITS}": Way(CLONE, SMALL, says="| `group_dro`"),
+    f"ddb table {DIGITS}": Way(CLONE, SMALL, says="1/1 seeds"),
     "ddb run CONFIG --dry-run": Way(CLONE, SMALL, says="seed 0"),
+    "ddb submit CONFIG --dry-run": Way(CLONE, SMALL, says="#SBATCH --requeue"),
     "ddb status CONFIG": Way(CLONE, SMALL, says=DONE),
-    "python -m ray_jobs.cli": Way(CLONE, f"table {DIGITS} {SMALL}", says="| `group_dro`"),
+    "python -m ray_jobs.cli": Way(CLONE, f"table {DIGITS} {SMALL}", says="1/1 seeds"),
     f"ddb export {DIGITS} results/colored_digits": Way(CLONE, SMALL, says="results/colored_digits/figure.pdf"),
     "ddb data describe colored_digits": Way(CLONE, says="contact sheet: colored_digits.png"),
     # Tables, ablations, searches.
@@ -127,6 +135,20 @@ WAYS = {
     f"sbatch --nodes=2 --cpus-per-task=1 slurm/ddb.sbatch run {DIGITS}": Way(BY_HAND, SMALL, says="ddb_two_step"),
     f"sbatch --nodes=2 slurm/ddb.sbatch run {RECIPE_1}": Way(BY_HAND, f"{ROW} --dry-run", says="name: waterbirds"),
     f"sbatch slurm/ddb.sbatch sweep {SWEEP}": Way(BY_HAND, "--dry-run", says="trials: 20"),
+    "sbatch --nodes=2 --time=60 slurm/ddb.sbatch": Way(HELD),
+    f"slurm/attach JOBID ddb run {DIGITS}": Way(HELD, SMALL, says="ddb_two_step"),
+    "slurm/attach JOBID": Way(
+        not_here="a shell at a terminal; tests/slurm/test_attach.py runs commands by the same way"
+    ),
+    f"salloc --nodes=2 --cpus-per-task=8 --time=60 slurm/ddb.sbatch run {DIGITS}": Way(
+        TERMINAL, SMALL, says="ddb_two_step"
+    ),
+    # These tests run the same words with an archive, an array or a job that is smaller.
+    "tar -czf ddb-environment.tar.gz -C .venv .": Way(ARCHIVE),
+    f"DDB_ENVIRONMENT=$PWD/ddb-environment.tar.gz sbatch slurm/ddb.sbatch run {DIGITS}": Way(ARCHIVE),
+    "sbatch --array=0-9 slurm/ddb.sbatch run configs/tables/recipe_1.yaml": Way(ARRAY),
+    "scontrol requeue JOBID": Way(REQUEUED),
+    "scontrol show job --details": Way(GRANTED),
     f"{FOUR} --dry-run": Way(GPU_NODES, ROW, says="#SBATCH --gpus-per-node=8"),
     FOUR: Way(GPU_NODES, ROW, says="is queued"),
     f"ddb status {RECIPE_1}": Way(GPU_NODES, ROW),
@@ -154,14 +176,17 @@ def run_by(test: str) -> dict[str, Way]:
 def printed(document: Path) -> list[str]:
     """The commands of a Markdown file: in code blocks, fenced or indented, and in the text, with their arguments.
 
-    In the text, two words such as `ddb status` only name what a program can do; three words are a command to enter.
+    In the text, two words such as `ddb status` only name what a program can do; three words are a command to enter,
+    unless "..." stands for its end.
     """
     text, commands = document.read_text(encoding="utf-8"), []
     for block in _blocks(text):
         for line in re.sub(r" *\\\n *", " ", block).splitlines():
             commands.append(re.sub(r"(^| +)#.*", "", line).strip())
     spans = (" ".join(span.split()) for span in re.findall(r"(?<!`)`([^`]+)`(?!`)", text))
-    commands += [span for span in spans if span.split()[0] in PROGRAMS and len(span.split()) > 2]
+    commands += [
+        span for span in spans if span.split()[0] in PROGRAMS and len(span.split()) > 2 and not span.endswith("...")
+    ]
     return [command for command in commands if command]
 
 

