@@ -3,8 +3,8 @@
     for line in needs(plan, missing_stages): print(line)
 
 A network that trains is counted exactly: its weights, their gradients, AdamW's two moments, the moving average. What
-the backward pass keeps is the outputs of all its layers for a worker's share of the batch, which is an estimate, and
-so are the sizes of processes: measured with the packages of `constraints.txt` on Linux, shared pages included.
+the backward pass keeps is the outputs of all its layers for a worker's share of the batch, which is an estimate. What
+processes take beside that is in `ddb/process_memory.py`.
 """
 
 from collections.abc import Callable
@@ -17,12 +17,10 @@ from ddb.cost import data_size
 from ddb.diffusion.network import build_unet
 from ddb.diffusion.settings import CDPMSettings
 from ddb.experiment import Plan
+from ddb.process_memory import CDPM_BESIDE, CDPM_WORKER, CELL, HEAD
 
-GB = 1e9
+GIGABYTE = 1e9
 FLOAT = 4  # bytes
-PROCESS = 1.2 * GB  # a Python with torch, DeepSpeed and Ray that trains or samples
-RAY = 1.0 * GB  # on the head, beside the `ddb` command itself
-HELPERS = 2.5 * GB  # of each CDPM that trains: its task, Ray Train's controller, helper actors
 
 
 def needs(plan: Plan, missing: list[Stage]) -> list[str]:
@@ -39,8 +37,10 @@ def needs(plan: Plan, missing: list[Stage]) -> list[str]:
     trained = {(canonical_json(stage.config["cdpm"]), shapes[stage.inputs["data"].key]) for stage in cdpms}
     if trained:
         each = max(cdpm_bytes(CDPMSettings.model_validate_json(text), *shape, workers) for text, shape in trained)
-        lines.append(f"{_gb(PROCESS + each)} for each CDPM worker, {workers} to a CDPM; {_gb(each)} of it to train")
-        lines.append(f"{_gb(HELPERS)} more for each CDPM that trains at the same time; {len(cdpms)} are to be trained")
+        lines.append(f"{_gb(CDPM_WORKER + each)} for each CDPM worker, {workers} to a CDPM; {_gb(each)} of it to train")
+        lines.append(
+            f"{_gb(CDPM_BESIDE)} more for each CDPM that trains at the same time; {len(cdpms)} are to be trained"
+        )
     networks = set()
     for cell in plan.cells:
         pixels, classes = shapes[cell.stage.inputs["data"].key]
@@ -53,9 +53,9 @@ def needs(plan: Plan, missing: list[Stage]) -> list[str]:
     if networks:
         each = max(classifier_bytes(*network) for network in networks)
         lines.append(
-            f"{_gb(PROCESS + each)} for each cell, {_gb(each)} of it to train; as many at once as CPUs or GPUs allow"
+            f"{_gb(CELL + each)} for each cell, {_gb(each)} of it to train; as many at once as CPUs or GPUs allow"
         )
-    return [*lines, f"{_gb(RAY + PROCESS)} on the first node for Ray's head and the command itself"]
+    return [*lines, f"{_gb(HEAD)} on the first node for Ray's head and the command itself"]
 
 
 def cdpm_bytes(settings: CDPMSettings, pixels: int, classes: int, workers: int) -> int:
@@ -99,4 +99,4 @@ def _outputs(network: torch.nn.Module, run: Callable) -> int:
 
 
 def _gb(amount: float) -> str:
-    return f"about {amount / GB:.1f} GB" if amount >= GB / 10 else "less than 0.1 GB"
+    return f"about {amount / GIGABYTE:.1f} GB" if amount >= GIGABYTE / 10 else "less than 0.1 GB"

@@ -18,9 +18,9 @@ from typing import Any
 
 from ddb.artifacts import Stage, Store
 from ddb.config import ResourceSettings
+from ddb.process_memory import GB
 from ray_jobs import cluster, run_experiment
 from ray_jobs.cluster import Capacity
-from ray_jobs.memory import GB
 
 SECONDS = (2.0, 20.0)  # that a task takes
 

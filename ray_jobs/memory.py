@@ -1,23 +1,12 @@
-"""How much memory the processes of a stage take, and how many stages fit on the nodes at once.
-
-Resident bytes, measured on Linux with Ray 2.60 and PyTorch on CPU, shared pages included: sums err to the safe side.
-"""
+"""How many stages fit on the nodes at once, by CPUs, GPUs and memory."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
-from ddb.artifacts import Stage
+from ddb.artifacts import Stage, canonical_json
+from ddb.process_memory import CDPM_BESIDE, CDPM_WORKER, CELL, SAMPLER, SAMPLING_TASK
 from ray_jobs.cluster import Capacity
 from ray_jobs.demand import Demand
-
-MB, GB = 2**20, 2**30
-TASK = 250 * MB  # a CDPM's, in a new process; one that Ray uses again after a cell keeps that cell's
-CONTROLLER = 210 * MB  # Ray Train's, one per CDPM
-HELPERS = 4 * 200 * MB  # Ray Train's actors beside it, for one CDPM
-SAMPLING = 1000 * MB  # the task of a synthetic set
-CDPM_WORKER = 1100 * MB  # without what training keeps
-SAMPLER = 1000 * MB  # an actor that draws images
-CELL = 1000 * MB  # data, amplifier, target, validation, probe, alignment: one process
-ACTIVATIONS = 60  # values that training keeps per pixel and channel of the first level
 
 
 @dataclass(frozen=True)
@@ -32,19 +21,22 @@ class Needs:
 def needs(stage: Stage, demand: Demand) -> Needs:
     """What `stage` takes with so many workers."""
     if stage.name == "cdpm":
-        return Needs(demand, TASK + CONTROLLER + HELPERS, CDPM_WORKER + _training(stage, demand))
+        size = stage.inputs["data"].config["dataset"]["image_size"]
+        # On a GPU what training keeps is not ours to count.
+        training = 0 if demand.gpus else _training(canonical_json(stage.config["cdpm"]), size, demand.workers)
+        return Needs(demand, CDPM_BESIDE, CDPM_WORKER + training)
     if stage.name == "synthetic":
-        return Needs(demand, SAMPLING, SAMPLER)
+        return Needs(demand, SAMPLING_TASK, SAMPLER)
     return Needs(demand, 0, CELL)
 
 
-def _training(stage: Stage, demand: Demand) -> int:
-    """Bytes that training a CDPM takes beside its process; on a GPU they are not ours to count."""
-    if demand.gpus:
-        return 0
-    settings = stage.config["cdpm"]
-    size = stage.inputs["data"].config["dataset"]["image_size"]
-    return settings["batch_size"] // demand.workers * size**2 * settings["channels"][0] * ACTIVATIONS * 4
+@lru_cache
+def _training(settings: str, pixels: int, workers: int) -> int:
+    """Bytes that one worker's training of a CDPM takes beside its process."""
+    from ddb.diffusion.settings import CDPMSettings
+    from ddb.memory import cdpm_bytes  # imports torch
+
+    return cdpm_bytes(CDPMSettings.model_validate_json(settings), pixels, classes=10, workers=workers)
 
 
 class Room:

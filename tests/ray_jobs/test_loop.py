@@ -13,11 +13,12 @@ from rich.console import Console
 from ddb import interrupt
 from ddb.artifacts import Store
 from ddb.errors import DDBError
+from ddb.process_memory import GB
 from ray_jobs import bench_loop, cluster, console, run_experiment
 from ray_jobs.bench_loop import PretendedRay
 from ray_jobs.cluster import Capacity
 from ray_jobs.demand import Demand
-from ray_jobs.memory import GB, Needs, Room
+from ray_jobs.memory import Needs, Room
 from ray_jobs.rounds import Rounds
 from ray_jobs.run_experiment import Run
 from ray_jobs.waiting import Waiting

@@ -1,0 +1,15 @@
+"""How much memory the processes of a run take before they train anything.
+
+Resident bytes, measured on Linux with Ray 2.60 and PyTorch on CPU, shared pages included: sums err to the safe side.
+"""
+
+MB, GB = 2**20, 2**30
+CDPM_WORKER = 1200 * MB  # Python with torch, DeepSpeed and Ray
+CDPM_TASK = 250 * MB  # in a new process; one that Ray uses again after a cell keeps that cell's
+CONTROLLER = 210 * MB  # Ray Train's, one per CDPM
+HELPERS = 4 * 200 * MB  # Ray Train's actors beside it, for one CDPM
+CDPM_BESIDE = CDPM_TASK + CONTROLLER + HELPERS  # all of a CDPM that computes nothing
+SAMPLING_TASK = 1000 * MB  # of a synthetic set
+SAMPLER = 1000 * MB  # an actor that draws images
+CELL = 1000 * MB  # data, amplifier, target, validation, probe, alignment: one process
+HEAD = 2000 * MB  # Ray's head and the `ddb` command itself
