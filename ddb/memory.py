@@ -38,9 +38,7 @@ def needs(plan: Plan, missing: list[Stage]) -> list[str]:
     if trained:
         each = max(cdpm_bytes(CDPMSettings.model_validate_json(text), *shape, workers) for text, shape in trained)
         lines.append(f"{_gb(CDPM_WORKER + each)} for each CDPM worker, {workers} to a CDPM; {_gb(each)} of it to train")
-        lines.append(
-            f"{_gb(CDPM_BESIDE)} more for each CDPM that trains at the same time; {len(cdpms)} are to be trained"
-        )
+        lines.append(f"{_gb(CDPM_BESIDE)} more for each CDPM that trains at the same time; {len(cdpms)} to train")
     networks = set()
     for cell in plan.cells:
         pixels, classes = shapes[cell.stage.inputs["data"].key]
