@@ -35,8 +35,8 @@ def test_ddb_submit_on_two_nodes_is_looked_into_and_ends_with_its_table(user, tm
     while "all 2 nodes have run a task" not in (log.read_text() if log.exists() else ""):
         assert time.monotonic() < deadline, log.read_text() if log.exists() else user.slurm.job(int(job))
         time.sleep(0.5)
-    looked = user.shell(f"slurm/attach {job} ray status")
-    assert "/2.0 CPU" in looked.stdout, looked.stderr
+    while "/2.0 CPU" not in (looked := user.shell(f"slurm/attach {job} ray status")).stdout:
+        assert time.monotonic() < deadline and not looked.returncode, looked.stderr
     state = user.shell("ddb status small.yaml").stdout
     assert f"job {job}: RUNNING on n[1-2]" in state
 
