@@ -132,7 +132,7 @@ WAYS = {
     # SLURM jobs.
     f"{FIRST} --dry-run": Way(FIRST_JOB, SMALL, says="#SBATCH --cpus-per-task=8"),
     FIRST: Way(FIRST_JOB, SMALL, says="is queued"),
-    "slurm/attach JOBID ray status": Way(FIRST_JOB, says="/16.0 CPU"),
+    "slurm/attach JOBID ray status": Way(FIRST_JOB, says="Total Usage:"),
     "ddb submit ... --chain 5": Way(CHAIN, SMALL, says="is queued, to start after job"),
     "scancel --signal=USR1 JOBID": Way(WARNED),
     f"sbatch --nodes=2 slurm/ddb.sbatch run {DIGITS}": Way(BY_HAND, SMALL, says="ddb_two_step"),
