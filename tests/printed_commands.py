@@ -126,7 +126,9 @@ WAYS = {
         says="audit.html",  # else a whole CDPM only for this
     ),
     "python -m ray_jobs.bench_store --stages 1000 --rounds 3": Way(CLONE, "--stages 30 --rounds 1", says="ddb table"),
-    "python -m ray_jobs.bench_store --stages 20000 --rounds 1": Way(CLONE, "--stages 30 --command status", says="ddb status"),
+    "python -m ray_jobs.bench_store --stages 20000 --rounds 1": Way(
+        CLONE, "--stages 30 --command status", says="ddb status"
+    ),
     # On a Ray that is there already.
     f"{RAY_JOB}train_cdpm {DIGITS} --store /shared/runs": Way(JOB_SERVER, SMALL, makes="cdpm/*/record.json"),
     f"{RAY_JOB}sweep {SWEEP} --store /shared/runs": Way(JOB_SERVER, SMALL_SWEEP, makes="sweeps/*/best.yaml"),
