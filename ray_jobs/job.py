@@ -68,9 +68,12 @@ def make_ready(graph: Plan, missing: list[Stage]) -> set[str]:
         raise DDBError(next(iter(blocked.values())))
     for reason in dict.fromkeys(blocked.values()):
         err.print(f"left out: {reason}", style="yellow", markup=False, highlight=False)
+    needed = {stage.key for stage in missing} - blocked.keys()
     for cell in graph.cells:
-        if cell.stage.key not in blocked:
-            for settings in (cell.row.settings, cell.row.amplifier):
+        # An amplifier is a stage of its own, or trains within the cell (the joint recipe), or there is none.
+        amplifier = cell.stage if "amplifier" in cell.stage.config else cell.stage.inputs.get("amplifier")
+        for stage, settings in ((cell.stage, cell.row.settings), (amplifier, cell.row.amplifier)):
+            if stage is not None and stage.key in needed:
                 ensure_weights(settings.network, settings.weights)
     return set(blocked)
 

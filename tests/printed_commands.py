@@ -20,11 +20,10 @@ SIZES = (
     "resources.sampling_batch=32 amplifier.steps=4 training.steps=4 memorisation=false"
 )
 SMALL = f"seeds=[0] {SIZES}"
-# A benchmark: one row, and neither its paper's networks nor their weights, which would be downloaded.
+# A benchmark: one row that needs no amplifier, and not the paper's network, whose weights would be downloaded.
 ROW = (
     "'methods={erm: {}}' seeds=[0] memorisation=false training.network=small_cnn training.weights=none "
-    "training.image_size=8 training.steps=4 training.batch_size=4 training.evaluate_every=null resources.cell_cpus=1 "
-    "amplifier.network=small_cnn amplifier.weights=none"
+    "training.image_size=8 training.steps=4 training.batch_size=4 training.evaluate_every=null resources.cell_cpus=1"
 )
 
 
@@ -45,9 +44,7 @@ JOB_SERVER = "tests/ray_jobs/test_submitted.py::test_a_printed_command_runs_as_a
 FIRST_JOB = "tests/slurm/test_printed_commands.py::test_the_first_job_in_five_minutes"
 BY_HAND = "tests/slurm/test_printed_commands.py::test_a_job_by_hand"
 CHAIN = "tests/slurm/test_printed_commands.py::test_a_chain"
-WARNED = (
-    "tests/slurm/test_jobs.py::test_sigusr1_and_the_time_limit_requeue_and_the_cdpm_is_that_of_an_uninterrupted_run"
-)
+WARNED = "tests/slurm/test_jobs.py::test_sigusr1_requeues_and_the_cdpm_is_that_of_an_uninterrupted_run"
 HELD = "tests/slurm/test_printed_commands.py::test_a_job_without_a_command"
 TERMINAL = "tests/slurm/test_printed_commands.py::test_an_interactive_allocation"
 ARCHIVE = "tests/slurm/test_attach.py::test_an_environment_is_unpacked_on_the_node_and_everything_runs_from_it"

@@ -58,6 +58,7 @@ def test_the_first_job_in_five_minutes(user):
     assert table.returncode == 0 and "ddb_two_step" in table.stdout, table.stderr
     done = user.slurm.wait(int(job), timeout=500)
     assert (done["JobState"], done["ExitCode"]) == ("COMPLETED", "0:0"), log.read_text()
+    assert (user.project / "runs" / "slurm" / f"{job}.0").stat().st_mode & 0o777 == 0o700
     assert f"job {job}: COMPLETED on n[1-2]" in user.shell(f"ddb status {DIGITS} {SMALL}").stdout
 
 
