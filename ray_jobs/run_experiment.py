@@ -144,6 +144,7 @@ class Run:
         self.capacity, self._room = capacity, Room(capacity)
         self._needs.clear()
         for reference, each in list(self.running.items()):
+            each.taken = []  # what it had was counted in the room that the old nodes had
             if hosted(each.needs.demand, capacity):
                 each.taken = self._room.take(each.needs) or self._room.take(each.needs, memory=False) or []
             else:  # Ray would wait for ever for a node as large as the lost one

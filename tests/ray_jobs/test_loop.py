@@ -180,6 +180,20 @@ def test_a_lost_node_ends_the_run_at_once_where_its_job_is_queued_again(requeue,
         assert run.unfinished() and not run.outcome.interrupted and cdpm not in [event.stage for event in events]
 
 
+def test_what_ran_on_a_lost_node_is_counted_on_those_that_are_left(pretend, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_experiment, "CLUSTER_EVERY", 0.0)
+    monkeypatch.setattr(run_experiment.placement, "release_unmet", lambda capacity: None)
+    graph = small_plan(methods={"erm": {}, "erm 2": {"method": "erm", "steps": 5}}, resources={"cell_cpus": 2})
+    run, _ = pretend(graph, Store(tmp_path / "runs"), Capacity(((1, 0), (2, 0))))
+    # A cell is at work on the second node, which is the only one that it fits.
+    to_the_end(run, lambda: [each.stage.name for each in run.running.values()] == ["target"])
+    monkeypatch.setattr(cluster, "capacity", lambda: Capacity(((1, 0),)))
+    outcome = to_the_end(run)
+    assert {error for _, error in outcome.failed.values()} == {
+        "resources.cell_cpus: 2 asked for, but no node has more than 1 CPUs"
+    }
+
+
 def test_stages_that_do_not_fit_into_memory_wait_but_one_always_runs(pretend, tmp_path):
     graph, _ = cells()
     run, _ = pretend(graph, Store(tmp_path / "runs"), Capacity(((8, 0),), (GB // 2,)))
