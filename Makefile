@@ -8,9 +8,9 @@ PRINTED := tests/test_printed_commands.py
 export OMP_WAIT_POLICY := PASSIVE
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help setup demo test test-slurm test-fast constraints lint format clean
+.PHONY: help setup demo test test-slurm test-slurm-long test-fast constraints lint format clean
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP)  ## install everything into .venv (Python 3.10 or newer; PYTHON=... chooses it)
 
@@ -30,7 +30,10 @@ test: setup  ## run all tests but those that need a SLURM
 	$(BIN)/python -m pytest -q $(PRINTED)
 
 test-slurm: setup  ## run jobs on a local SLURM (as root; Debian: apt-get install slurmctld slurmd slurm-client munge)
-	$(BIN)/python -m pytest -q -m slurm
+	$(BIN)/python -m pytest -q -m "slurm and not long"
+
+test-slurm-long: setup  ## run the whole jobs on a local SLURM that take most of an hour: before a change of slurm/
+	$(BIN)/python -m pytest -q -m "slurm and long"
 
 test-fast: setup  ## run the tests that neither train for long nor start Ray
 	$(BIN)/python -m pytest -q -m "not slow and not cluster and not slurm"

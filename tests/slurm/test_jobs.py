@@ -164,6 +164,7 @@ def test_sigusr1_requeues_and_the_cdpm_is_that_of_an_uninterrupted_run(slurm, re
     slurm.wait(job)
 
 
+@pytest.mark.long
 def test_a_node_that_goes_down_costs_no_more_than_the_steps_since_the_last_checkpoint(slurm, reference, tmp_path):
     path, _ = reference
     store = Store(tmp_path / "runs")

@@ -15,7 +15,7 @@ from tests.slurm.conftest import experiment, log, submitted, until
 from tests.slurm.local_slurm import LocalSlurm, Settings, missing
 from tests.slurm.test_jobs import locally, stage, training_step, weights
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slurm, pytest.mark.long, pytest.mark.timeout(900)]
 SCRIPT = ("--nodes=1", "--cpus-per-task=2", "slurm/ddb.sbatch")
 CHECKPOINT_EVERY = 100  # steps; so what an interruption saves between two of them is seen
 

@@ -20,7 +20,7 @@ from tests.printed_commands import (
 from tests.slurm.local_slurm import Settings
 from tests.slurm.ordinary_user import user_of_a_cluster
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slurm, pytest.mark.long, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
