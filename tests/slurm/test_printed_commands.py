@@ -20,7 +20,7 @@ from tests.printed_commands import (
 from tests.slurm.local_slurm import Settings
 from tests.slurm.ordinary_user import user_of_a_cluster
 
-pytestmark = [pytest.mark.slurm, pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +62,7 @@ def test_the_first_job_in_five_minutes(user):
     assert f"job {job}: COMPLETED on n[1-2]" in user.shell(f"ddb status {DIGITS} {SMALL}").stdout
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", run_by(BY_HAND))
 def test_a_job_by_hand(user, command):
     """Of an experiment, after the test above: its results are found. Else a look at what it would compute."""
@@ -73,6 +74,7 @@ def test_a_job_by_hand(user, command):
     assert done["NumNodes"] == str(nodes) and WAYS[command].says in log.read_text()
 
 
+@pytest.mark.long
 def test_a_job_without_a_command(user):
     start, run = run_by(HELD)
     job = enter(user, start).split()[-1]
@@ -83,11 +85,13 @@ def test_a_job_without_a_command(user):
     assert (done["JobState"], done["ExitCode"]) == ("COMPLETED", "0:0")
 
 
+@pytest.mark.long
 def test_an_interactive_allocation(user):
     (command,) = run_by(TERMINAL)
     assert WAYS[command].says in enter(user, command, timeout=400)
 
 
+@pytest.mark.long
 def test_a_chain(user):
     """Five jobs are queued, each to start after the one before; then all are cancelled."""
     (command,) = run_by(CHAIN)
@@ -97,6 +101,7 @@ def test_a_chain(user):
     assert user.shell(f"scancel {' '.join(jobs)}").returncode == 0
 
 
+@pytest.mark.long
 def test_four_nodes_with_gpus(user):
     """The job is queued, started on all that it asks for and shown. It ends since nothing stands behind the GPUs."""
     try_out, submit, status = run_by(GPU_NODES)
