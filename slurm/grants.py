@@ -33,11 +33,16 @@ def of_job(job: str) -> dict[str, Grant]:
         if attempt:
             time.sleep(PAUSE)
         asked = subprocess.run(["scontrol", "show", "job", job, "--details"], capture_output=True, text=True)
-        found = parse(asked.stdout)
+        found = parse(record(asked.stdout, job))
         if found:
             return {name: grant for nodes, grant in found for name in host_names(nodes)}
     raise LaunchError(f"SLURM does not say what it granted to job {job}: scontrol show job {job} --details: "
                       f"{asked.stderr.strip() or 'no line begins with Nodes='}")  # fmt: skip
+
+
+def record(shown: str, job: str) -> str:
+    """What is said of the job with this number: that of an array's last task is the array's, and shows every task."""
+    return "".join(part for part in re.split(r"^(?=JobId=)", shown, flags=re.M) if part.startswith(f"JobId={job} "))
 
 
 def parse(shown: str) -> list[tuple[str, Grant]]:

@@ -4,7 +4,7 @@ import pytest
 
 from slurm import grants
 from slurm.errors import LaunchError
-from slurm.grants import Grant, parse
+from slurm.grants import Grant, parse, record
 from slurm.step import step, step_environment
 
 MiB = 2**20
@@ -36,6 +36,13 @@ def test_every_node_has_its_own_grant(gres, gpus, devices):
         ("n[1-2]", Grant(cpus=3, memory=3000 * MiB, gpus=2, devices=(0, 1))),
         ("n3", Grant(cpus=1, memory=1500 * MiB, gpus=gpus, devices=devices)),
     ]
+
+
+def test_a_task_of_an_array_is_told_from_the_others():
+    task = "JobId={} ArrayJobId=23 ArrayTaskId={} JobName=ddb\n     Nodes=n{} CPU_IDs=0 Mem=1500 GRES=\n\n"
+    shown = task.format(23, 2, 2) + task.format(24, 0, 1) + task.format(230, 1, 3)
+    assert [nodes for nodes, _ in parse(record(shown, "23"))] == ["n2"]  # the last task has the array's own number
+    assert [nodes for nodes, _ in parse(record(shown, "24"))] == ["n1"]
 
 
 def test_a_slurm_that_does_not_tell_is_quoted(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from ddb.config_file import load
 from ddb.experiment import plan
 from tests.slurm.conftest import FINAL, experiment, until
 
-pytestmark = [pytest.mark.slurm, pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
 COMPUTED = re.compile(r"\d+ s -> (\S+/\S+)")
 
 
