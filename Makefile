@@ -32,7 +32,7 @@ test: setup  ## run all tests but those that need a SLURM
 test-slurm: setup  ## run jobs on a local SLURM (as root; Debian: apt-get install slurmctld slurmd slurm-client munge)
 	$(BIN)/python -m pytest -q -m "slurm and not long"
 
-test-slurm-long: setup  ## run the whole jobs on a local SLURM that take most of an hour: before a change of slurm/
+test-slurm-long: setup  ## run the SLURM jobs that take minutes each, such as preemption; .ci/run does not
 	$(BIN)/python -m pytest -q -m "slurm and long"
 
 test-fast: setup  ## run the tests that neither train for long nor start Ray

@@ -162,11 +162,18 @@ def test_bad_values_are_refused_with_the_name_of_the_option(changes, message):
 
 
 def test_good_values_are_not_refused():
-    check(
-        replace(LARGE, gpus_per_node="0", time="3", partition="gpu,gpu-long", account="def-me_gpu"),
-        TEMPLATE.read_text(),
-    )
-    check(replace(REQUEST, time="1"), '#!/bin/bash\n"$@"\n')  # nobody warns this one
+    good = replace(LARGE, gpus_per_node="0", time="3", partition="gpu,gpu-long", account="def-me_gpu")
+    check(good, TEMPLATE.read_text())
+    lines = render(TEMPLATE.read_text(), good).splitlines()
+    assert {"#SBATCH --partition=gpu,gpu-long", "#SBATCH --account=def-me_gpu", "#SBATCH --time=3"} <= set(lines)
+
+
+def test_a_script_that_warns_nobody_needs_no_time_for_the_warning():
+    silent = '#!/bin/bash\n"$@"\n'
+    check(replace(REQUEST, time="1"), silent)
+    assert "#SBATCH --time=1" in render(silent, replace(REQUEST, time="1"))
+    with pytest.raises(LaunchError, match="--time"):
+        check(replace(REQUEST, time="1"), TEMPLATE.read_text())
 
 
 def test_a_script_without_a_place_for_the_command_is_refused():

@@ -59,12 +59,12 @@ def lost_steps(store, path):
 
 
 def goes_on(slurm, job, directory):
-    """The job is queued again, and its command begins once more; then it is cancelled."""
+    """What SLURM says of the job at its end, which is cancelled once its command has begun again."""
     until(lambda: slurm.job(job)["Restarts"] == "1", 100, directory / f"{job}.log")
     slurm.wait(job, ("RUNNING",), timeout=60)
     until(lambda: log(directory, job).count("starting: ddb run") == 2, 100, directory / f"{job}.log")
     slurm.call("scancel", str(job))
-    slurm.wait(job)
+    return slurm.wait(job)
 
 
 def test_preempted_with_a_grace_time_and_requeued_by_hand(plain, reference, tmp_path):
@@ -93,7 +93,8 @@ def test_preempted_without_a_grace_time(plain, reference, tmp_path):
     job = submitted(plain, tmp_path, "run", path, batch=("--partition=main", *SCRIPT))
     trained_to(store, path, 60, tmp_path / f"{job}.log")
     preempt(plain)
-    goes_on(plain, job, tmp_path)
+    done = goes_on(plain, job, tmp_path)
+    assert (done["JobState"], done["Restarts"]) == ("CANCELLED", "1")  # by the test, not FAILED by the preemption
     remove_abandoned(Path("/tmp"))  # should SLURM's patience have been too short for cleaning up
 
 
@@ -104,5 +105,6 @@ def test_preempted_with_the_scripts_own_signal(reference, tmp_path):
         job = submitted(slurm, tmp_path, "run", path, batch=("--partition=grace", *SCRIPT))
         trained_to(store, path, 60, tmp_path / f"{job}.log")
         preempt(slurm)
-        goes_on(slurm, job, tmp_path)
+        done = goes_on(slurm, job, tmp_path)
+    assert (done["JobState"], done["Restarts"]) == ("CANCELLED", "1")
     assert log(tmp_path, job).count("queued again") == 1
