@@ -1,6 +1,6 @@
 """The networks by name: torchvision's backbones with a fresh head, pretrained or not, and a small one of ours.
 
-    network = build_network("resnet18", num_classes=6, seed=0, weights="imagenet")
+    network = build_network("resnet18", num_classes=6, key=0, weights="imagenet")
 
 All take images in [-1, 1]; the backbones turn them into ImageNet's normalisation themselves. Pretrained weights come
 from torchvision's own cache, or from a file of the same format that a setting names; nothing is unpickled.
@@ -15,6 +15,7 @@ from urllib.error import URLError
 
 from ddb.errors import DDBError
 from ddb.lazy import lazy
+from ddb.randomness import drawing_from
 from ddb.settings import unknown
 
 if TYPE_CHECKING:
@@ -46,15 +47,14 @@ def small_cnn(num_classes: int) -> nn.Module:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, num_classes))
 
 
-def build_network(name: str, num_classes: int, seed: int = 0, weights: str = "none") -> nn.Module:
-    """A network whose fresh weights are a function of `seed` alone; torch's global generator is left as it was.
+def build_network(name: str, num_classes: int, key: int = 0, weights: str = "none") -> nn.Module:
+    """A network whose fresh weights are a function of `key` alone; torch's global generator is left as it was.
 
     `weights`: none, imagenet, or a file. Raises DDBError for an unknown name or weights that cannot be had.
     """
     if name not in NETWORKS:
         raise DDBError(f"network: {name!r} is unknown; {unknown(name, list(NETWORKS))}")
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with drawing_from(key):
         network = small_cnn(num_classes) if name == "small_cnn" else _backbone(name, num_classes, weights)
     # Channels last halves the time of a step on a CPU, and suits the tensor cores of a GPU.
     return network.to(memory_format=torch.channels_last)

@@ -26,12 +26,12 @@ from ddb.settings import Settings
 # `tests/ddb/test_stages.py` say when.
 CODE_VERSIONS = {
     "data": 1,
-    "cdpm": 1,
-    "synthetic": 1,
-    "probe": 1,
+    "cdpm": 2,
+    "synthetic": 2,
+    "probe": 2,
     "alignment": 1,
-    "amplifier": 1,
-    "target": 2,
+    "amplifier": 2,
+    "target": 3,
     "validation": 1,
 }
 

@@ -6,7 +6,7 @@
 Files are read by worker processes through torchvision's v2 transforms: stretched to 256/224 of the size, then cropped
 to it, at the centre or, augmented, at random with a random mirror (the field's transform for these benchmarks). Without
 an `image_size` the prepared arrays are used; augmented, they are mirrored and shifted by up to an eighth. The random
-choices for an image follow from the seed that comes with it, so neither the number of workers nor a restart changes
+choices for an image follow from the key that comes with it, so neither the number of workers nor a restart changes
 them.
 """
 
@@ -20,6 +20,7 @@ from ddb.data.dataset import Split
 from ddb.data.images import read_image
 from ddb.errors import DDBError
 from ddb.lazy import lazy, np
+from ddb.randomness import drawing_from
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +30,7 @@ else:
     torch, v2 = lazy("torch"), lazy("torchvision.transforms.v2")
 
 MARGIN = 256 / 224  # resized to this multiple of the size, then cropped
-Items = list[tuple[int, int | None]]  # (row, seed of the augmentation; None: no augmentation)
+Items = list[tuple[int, int | None]]  # (row, key of the augmentation's random numbers; None: no augmentation)
 
 
 @dataclass(frozen=True)
@@ -109,15 +110,14 @@ class _Images:
         self.plain = v2.Compose([*before, v2.CenterCrop(size), *after])
 
     def __getitem__(self, item: tuple[int, int | None]) -> Tensor | DDBError:
-        row, seed = item
+        row, key = item
         try:
             image = self._picture(row)  # (3, H, W) uint8
         except DDBError as error:
             return error
-        if seed is None:
+        if key is None:
             return self.plain(image)
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
+        with drawing_from(key):
             return self.augmented(image)
 
     def _picture(self, row: int) -> Tensor:

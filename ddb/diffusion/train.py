@@ -2,9 +2,9 @@
 
     unet = train(dataset["train"].images, labels, num_classes=10, settings=CDPMSettings(), seed=0)
 
-Step t draws image, timestep, label drop, flip and noise of every position in the global batch from (seed, t, position)
-and each rank computes its slice. So k workers follow one worker's trajectory up to floating-point summation, and a
-resumed run continues it exactly (DESIGN: step identity). Dropout masks alone depend on the rank as well.
+Step t draws image, timestep, label drop, flip, noise and dropout masks of every position in the global batch from
+(seed, t, position) and each rank computes its slice. So k workers follow one worker's trajectory up to floating-point
+summation, and a resumed run continues it: bit for bit on a CPU with the same number of workers (step identity).
 """
 
 import math
@@ -19,12 +19,14 @@ import torch.distributed as dist
 from diffusers import UNet2DModel
 from diffusers.training_utils import EMAModel
 
+from ddb.diffusion.draws import ahead, draw_batch
+from ddb.diffusion.dropout import PositionalDropout
 from ddb.diffusion.engine import make_engine, world
 from ddb.diffusion.network import build_unet
 from ddb.diffusion.process import NUM_TIMESTEPS, noise_schedule
 from ddb.diffusion.settings import CDPMSettings
 from ddb.errors import DDBError, Interrupted
-from ddb.randomness import derive_seed, torch_generator
+from ddb.randomness import derive_key, drawing_from
 
 LOG_EVERY = 20  # steps between numbers; losses stay on the device in between
 CHECKPOINT = "loop.pt"
@@ -82,25 +84,6 @@ def ema_model(network: torch.nn.Module, decay: float) -> EMAModel:
     return EMAModel(network.parameters(), decay=decay, use_ema_warmup=True, inv_gamma=1.0, power=0.75, foreach=True)
 
 
-def draw_batch(
-    step: int, positions: range, seed: int, num_images: int, shape: tuple[int, int, int], settings: CDPMSettings
-) -> dict[str, torch.Tensor]:
-    """What the given positions of step `step`'s global batch see; b = len(positions).
-
-    Returns image indices (b,), timesteps (b,), `drop` (b,) bool, `flip` (b,) bool and noise (b, 3, H, W).
-    """
-    rows = []
-    for position in positions:
-        generator = torch_generator("cdpm", seed, step, position)
-        index = torch.randint(num_images, (), generator=generator)
-        timestep = torch.randint(NUM_TIMESTEPS, (), generator=generator)
-        chance = torch.rand(2, generator=generator)
-        rows.append((index, timestep, chance, torch.randn(shape, generator=generator)))
-    index, timestep, chance, noise = (torch.stack(column) for column in zip(*rows, strict=True))
-    drop, flip = chance[:, 0] < settings.label_drop, chance[:, 1] < 0.5 * settings.horizontal_flip
-    return {"index": index, "timestep": timestep, "drop": drop, "flip": flip, "noise": noise}
-
-
 def train(
     images: np.ndarray,
     labels: np.ndarray,
@@ -123,10 +106,11 @@ def train(
         raise DDBError(f"cdpm.batch_size {settings.batch_size} is not divisible by {world_size} workers")
     share = settings.batch_size // world_size
     positions = range(rank * share, (rank + 1) * share)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed("unet", seed))
-        network = build_unet(settings, images.shape[1], num_classes)
-    engine = make_engine(network.train(), settings, device)
+    shape = (3, *images.shape[1:3])
+    with drawing_from(derive_key("unet", seed)):
+        network = build_unet(settings, images.shape[1], num_classes).train()
+    dropout = PositionalDropout(network, shape) if settings.dropout else None
+    engine = make_engine(network, settings, device)
     average = ema_model(network, settings.ema_decay) if settings.ema_decay and rank == 0 else None
     start = _resume(resume, engine, average) if resume else 0
 
@@ -140,8 +124,12 @@ def train(
         if rank == 0:
             torch.save({"step": step, "average": average.state_dict() if average else None}, directory / CHECKPOINT)
 
-    for step in range(start, settings.steps):
-        drawn = draw_batch(step, positions, seed, len(pixels), tuple(pixels.shape[1:]), settings)
+    def draw(step: int) -> dict[str, torch.Tensor]:
+        drawn = draw_batch(step, positions, seed, len(pixels), shape, settings)
+        # Only from pinned memory does a copy to the GPU go on beside the work there.
+        return {name: value.pin_memory() for name, value in drawn.items()} if device.type == "cuda" else drawn
+
+    for step, drawn in ahead(draw, range(start, settings.steps)):
         drawn = {name: value.to(device, non_blocking=True) for name, value in drawn.items()}
         clean = pixels[drawn["index"]].float() / 127.5 - 1  # (b, 3, H, W) in [-1, 1]
         clean = torch.where(drawn["flip"][:, None, None, None], clean.flip(3), clean)
@@ -150,7 +138,8 @@ def train(
         target = drawn["noise"]
         if settings.process == "fast":
             target = schedule.get_velocity(clean, drawn["noise"], drawn["timestep"])
-        torch.manual_seed(derive_seed("dropout", seed, step, rank))
+        if dropout:
+            dropout.draw(seed, step, positions, device)
         prediction = engine.predict(noisy, drawn["timestep"], label)
         losses = (prediction - target).square().mean((1, 2, 3))  # (b,)
         engine.update(losses.mean(), learning_rate(settings, step))

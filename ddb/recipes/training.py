@@ -26,7 +26,7 @@ from ddb.data.loading import Items, View, batches
 from ddb.errors import DDBError
 from ddb.lazy import lazy, np
 from ddb.metrics import worst
-from ddb.randomness import derive_seed, numpy_generator
+from ddb.randomness import derive_key, numpy_generator
 from ddb.settings import Settings, unknown
 
 if TYPE_CHECKING:
@@ -126,8 +126,8 @@ class Learner:
     ):
         self.train, self.loss, self.settings, self.run = train, loss, settings, run
         num_classes = int(train.labels.max()) + 1  # BiasedDataset.validate: every class has training images
-        seed = derive_seed(f"init/{run.stream}", run.seed)
-        self.model = build_network(settings.network, num_classes, seed, settings.weights).to(run.device)
+        key = derive_key(f"init/{run.stream}", run.seed)
+        self.model = build_network(settings.network, num_classes, key, settings.weights).to(run.device)
         arguments = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
         if settings.optimizer == "sgd":
             self.optimizer = torch.optim.SGD(self.model.parameters(), momentum=0.9, **arguments)
@@ -167,14 +167,14 @@ class Learner:
         return value
 
     def _items(self, number: int) -> Iterator[Items]:
-        """Rows with their augmentation's seeds, a batch at a time from step `number` on; loaders ask ahead."""
+        """Rows with their augmentation's keys, a batch at a time from step `number` on; loaders ask ahead."""
         for step in itertools.count(number):
             index = self.draw(step)  # (B,)
             self._drawn.append(index)
             purpose, seed = f"augment/{self.run.stream}", self.run.seed
             augment = self.settings.augment
             yield [
-                (int(row), derive_seed(purpose, seed, step, position) if augment else None)
+                (int(row), derive_key(purpose, seed, step, position) if augment else None)
                 for position, row in enumerate(index)
             ]
 

@@ -9,12 +9,13 @@ import torch
 import torch.distributed as dist
 
 from ddb.diffusion.settings import CDPMSettings
-from ddb.diffusion.train import Hooks, draw_batch, ema_model, learning_rate, train
+from ddb.diffusion.train import Hooks, ema_model, learning_rate, train
 from ddb.errors import DDBError, Interrupted
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3)).astype(np.uint8)
 LABELS = np.arange(20) % 2
 SMALL = {"channels": (16, 16), "steps": 6, "batch_size": 4, "warmup_steps": 2}
+DROPOUT = CDPMSettings(**SMALL, dropout=0.15, engine="ddp")  # as the paper's
 
 
 def _weights(network):
@@ -35,7 +36,8 @@ def _rank(rank, folder, queue):
     torch.set_num_threads(1)
     os.environ["LOCAL_RANK"] = "0"
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
-    network = train(IMAGES, LABELS, 2, CDPMSettings(**SMALL, engine="ddp"), 0)
+    hooks = Hooks(checkpoint=lambda step, save: save(folder), checkpoint_every=3)
+    network = train(IMAGES, LABELS, 2, DROPOUT, 0, hooks)
     if rank == 0:
         queue.put(_weights(network).tolist())
     dist.barrier()
@@ -55,10 +57,16 @@ def _on_two_ranks(function, folder, answers):
     return found
 
 
-def test_two_workers_follow_the_trajectory_of_one(tmp_path):
+def test_two_workers_follow_the_trajectory_of_one_with_dropout_on(tmp_path):
+    """Apart by 3e-6 of the weights' norm, which is summation; masks that depend on the rank put them 1.2 apart.
+
+    The one worker that goes on from the checkpoint of two is what is left of them where a node is lost.
+    """
     two = torch.tensor(_on_two_ranks(_rank, tmp_path, 1)[0])
-    one = _weights(train(IMAGES, LABELS, 2, CDPMSettings(**SMALL, engine="ddp"), 0))
-    assert torch.allclose(one, two, atol=1e-4)
+    one = _weights(train(IMAGES, LABELS, 2, DROPOUT, 0))
+    shrunk = _weights(train(IMAGES, LABELS, 2, DROPOUT, 0, resume=tmp_path))
+    assert not torch.equal(one, _weights(train(IMAGES, LABELS, 2, DROPOUT.model_copy(update={"dropout": 0.0}), 0)))
+    assert all((other - one).norm() < 1e-4 * one.norm() for other in (two, shrunk))
 
 
 def test_a_run_that_is_asked_to_end_checkpoints_after_that_step_and_goes_on_bit_for_bit(tmp_path):
@@ -86,19 +94,6 @@ def _interrupted_rank(rank, folder, queue):
 
 def test_all_ranks_checkpoint_after_the_same_step_when_one_is_asked_to_end(tmp_path):
     assert sorted(_on_two_ranks(_interrupted_rank, tmp_path, 2)) == [(0, 2), (1, 2)]
-
-
-def test_ranks_draw_slices_of_one_global_batch():
-    settings = CDPMSettings()
-    whole = draw_batch(5, range(8), 0, 100, (3, 4, 4), settings)
-    part = draw_batch(5, range(4, 8), 0, 100, (3, 4, 4), settings)
-    assert all(torch.equal(whole[name][4:], part[name]) for name in whole)
-    assert not torch.equal(whole["noise"], draw_batch(6, range(8), 0, 100, (3, 4, 4), settings)["noise"])
-
-
-def test_a_tenth_of_the_labels_is_dropped():
-    drawn = draw_batch(0, range(4000), 0, 10, (1, 1, 1), CDPMSettings())
-    assert 0.08 < drawn["drop"].float().mean() < 0.12 and not drawn["flip"].any()
 
 
 def test_learning_rate_warms_up_then_follows_a_cosine():

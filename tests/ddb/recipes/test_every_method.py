@@ -12,7 +12,7 @@ from ddb.amplifier import AmplifierSettings, Signals
 from ddb.backbones import NETWORKS, build_network
 from ddb.classifier import predict
 from ddb.data import Split
-from ddb.randomness import derive_seed
+from ddb.randomness import derive_key
 from ddb.recipes import METHODS
 from ddb.recipes.training import Run
 
@@ -93,7 +93,7 @@ def test_no_loading_process_outlives_its_training(tmp_path, name):
 def test_every_method_moves_the_fresh_weights_and_repeats_itself(name):
     """All start from the same fresh network (stream target, seed 0); two runs end in the same bits."""
     train = made()
-    fresh = build_network("small_cnn", 2, derive_seed("init/target", 0)).state_dict()
+    fresh = build_network("small_cnn", 2, derive_key("init/target", 0)).state_dict()
     first, again = (trained(name, train).state_dict() for _ in range(2))
     assert all(torch.equal(first[key], again[key]) for key in first)
     assert not torch.equal(first["0.weight"], fresh["0.weight"])  # its first convolution

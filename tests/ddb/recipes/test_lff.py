@@ -13,7 +13,7 @@ from ddb.classifier import predict
 from ddb.data import ColoredDigitsConfig, Split, load_dataset
 from ddb.data.loading import to_tensor
 from ddb.errors import DDBError
-from ddb.randomness import derive_seed
+from ddb.randomness import derive_key
 from ddb.recipes import get_method, lff
 from ddb.recipes.erm import mean_loss
 from ddb.recipes.lff import SmoothedLosses, generalised_cross_entropy, relative_to_class
@@ -93,7 +93,7 @@ def by_hand(train, steps, amplifier_loss=None, ema=0.7, q=0.7):
     """(weights of the target, loss of each step): LfF as the paper has it, image by image."""
     labels = torch.from_numpy(train.labels)
     draws = Learner(train, mean_loss, get_method("erm").settings_class(**SETTINGS), Run(seed=0, name="erm"))
-    networks = [build_network("small_cnn", 3, derive_seed(f"init/{name}", 0)).train() for name in ("biased", "target")]
+    networks = [build_network("small_cnn", 3, derive_key(f"init/{name}", 0)).train() for name in ("biased", "target")]
     optimizers = [torch.optim.SGD(n.parameters(), lr=0.1, momentum=0.9, weight_decay=0.01) for n in networks]
     smoothed, found = [{}, {}], []  # of the biased network and the target: image -> loss
     if amplifier_loss is not None:
