@@ -16,7 +16,7 @@ PROGRAMS = ("ddb", "make", "pip", "python", "ray", "salloc", "sbatch", "scancel"
 # The smallest experiment: every `ddb run` of the same data shares what it computes with the others.
 SIZES = (
     "dataset.image_size=8 cdpm.channels=[16,16] cdpm.layers_per_block=1 cdpm.steps=20 "
-    "cdpm.batch_size=8 cdpm.warmup_steps=2 sampling.images_per_class=3 sampling.sampler_steps=3 "
+    "cdpm.batch_size=8 cdpm.warmup_steps=2 sampling.images_per_class=3 sampling.sampler_steps=8 "
     "resources.sampling_batch=32 amplifier.steps=4 training.steps=4 memorisation=false"
 )
 SMALL = f"seeds=[0] {SIZES}"

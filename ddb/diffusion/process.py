@@ -5,11 +5,13 @@ low-frequency part of an image, where colour-like shortcuts live, many times soo
 not vanish as noise prediction's does.
 """
 
+import numpy as np
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
 
 from ddb.diffusion.settings import SamplingSettings
 
 NUM_TIMESTEPS = 1000
+PURE_NOISE = 5.1  # log(sigma / alpha) from which DPM-Solver takes an image for pure noise
 
 
 def noise_schedule(process: str) -> DDPMScheduler:
@@ -33,10 +35,25 @@ def sampler(schedule: DDPMScheduler, settings: SamplingSettings):
     thresholding is a plain clip.
     """
     if settings.sampler == "ancestral":
-        chosen = DDPMScheduler.from_config(schedule.config)
+        chosen, bound = DDPMScheduler.from_config(schedule.config), np.inf
     else:
-        chosen = DPMSolverMultistepScheduler.from_config(
-            schedule.config, thresholding=True, sample_max_value=1.0, timestep_spacing="trailing"
-        )
-    chosen.set_timesteps(settings.sampler_steps)
+        chosen = DPMSolverMultistepScheduler.from_config(schedule.config, thresholding=True, sample_max_value=1.0)
+        bound = PURE_NOISE
+    chosen.set_timesteps(timesteps=even_timesteps(schedule, settings.sampler_steps, bound))
     return chosen
+
+
+def even_timesteps(schedule: DDPMScheduler, steps: int, bound: float = np.inf) -> list[int]:
+    """`steps` timesteps, descending to 0, even in the log signal-to-noise ratio (DPM-Solver, Lu et al., section 3.3).
+
+    They begin at pure noise: the last timestep, or the first whose log(sigma / alpha) passes `bound`. Timesteps that
+    are even in time, as the field's schedulers space them, take so large a last step that fine detail is lost: 15 of
+    them keep 79 % of the spread where these keep 103 % (`python -m ddb.diffusion.spread`).
+    """
+    noise = np.log((1 - schedule.alphas_cumprod.double()) / schedule.alphas_cumprod.double()).numpy() / 2  # (T,)
+    first = min(int(np.searchsorted(noise, bound)), len(noise) - 1)
+    wanted = np.linspace(noise[first], noise[0], steps)  # (S,)
+    found = np.rint(np.interp(wanted, noise, np.arange(len(noise)))).astype(int)
+    for step in reversed(range(steps - 1)):  # the ratio changes so fast near 0 that some coincide
+        found[step] = max(found[step], found[step + 1] + 1)
+    return np.minimum(found, len(noise) - 1 - np.arange(steps)).tolist()

@@ -21,7 +21,7 @@ def test_costs_by_hand(told):
         resolve(
             {
                 "cdpm": {"steps": 10, "batch_size": 4},
-                "sampling": {"images_per_class": 3, "sampler_steps": 5, "guidance": 1},
+                "sampling": {"images_per_class": 3, "sampler_steps": 8, "guidance": 1},
                 "amplifier": {"steps": 20, "batch_size": 10, "evaluate_every": 10},
                 "training": {"steps": 30, "batch_size": 10, "evaluate_every": 15},
                 "methods": {"ddb_two_step": {}},
@@ -34,7 +34,7 @@ def test_costs_by_hand(told):
     assert list(found) == ["cdpm", "synthetic", "amplifier", "target"]
     assert all(each.stages == 2 for each in found.values())
     assert found["cdpm"].unit_seconds == 8 and found["cdpm"].seconds == 2 * 80
-    assert found["synthetic"].unit_seconds == 10 and found["synthetic"].seconds == 2 * 300  # two passes a step
+    assert found["synthetic"].unit_seconds == 16 and found["synthetic"].seconds == 2 * 480  # two passes a step
     assert found["amplifier"].unit_seconds == 0.5 * 30
     assert found["amplifier"].seconds == pytest.approx(2 * (0.5 * 200 + 0.1 * 2 * 1300))
     assert found["target"].unit_seconds == 0.5 * 1300
@@ -42,9 +42,9 @@ def test_costs_by_hand(told):
 
 
 def test_without_guidance_a_step_is_one_network_pass(told):
-    graph = plan(resolve({"methods": {"ddb_two_step": {}}, "sampling": {"guidance": 0, "sampler_steps": 5}}))
+    graph = plan(resolve({"methods": {"ddb_two_step": {}}, "sampling": {"guidance": 0, "sampler_steps": 8}}))
     found = {each.name: each for each in cost.estimate(graph, graph.stages())}
-    assert found["synthetic"].unit_seconds == 5
+    assert found["synthetic"].unit_seconds == 8
 
 
 def test_a_method_costs_as_much_as_it_trains(told):

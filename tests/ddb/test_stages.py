@@ -56,7 +56,7 @@ def _cdpm():
 def _synthetic():
     torch.manual_seed(0)
     pipeline = CDPMPipeline(build_unet(SMALL, 8, 10).eval(), noise_schedule("fast"))
-    settings = SamplingSettings(sampler_steps=4)
+    settings = SamplingSettings(sampler_steps=8)
     return float(synthetic.generate(pipeline, [1, 2], [0, 1], 0, settings, 2).mean())
 
 

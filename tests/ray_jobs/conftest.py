@@ -20,7 +20,7 @@ SMALL = {
     "seeds": [3],
     "dataset": {"image_size": 8},
     "cdpm": {"channels": [16, 16], "steps": 24, "batch_size": 8, "warmup_steps": 2},
-    "sampling": {"images_per_class": 3, "sampler_steps": 3},
+    "sampling": {"images_per_class": 3, "sampler_steps": 8},
     "amplifier": {"steps": 4},
     "training": {"steps": 4},
     "methods": {"erm": {}, "ddb_two_step": {}, "ddb_end_to_end_joint": {}},

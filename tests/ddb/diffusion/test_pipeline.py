@@ -28,9 +28,9 @@ def test_guidance_is_the_papers_formula_on_every_channel(pipeline):
     assert ((guided - conditional).abs().amax((0, 2, 3)) > 1e-3).all()
 
 
-@pytest.mark.parametrize("kind", ["dpm_solver", "ancestral"])
-def test_an_image_does_not_depend_on_its_batch(pipeline, kind):
-    settings = SamplingSettings(sampler=kind, sampler_steps=5)
+@pytest.mark.parametrize(("kind", "steps"), [("dpm_solver", 8), ("ancestral", 150)])
+def test_an_image_does_not_depend_on_its_batch(pipeline, kind, steps):
+    settings = SamplingSettings(sampler=kind, sampler_steps=steps)
     labels, indices = np.array([0, 1, 2, 1, 0]), np.array([0, 0, 0, 1, 1])
     together = synthetic.generate(pipeline, labels, indices, 7, settings, 8)
     alone = np.concatenate(
@@ -43,7 +43,7 @@ def test_an_image_does_not_depend_on_its_batch(pipeline, kind):
 @pytest.fixture
 def noises(pipeline, monkeypatch):
     """The initial noise of every batch, (B, 3, H, W), as the pipeline draws it."""
-    seen, first = [], sampler(pipeline.scheduler, SamplingSettings(sampler_steps=2)).timesteps[0]
+    seen, first = [], sampler(pipeline.scheduler, SamplingSettings(sampler_steps=8)).timesteps[0]
     original = CDPMPipeline.guided
 
     def guided(self, x, timestep, labels, guidance):
@@ -58,7 +58,7 @@ def noises(pipeline, monkeypatch):
 def test_noise_is_the_same_bit_for_bit_in_any_batch_and_at_any_guidance(pipeline, noises):
     labels, indices = np.repeat([0, 1], 8), np.tile(np.arange(8), 2)
     for guidance, batch in ((1.0, 64), (1.0, 7), (0.0, 16), (7.0, 16)):
-        settings = SamplingSettings(sampler_steps=2, guidance=guidance)
+        settings = SamplingSettings(sampler_steps=8, guidance=guidance)
         for start in range(0, 16, batch):
             chosen = slice(start, start + batch)
             synthetic.generate(pipeline, labels[chosen], indices[chosen], 5, settings, batch)
@@ -71,7 +71,7 @@ def test_noise_is_the_same_bit_for_bit_in_any_batch_and_at_any_guidance(pipeline
 
 def test_a_small_set_is_the_prefix_of_a_large_one(pipeline):
     """Three images per class against five, at one batch shape: the shared ones are equal bit for bit."""
-    settings, sets = SamplingSettings(sampler_steps=2), {}
+    settings, sets = SamplingSettings(sampler_steps=8), {}
     for per_class in (3, 5):
         labels, indices = np.repeat([0, 1, 2], per_class), np.tile(np.arange(per_class), 3)
         images = synthetic.generate(pipeline, labels, indices, 0, settings, 16)
@@ -82,26 +82,8 @@ def test_a_small_set_is_the_prefix_of_a_large_one(pipeline):
 def test_saved_pipeline_loads_and_samples_the_same(pipeline, tmp_path):
     pipeline.save_pretrained(tmp_path)
     loaded = CDPMPipeline.from_pretrained(tmp_path)
-    arguments = (np.array([1, 2]), np.array([0, 0]), 0, SamplingSettings(sampler_steps=3), 2)
+    arguments = (np.array([1, 2]), np.array([0, 0]), 0, SamplingSettings(sampler_steps=8), 2)
     assert np.array_equal(synthetic.generate(loaded, *arguments), synthetic.generate(pipeline, *arguments))
-
-
-@pytest.mark.parametrize(("process", "kind", "steps"), [("fast", "dpm_solver", 25), ("paper", "ancestral", 1000)])
-def test_samplers_reproduce_a_gaussian(process, kind, steps):
-    """Data N(m, s^2): the exact denoiser is E[x0 | x_t] = m + a s^2 (x_t - a m) / (a^2 s^2 + b^2)."""
-    mean, std = 0.2, 0.15
-    schedule = noise_schedule(process)
-    run = sampler(schedule, SamplingSettings(sampler=kind, sampler_steps=steps))
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(4000, 1, 1, 1, generator=generator)
-    for t in run.timesteps:
-        a, b = schedule.alphas_cumprod[t].sqrt(), (1 - schedule.alphas_cumprod[t]).sqrt()
-        clean = mean + a * std**2 * (x - a * mean) / (a**2 * std**2 + b**2)
-        noise = (x - a * clean) / b
-        prediction = a * noise - b * clean if process == "fast" else noise
-        x = run.step(prediction, t, x, **({"generator": generator} if kind == "ancestral" else {})).prev_sample
-    assert x.mean().item() == pytest.approx(mean, abs=0.02)
-    assert x.std().item() == pytest.approx(std, abs=0.02)
 
 
 def test_parquet_round_trip_keeps_order_and_prefix(tmp_path):

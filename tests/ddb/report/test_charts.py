@@ -128,7 +128,7 @@ def test_lone_points_of_another_grid_are_told_apart_and_make_no_chart_of_their_o
     sampler, steps = "sampling.sampler", "sampling.sampler_steps"
     fake.vary(sampler, steps, COUNT)
     dpm, ancestral = "dpm_solver", "ancestral"
-    for values in ((dpm, 5, 100), (dpm, 15, 100), (dpm, 50, 100), (dpm, 15, 20), (ancestral, 1000, 20)):
+    for values in ((dpm, 8, 100), (dpm, 15, 100), (dpm, 50, 100), (dpm, 15, 20), (ancestral, 1000, 20)):
         drawn = fake.draw(0, 1.0, 0.9, sampler=values[0], sampler_steps=values[1])
         settings = dict(zip((sampler, steps, COUNT), values, strict=True))
         for method in ("ddb_two_step", "ddb_end_to_end"):
@@ -136,14 +136,14 @@ def test_lone_points_of_another_grid_are_told_apart_and_make_no_chart_of_their_o
     found = by_name(fake)
     assert {name.rpartition("_by_")[2] for name in found} == {"sampler_steps"}
     expected = {
-        "dpm_solver, images per class 100": [(5, 50), (15, 50), (50, 50)],
+        "dpm_solver, images per class 100": [(8, 50), (15, 50), (50, 50)],
         "dpm_solver, images per class 20": [(15, 50)],
         "ancestral, images per class 20": [(1000, 50)],
     }
     methods = lines(found["conflicting_accuracy_by_sampler_steps"])
     assert methods == {f"{m}, {x}": expected[x] for m in ("ddb_two_step", "ddb_end_to_end") for x in expected}
     images = lines(found["synthetic_by_sampler_steps"])
-    assert images["follow the bias, dpm_solver, images per class 100"] == [(5, 90), (15, 90), (50, 90)]
+    assert images["follow the bias, dpm_solver, images per class 100"] == [(8, 90), (15, 90), (50, 90)]
     assert images["follow the bias, ancestral, images per class 20"] == [(1000, 90)] and len(images) == 4
 
 

@@ -60,11 +60,11 @@ def test_the_lowest_finished_seed_and_what_it_still_misses(store):
 
 
 def test_sets_of_one_guidance_are_told_apart_and_no_more_than_fit_are_shown(store, monkeypatch):
-    graph = make_plan("seeds=[0]", vary={"sampling.sampler_steps": [5, 10]})
+    graph = make_plan("seeds=[0]", vary={"sampling.sampler_steps": [8, 10]})
     complete(graph, store)
     found = gallery(graph, store)
     assert [strip.detail for strip in found.strips[2:]] == [
-        "scale 2, sampler steps 5, 95.0% aligned",
+        "scale 2, sampler steps 8, 95.0% aligned",
         "scale 2, sampler steps 10, 95.0% aligned",
     ]
     monkeypatch.setattr(report_images, "SETS", 1)

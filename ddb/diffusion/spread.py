@@ -1,0 +1,50 @@
+"""How much of an image's fine detail a sampler keeps, measured where the right answer is known.
+
+    python -m ddb.diffusion.spread          # the table in results/README.md
+
+Data from N(m, s^2) has an exact predictor: with x_t = a x_0 + b e,
+
+    E[x_0 | x_t] = m + a s^2 (x_t - a m) / (a^2 s^2 + b^2).
+
+What a sampler makes of it must have standard deviation s again. s = 0.15, of pixels in [-1, 1], is texture; too few or
+badly spaced steps flatten it (below 100 %) or, in the ancestral sampler, leave noise in it (above).
+"""
+
+import torch
+
+from ddb.diffusion.process import noise_schedule, sampler
+from ddb.diffusion.settings import SamplingSettings
+
+MEAN, TEXTURE = 0.2, 0.15
+STEPS = {"dpm_solver": (8, 10, 15, 20, 25, 50), "ancestral": (150, 250, 500, 1000)}
+
+
+def gaussian(process: str, settings: SamplingSettings, std: float = TEXTURE, number: int = 20_000) -> torch.Tensor:
+    """`number` samples, float64, of N(MEAN, std^2) by the sampler of `settings` with the exact predictor."""
+    schedule, generator = noise_schedule(process), torch.Generator().manual_seed(0)
+    run = sampler(schedule, settings)
+    more = {"generator": generator} if settings.sampler == "ancestral" else {}
+    x = torch.randn(number, 1, 1, 1, generator=generator, dtype=torch.float64)
+    for timestep in run.timesteps:
+        signal = schedule.alphas_cumprod[timestep].double()
+        a, b = signal.sqrt(), (1 - signal).sqrt()
+        clean = MEAN + a * std**2 * (x - a * MEAN) / (a**2 * std**2 + b**2)
+        noise = (x - a * clean) / b
+        prediction = noise if process == "paper" else a * noise - b * clean
+        x = run.step(prediction, timestep, x, **more).prev_sample.double()
+    return x.flatten()
+
+
+def table() -> str:
+    """Markdown: the spread that each sampler leaves over the right one, for both processes."""
+    lines = ["| sampler | steps | process fast | process paper |", "|---|---|---|---|"]
+    for name, counts in STEPS.items():
+        for steps in counts:
+            settings = SamplingSettings(sampler=name, sampler_steps=steps)
+            kept = [f"{(gaussian(process, settings).std() / TEXTURE).item():.1%}" for process in ("fast", "paper")]
+            lines.append(f"| {name} | {steps} | " + " | ".join(kept) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(table())
