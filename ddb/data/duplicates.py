@@ -22,6 +22,8 @@ BLOCK = 1024  # rows compared with all others at a time
 
 def near_duplicates(images: np.ndarray) -> np.ndarray:
     """Number of each image's cluster, (N,) int64 from 0, for `images` (N, H, W, 3) uint8."""
+    if not len(images):
+        return np.zeros(0, np.int64)
     thumbnails = np.array([_thumbnail(image) for image in images]).reshape(len(images), SIDE, SIDE)
     flat, mirrored = (_standardised(each) for each in (thumbnails, thumbnails[:, :, ::-1]))  # (N, 256) each
     pairs = [np.zeros((0, 2), np.int64)]
