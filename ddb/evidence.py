@@ -24,7 +24,7 @@ import numpy as np
 from scipy.stats import t
 
 CONFIDENCE = 0.95  # of the interval, so that one side is passed by accident at most once in 40
-ADDED = 2  # clusters that are all gain, and as many that are all loss; (z^2 / 2 of Agresti and Coull)
+ADDED = 2  # clusters that are all gain, and as many that are all loss: z^2 / 2, as of Agresti and Coull
 LIKELY = 1.43  # (1.96 + 0.84) / 1.96: how much narrower an interval must be to settle a question in 4 of 5 cases
 
 
@@ -50,10 +50,10 @@ class Interval:
         return self.images / left if left > 0 else None
 
 
-def interval(difference: np.ndarray, counted: np.ndarray, cluster: np.ndarray) -> Interval | None:
+def interval(difference: np.ndarray, counted: np.ndarray, cluster: np.ndarray, added: int = ADDED) -> Interval | None:
     """The mean of `difference` (S, V) in -1..1 where `counted` (S, V) bool; `cluster` (V,) int. None if nothing counts.
 
-    S seeds, V images.
+    S seeds, V images. `added` clusters of either kind; with 0, an interval may have no width.
     """
     if not counted.any():
         return None
@@ -64,8 +64,8 @@ def interval(difference: np.ndarray, counted: np.ndarray, cluster: np.ndarray) -
     estimate = total.sum() / size.sum()
 
     typical = (size**2).sum() / size.sum()  # size of the cluster of an image drawn at random
-    size = np.append(size, np.full(2 * ADDED, typical))
-    total = np.append(total, typical * np.repeat([1, -1], ADDED))
+    size = np.append(size, np.full(2 * added, typical))
+    total = np.append(total, typical * np.repeat([1, -1], added))
     center = total.sum() / size.sum()
     number = len(size)
     images = number / (number - 1) * ((total - center * size) ** 2).sum() / size.sum() ** 2
