@@ -3,11 +3,11 @@
     cluster = near_duplicates(split.images)      # (N,) int64; the same number for images that belong together
 
 Two images belong together where their grey thumbnails of 16 x 16 pixels correlate by at least 0.95, either one also
-mirrored; and so do images that a chain of such pairs connects. On photographs at 32 and 64 pixels, among a million
-pairs of different ones not more than one correlates that much, while a file that was scaled, brightened or compressed
-again (JPEG quality 30) does by 0.998; of pictures cropped by 3 % about half are found. Rotated copies and larger crops
-are not found. Where all images look alike, as X-rays do, different ones may be taken together: too few independent
-images are counted then, never too many.
+mirrored; and so do images that a chain of such pairs connects. Among 1,500 images of BAR and 1,196 of PACS, at 16 to 64
+pixels, six pairs of 1.8 million correlate that much: all six are the same picture, five of them mirrored. A file that
+was brightened or compressed again (JPEG quality 30) does by 0.998; of pictures cropped by 3 % about half are found.
+Rotated copies and larger crops are not. Where all images look alike, as X-rays do, different ones may be taken
+together: too few independent images are counted then, never too many.
 """
 
 import numpy as np
