@@ -13,39 +13,34 @@ import numpy as np
 from PIL import Image
 
 from ddb.artifacts import Store
-from ddb.audit import AuditResult, audit, write_scores
+from ddb.audit import AuditResult, audit, audit_plan, write_scores
 from ddb.config import ExperimentConfig
-from ddb.config_file import Experiment, Point
 from ddb.errors import DDBError
-from ddb.experiment import Plan, plan
 from ddb.report.audit_page import Audit, ClassAudit, Example, render_audit
 from ray_jobs.job import execute
 
-NEEDED = ("erm", "ddb_two_step")  # what is compared
 TYPICAL, BREAKING = 12, 12  # images shown per class
 THUMBNAIL = 160  # pixels
 
 
 def run_audit(config: ExperimentConfig, store: Store, output: Path) -> tuple[AuditResult, list[Path]]:
-    """The audit of the first seed and its files. Raises DDBError where a stage fails."""
-    methods = {name: config.methods.get(name) or {} for name in NEEDED}
-    seed = config.seeds[0]
-    config = config.model_copy(update={"methods": methods, "seeds": (seed,), "memorisation": False})
-    graph = plan(Experiment((Point({}, config),)))
+    """The audit over all seeds of `config`, and its files. Raises DDBError where a stage fails."""
+    graph = audit_plan(config)
     if execute(graph, store):
         raise DDBError("audit: a stage failed; see above")
-    result = audit(graph, store, seed)
+    result = audit(graph, store)
     output.mkdir(parents=True, exist_ok=True)
     page = output / "audit.html"
-    page.write_text(render_audit(_page(result, graph, store)), encoding="utf-8")
+    page.write_text(render_audit(_page(result, config.seeds, store)), encoding="utf-8")
     return result, [*write_scores(result, output), page]
 
 
-def _page(result: AuditResult, graph: Plan, store: Store) -> Audit:
+def _page(result: AuditResult, seeds: tuple[int, ...], store: Store) -> Audit:
     record = store.record(result.amplifier)
     provenance = {
         "guidance w": f"{result.amplifier.inputs['synthetic'].config['sampling']['guidance']:g}",
-        "seed": str(result.amplifier.config["seed"]),
+        "seeds of the verdict": ", ".join(map(str, seeds)),
+        "seed of lists and images": str(result.amplifier.config["seed"]),
         "amplifier": f"{result.amplifier.name}/{result.amplifier.key}",
         "commit": (record["git"] or {}).get("commit", "outside a checkout"),
         "machine": f"{record['host']}, {record['device']}",

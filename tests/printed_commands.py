@@ -116,11 +116,11 @@ WAYS = {
     f"ddb bench {DIGITS} seeds=[0] --rounds 5 --output results/colored_digits/bench.json": Way(
         CLONE, f"{SMALL} --rounds 1 --steps 30 --images-per-class 1", says='"training"'
     ),
-    f"ddb audit {DIGITS} seeds=[0] dataset.conflict_ratio=0.05": Way(CLONE, SMALL, says="audit.html"),
-    f"ddb audit {DIGITS} seeds=[0] dataset.conflict_ratio=0.9": Way(
+    "python -m ray_jobs.audit_check simulate": Way(CLONE, "--draws 2", says="simulated.md"),
+    f"python -m ray_jobs.audit_check digits {DIGITS}": Way(
         CLONE,
-        f"{SMALL} dataset.conflict_ratio=0.05",
-        says="audit.html",  # else a whole CDPM only for this
+        f"{SMALL} --ratios 0.05 --draws 2",
+        says="digits.md",  # at another ratio a whole CDPM only for this
     ),
     "python -m ray_jobs.bench_store --stages 1000 --rounds 3": Way(CLONE, "--stages 30 --rounds 1", says="ddb table"),
     "python -m ray_jobs.bench_store --stages 20000 --rounds 1": Way(

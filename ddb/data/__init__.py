@@ -22,10 +22,13 @@ class Benchmark:
     published: Callable[..., dict] | None = None  # settings -> {split: images, or images per group or class}
     marker: str = "."  # what a folder must hold to be taken for this data set
     size: tuple[int, int, int] | None = None  # classes, images to train and to validate on, for cost estimates
+    source: Callable[[str], str] | None = None  # path -> what the image was made from, where several share it
 
 
 BENCHMARKS = {
-    "colored_digits": Benchmark(ColoredDigitsConfig, colored_digits.load, "conflicting_accuracy"),
+    "colored_digits": Benchmark(
+        ColoredDigitsConfig, colored_digits.load, "conflicting_accuracy", source=colored_digits.scan_of
+    ),
     "waterbirds": Benchmark(
         waterbirds.WaterbirdsConfig,
         waterbirds.index,

@@ -70,6 +70,11 @@ def load(config: ColoredDigitsConfig) -> BiasedDataset:
     return BiasedDataset("colored_digits", tuple("0123456789"), {"color": names}, splits)
 
 
+def scan_of(path: str) -> str:
+    """The scan that an image was painted from, which it shares with those of other colours."""
+    return path.partition("_")[0]
+
+
 def _paint(scans: np.ndarray, ids: np.ndarray, labels: np.ndarray, colors: np.ndarray, size: int) -> Split:
     """White strokes over a flat colour: colour * (1 - ink) + white * ink."""
     ink = np.stack([_enlarge(scans[i], size) for i in ids])[..., None]  # (N, size, size, 1) in [0, 1]

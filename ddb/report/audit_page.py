@@ -48,7 +48,7 @@ class Audit:
 
     dataset: str
     verdict: Literal["shortcut", "none", "unclear"]
-    reason: str  # one or two sentences with the numbers behind the verdict
+    reason: str  # the numbers behind the verdict, in sentences
     classes: list[ClassAudit]
     precision: float | None  # of the marked images against bias labels; None where there are none
     recall: float | None
@@ -100,8 +100,8 @@ WORDINGS = {
     "none": Wording(
         title="No sign of a shortcut",
         meaning=(
-            "Nothing here suggests that a classifier learns a shortcut. That is no proof: a shortcut that every image "
-            "of a class takes part in leaves no image that would give it away."
+            "A gain that would matter is ruled out on the images that the amplifier flags. That is no proof that there "
+            "is no shortcut: one that every image of a class takes part in leaves no image that would give it away."
         ),
         marked="marked as hard",
         share="share of images marked as hard",

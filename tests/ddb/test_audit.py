@@ -1,5 +1,6 @@
-"""The verdict's evidence by hand, and the list as files."""
+"""The verdict and its evidence by hand, what is refused, and the list as files."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,46 +9,139 @@ import pyarrow.parquet as pq
 import pytest
 
 from ddb.amplifier import Signals
-from ddb.audit import Evidence, weigh, write_scores
+from ddb.audit import Evidence, Observations, audit_plan, clusters, weigh, write_scores
+from ddb.config import check
 from ddb.data import BiasedDataset, Split
+from ddb.errors import DDBError
+from ddb.evidence import Interval
 
 
-def bits(text):
-    return np.array([c == "1" for c in text])
+def bits(*rows):
+    return np.array([[c == "1" for c in row] for row in rows])
 
 
 def test_the_evidence_by_hand():
-    """Of six flagged images the debiased model gains four and loses one: P(X >= 4 | 5, 1/2) = 6 / 32."""
-    flagged = bits("1111110000")
-    erm, debiased = bits("0000111111"), bits("1111011111")
-    found = weigh(erm, debiased, flagged)
-    assert (found.validation, found.flagged) == (10, 6)
-    assert (found.erm, found.debiased) == pytest.approx((2 / 6, 5 / 6))
-    assert found.gain == pytest.approx(0.5) and found.p == pytest.approx(6 / 32)
+    """Of six flagged images the debiased model is right in five, ERM in two and the control in three."""
+    seen = Observations(
+        flagged=bits("1111110000"),
+        erm=bits("0000111111"),
+        debiased=bits("1111011111"),
+        control=bits("0001111111"),
+        cluster=np.array([0, 0, 1, 1, 2, 2, 3, 4, 5, 6]),
+    )
+    found = weigh(seen)
+    assert (found.seeds, found.validation, found.flagged, found.clusters) == (1, 10, 6, 3)
+    assert (found.erm, found.debiased, found.control) == pytest.approx((2 / 6, 5 / 6, 3 / 6))
+    assert found.gain.estimate == pytest.approx(3 / 6) and found.lead.estimate == pytest.approx(2 / 6)
 
 
-def test_only_flagged_images_count():
-    erm, debiased = bits("0000"), bits("1110")
-    assert weigh(erm, debiased, bits("0001")).p == 1.0
+def test_each_seed_is_judged_on_the_images_that_its_own_amplifier_flags():
+    """Seed 0: image 0 gained. Seed 1: images 0 and 1, neither changed."""
+    seen = Observations(
+        bits("1000", "1100"), bits("0000", "1111"), bits("1111", "1111"), bits("0000", "0000"), np.arange(4)
+    )
+    found = weigh(seen)
+    assert (found.seeds, found.flagged, found.clusters) == (2, 2, 2)
+    assert found.erm == pytest.approx(2 / 3) and found.debiased == 1.0
+    assert found.gain.estimate == pytest.approx(1 / 3) and found.gain.seeds == pytest.approx(1 / 4)
 
 
-def test_nothing_flagged_is_no_sign():
-    found = weigh(bits("1111"), bits("1111"), bits("0000"))
-    assert found.verdict == "none" and found.reason == "The amplifier misclassifies 0 of 4 validation images."
+def test_images_taken_more_than_once_keep_the_clusters_that_they_are_given():
+    seen = Observations(bits("1100"), bits("0011"), bits("1011"), bits("0011"), np.arange(4))
+    taken = seen.take(np.array([0, 0, 1]), np.array([5, 5, 6]))
+    found = weigh(taken)
+    assert (found.validation, found.flagged, found.clusters) == (3, 3, 2) and found.gain.estimate == pytest.approx(
+        2 / 3
+    )
+
+
+def evidence(gain, lead=None, seeds=2):
+    return Evidence(seeds, 200, 100, 100, 0.5, 0.7, 0.6, gain, lead or Interval(0.1, 0.05, 0.15))
 
 
 @pytest.mark.parametrize(
-    ("flagged", "erm", "debiased", "p", "verdict"),
+    ("gain", "lead", "verdict"),
     [
-        (100, 0.5, 0.7, 1e-4, "shortcut"),
-        (100, 0.5, 0.54, 1e-4, "none"),  # significant, but too small to matter
-        (100, 0.5, 0.7, 0.02, "none"),  # large, but may be an accident
-        (19, 0.0, 0.5, 0.002, "shortcut"),
-        (19, 0.2, 0.3, 0.3, "unclear"),  # too few to say that there is none
+        ((0.20, 0.10, 0.30), (0.10, 0.05, 0.15), "shortcut"),
+        ((0.20, -0.01, 0.30), (0.10, 0.05, 0.15), "unclear"),  # large, but may be an accident
+        ((0.04, 0.01, 0.07), (0.10, 0.05, 0.15), "unclear"),  # no accident, but may be too small to matter
+        ((0.03, 0.02, 0.04), (0.03, 0.02, 0.04), "none"),  # surely too small to matter
+        ((0.20, 0.10, 0.30), (0.02, -0.05, 0.09), "unclear"),  # other hard images may help as much
+        ((0.00, -0.06, 0.06), (0.00, -0.06, 0.06), "unclear"),  # too few images to exclude 5 points
+        ((0.00, -0.04, 0.04), (0.00, -0.04, 0.04), "none"),
     ],
 )
-def test_the_verdict_needs_a_gain_that_is_large_and_no_accident(flagged, erm, debiased, p, verdict):
-    assert Evidence(200, flagged, erm, debiased, p).verdict == verdict
+def test_the_verdict_needs_a_gain_that_is_large_and_no_accident_and_that_hardness_does_not_explain(gain, lead, verdict):
+    assert evidence(Interval(*gain), Interval(*lead)).verdict == verdict
+
+
+def test_nothing_flagged_is_no_evidence():
+    seen = Observations(*[bits("0000")] * 4, np.arange(4))
+    found = weigh(seen)
+    assert (found.verdict, found.more_images, found.erm) == ("unclear", None, None)
+    assert found.reason == "The amplifier misclassifies 0 of 4 validation images: nothing can be compared."
+
+
+def test_how_many_more_images_would_settle_it():
+    """The half-width 0.196 must come down to 0.02 / 1.43: 196.39 times the 200 images, 39,078 more."""
+    found = evidence(Interval(0.03, -0.166, 0.226, images=0.01))
+    assert found.verdict == "unclear" and found.more_images == 40_000  # two digits, upwards
+    assert "About 40,000 more validation images would likely settle it (an estimate" in found.reason
+    narrow = evidence(Interval(0.2, -0.05, 0.45, images=0.016))
+    assert narrow.more_images == 430  # (0.248 * 1.43 / 0.2)^2 = 3.142 times the 200 images, by the gain alone
+
+
+def test_where_more_images_would_not_settle_it():
+    hard = evidence(Interval(0.2, 0.1, 0.3, images=0.0026), Interval(-0.01, -0.1, 0.08, images=0.002))
+    assert hard.more_images is None and "weighting other hard images helps as much" in hard.reason
+    apart = evidence(Interval(0.1, -0.3, 0.5, images=0.001, seeds=0.02, quantile=4.3))
+    assert apart.more_images is None and "more seeds might" in apart.reason
+
+
+def test_the_reason_has_the_numbers_and_what_is_not_in_them():
+    found = evidence(Interval(0.2, 0.1, 0.3))
+    assert "which count as" not in found.reason and "One seed" not in found.reason
+    assert "right in 70% of the cases and plain training (ERM) in 50%: a gain of 20.0 points (95% interval 10.0 to 30.0)" in found.reason  # fmt: skip # noqa: E501
+    assert "A control that weights other hard images is right in 60%: the debiased model leads by 10.0 points" in found.reason  # fmt: skip # noqa: E501
+    one = dataclasses.replace(found, seeds=1, clusters=10).reason
+    assert one.startswith("The amplifier misclassifies 100 of 200 validation images, which count as 10,")
+    assert one.endswith("With one seed, the intervals do not say what another training would give.")
+
+
+def test_the_plan_has_the_control_with_the_recipes_settings_and_every_seed():
+    config = check({"methods": {"lff": {}, "ddb_two_step": {"gamma": 2, "steps": 7}}, "seeds": [3, 4]})
+    cells = {(cell.method, cell.seed): cell for cell in audit_plan(config).cells}
+    rows = ("erm", "ddb_two_step", "ddb_two_step_control")
+    assert set(cells) == {(name, seed) for name in rows for seed in (3, 4)}
+    control, recipe = cells["ddb_two_step_control", 4], cells["ddb_two_step", 4]
+    assert control.row.settings.model_dump() == recipe.row.settings.model_dump() and recipe.row.settings.gamma == 2
+    assert control.stage.inputs["amplifier"].key == recipe.stage.inputs["amplifier"].key
+
+
+@pytest.mark.parametrize("values", [{"methods": {"erm": {"selection": "val_average"}}}, {"methods": {"ddb_two_step": {"selection": "val_pseudo_worst_group"}}}, {"methods": {"erm": {}}, "training": {"selection": "val_average"}}])  # fmt: skip # noqa: E501
+def test_a_choice_by_the_validation_images_is_refused(values):
+    with pytest.raises(
+        DDBError, match=r"^methods\.\w+\.selection: val_\w+ chooses by the validation images, which are"
+    ):
+        audit_plan(check(values))
+
+
+def dataset(name, images, paths):
+    split = Split(images, np.zeros(len(paths), int), paths)
+    return BiasedDataset(name, ("a", "b"), {}, {"val": split})
+
+
+def test_colourings_of_one_scan_are_one_cluster_whatever_they_look_like():
+    images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
+    val = dataset("colored_digits", images, ["scan0001_3_red.png", "scan0002_3_red.png", "scan0001_3_blue.png"])
+    assert clusters(val, np.ones(3, bool)).tolist() == [0, 1, 0]
+
+
+def test_elsewhere_near_duplicates_among_the_flagged_are_one_cluster():
+    images = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)
+    images[[1, 2, 4]] = images[0]
+    found = clusters(dataset("folder", images, list("abcde")), np.array([True, True, False, True, True]))
+    assert found[0] == found[1] == found[4] and len(set(found)) == 3
 
 
 @pytest.mark.parametrize("labelled", [True, False])
