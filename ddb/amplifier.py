@@ -10,7 +10,7 @@ those. `source: real` trains it on the real images instead, which is the ablatio
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -40,6 +40,16 @@ class AmplifierSettings(TrainingSettings):
     )
     source: Literal["synthetic", "real"] = Field("synthetic", description="images that it is trained on")
     images_per_class: int | None = Field(None, gt=0, description="prefix of the synthetic set; null takes all")
+    resolution: Literal["cdpm", "native"] = Field(
+        "cdpm", description="of real images before they get image_size: that of synthetic ones; native: their files'"
+    )
+
+    def view(self, workers: int = 0) -> View:
+        """How the amplifier sees images, real ones reduced to the CDPM's resolution first.
+
+        At their full sharpness they would be told apart from synthetic ones by it: the error set would mean "sharp".
+        """
+        return replace(super().view(workers), from_files=self.resolution == "native")
 
 
 @dataclass(frozen=True)

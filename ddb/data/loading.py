@@ -5,15 +5,16 @@
 
 Files are read by worker processes through torchvision's v2 transforms: stretched to 256/224 of the size, then cropped
 to it, at the centre or, augmented, at random with a random mirror (the field's transform for these benchmarks). Without
-an `image_size` the prepared arrays are used; augmented, they are mirrored and shifted by up to an eighth. The random
-choices for an image follow from the key that comes with it, so neither the number of workers nor a restart changes
-them.
+`from_files` the prepared arrays, at the CDPM's resolution, are enlarged in their place: so the Bias Amplifier sees real
+images as it saw synthetic ones. Without an `image_size` the prepared arrays are used as they are; augmented, they are
+mirrored and shifted by up to an eighth. The random choices for an image follow from the key that comes with it, so
+neither the number of workers nor a restart changes them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ddb.data.dataset import Split
@@ -37,9 +38,10 @@ Items = list[tuple[int, int | None]]  # (row, key of the augmentation's random n
 class View:
     """How a classifier sees images."""
 
-    image_size: int | None = None  # pixels, read from the files; None: the prepared arrays as they are
+    image_size: int | None = None  # pixels; None: the prepared arrays as they are
     augment: bool = False
     workers: int = 0  # processes that read and transform; 0: this one
+    from_files: bool = True  # images at `image_size` come from their files, where there are any; else from the arrays
 
     @property
     def plain(self) -> bool:
@@ -80,7 +82,18 @@ def in_order(split: Split, view: View, batch_size: int) -> Iterator[Tensor]:
     """Every image of `split` once, without augmentation."""
     starts = range(0, len(split), batch_size)
     rows = ([(row, None) for row in range(start, min(start + batch_size, len(split)))] for start in starts)
-    return batches(split, rows, View(view.image_size, False, view.workers))
+    return batches(split, rows, replace(view, augment=False))
+
+
+def at_once(split: Split, rows: Tensor, view: View) -> Tensor:
+    """The prepared arrays of `rows` (B,) without augmentation, (B, 3, S, S) float32, made where `rows` lies.
+
+    Equal to what `in_order` gives for them with a view that is not `from_files`.
+    """
+    images = split.images[rows.cpu().numpy()]  # (B, H, W, 3) uint8
+    if view.image_size is None:
+        return to_tensor(images).to(rows.device)
+    return _Images(split, view).plain(torch.from_numpy(images).to(rows.device).permute(0, 3, 1, 2))
 
 
 class _Once:
@@ -97,7 +110,7 @@ class _Images:
     """Single images: (3, S, S) float32 in [-1, 1], or the error that names a broken file."""
 
     def __init__(self, split: Split, view: View):
-        self.split, self.from_files = split, view.image_size is not None and split.root is not None
+        self.split, self.from_files = split, view.from_files and view.image_size is not None and split.root is not None
         size = view.image_size or split.images.shape[1]
         if view.image_size is None:
             before = []

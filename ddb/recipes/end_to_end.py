@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ddb.data import Split
+from ddb.data.loading import at_once
 from ddb.errors import DDBError
 from ddb.lazy import lazy
 from ddb.recipes.erm import mean_loss
@@ -66,13 +67,15 @@ def end_to_end(train: Split, signals: Signals, settings: EndToEndSettings, run: 
 def end_to_end_joint(train: Split, signals: None, settings: JointSettings, run: Run) -> nn.Module:
     """Weight by the loss of an amplifier that learns from `run.synthetic` alongside the target."""
     amplifier = joint_amplifier(train, run)
+    view = amplifier.settings.view()
 
     def loss(batch: Batch) -> Tensor:
+        images = batch.images if view.from_files else at_once(train, batch.index, view)
         # Evaluation mode: in training mode the real images would enter its batch-norm statistics.
         amplifier.model.eval()
         with torch.no_grad():
             amplifier_loss = torch.nn.functional.cross_entropy(
-                amplifier.model(batch.images), batch.labels, reduction="none"
+                amplifier.model(images), batch.labels, reduction="none"
             )  # (B,)
         return weighted_loss(amplifier_loss, batch.cross_entropy)
 

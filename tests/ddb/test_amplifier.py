@@ -6,10 +6,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 
 from ddb.amplifier import AmplifierSettings, Signals, compute_signals, signal_quality, train_amplifier
 from ddb.classifier import predict
 from ddb.data import ColoredDigitsConfig, Split, load_dataset
+from ddb.data.images import read_array
 from ddb.errors import DDBError
 from ddb.recipes.training import Run
 
@@ -46,6 +48,34 @@ def test_the_curve_counts_the_errors_on_the_real_images(train):
     assert curve[-1]["errors"] == wrong.sum()
     assert curve[-1]["conflicting_errors"] == (wrong & ~train.aligned).sum()
     assert curve[-1]["conflicting_total"] == (~train.aligned).sum() == 65
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Six sharp photographs of 96 pixels, with their arrays at the CDPM's 16."""
+    random = np.random.default_rng(0)
+    for i in range(6):
+        Image.fromarray(random.integers(0, 256, (96, 96, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
+    arrays = np.stack([read_array(tmp_path / f"{i}.png", 16) for i in range(6)])
+    return Split(arrays, np.arange(6) % 2, [f"{i}.png" for i in range(6)], root=tmp_path)
+
+
+@pytest.mark.parametrize("source", ["synthetic", "real"])
+def test_real_images_are_judged_at_the_resolution_of_synthetic_ones(photos, source):
+    """From its file or from its array: one image, one signal. Sharp files are another image to this network."""
+    settings = AmplifierSettings(steps=2, batch_size=4, image_size=32, evaluate_every=1, source=source)
+    in_memory = dataclasses.replace(photos, root=None)
+    trained = []
+    for split in (photos, in_memory):
+        training = split if source == "real" else in_memory
+        trained.append(train_amplifier(training, split, settings, Run(seed=0, name="amplifier")))
+    (model, curve), (same, same_curve) = trained
+    assert curve == same_curve
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), same.parameters(), strict=True))
+    one, other = (compute_signals(model, split, settings.view()) for split in (photos, in_memory))
+    assert np.array_equal(one.loss, other.loss)
+    native = settings.model_copy(update={"resolution": "native"})
+    assert not np.array_equal(one.loss, compute_signals(model, photos, native.view()).loss)
 
 
 def test_without_an_interval_the_curve_has_a_point_after_every_epoch(train):

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import multiprocessing
 import random
@@ -10,7 +11,8 @@ from torchvision.transforms import v2
 
 from ddb.data import Split
 from ddb.data.files import listed
-from ddb.data.loading import View, batches, in_order, to_tensor
+from ddb.data.images import read_array
+from ddb.data.loading import View, at_once, batches, in_order, to_tensor
 from ddb.errors import DDBError
 
 
@@ -63,6 +65,27 @@ def test_a_mirrored_array_is_mirrored(arrays):
     seen = next(batches(arrays, [[(0, seed) for seed in range(100)]], View(augment=True)))
     assert any(torch.allclose(image, plain.flip(2), atol=1e-6) for image in seen)
     assert any(torch.allclose(image, plain, atol=1e-6) for image in seen)
+
+
+def _prepared(photos, size):
+    """The photos with their prepared arrays, as the amplifier finds them."""
+    arrays = np.stack([read_array(photos.root / path, size) for path in photos.paths])
+    return dataclasses.replace(photos, images=arrays)
+
+
+def test_without_files_photos_are_enlarged_from_their_arrays(photos):
+    prepared, view = _prepared(photos, 16), View(image_size=28, from_files=False)
+    seen = torch.cat(list(in_order(prepared, view, 2)))
+    in_memory = dataclasses.replace(prepared, root=None)  # as synthetic images come
+    assert torch.equal(seen, torch.cat(list(in_order(in_memory, view, 2))))
+    sharp = torch.cat(list(in_order(prepared, View(image_size=28), 2)))
+    assert (sharp - seen).abs().mean() > 0.1
+
+
+def test_a_batch_at_once_is_what_single_images_are(photos, arrays):
+    for split, view in ((_prepared(photos, 16), View(28, from_files=False)), (arrays, View(from_files=False))):
+        rows = torch.tensor([2, 0, 2])
+        assert torch.equal(at_once(split, rows, view), torch.cat(list(in_order(split, view, 2)))[rows])
 
 
 def test_items_may_be_endless(arrays, photos):

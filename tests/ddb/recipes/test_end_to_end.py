@@ -8,6 +8,7 @@ import torch
 
 from ddb.amplifier import AmplifierSettings, Signals, train_amplifier
 from ddb.data import ColoredDigitsConfig, load_dataset
+from ddb.data.loading import to_tensor
 from ddb.errors import DDBError
 from ddb.recipes import end_to_end, get_method
 from ddb.recipes.end_to_end import relative_difficulty, weighted_loss
@@ -116,6 +117,30 @@ def test_real_images_bring_no_gradient_to_the_joint_amplifier(train, synthetic, 
     monkeypatch.setattr(Learner, "step", step)
     joint(train, synthetic)
     assert gradients == [True] * 4
+
+
+def test_the_joint_amplifier_judges_real_images_at_the_cdpms_resolution(train, synthetic, amplifiers):
+    """The target sees 24 pixels, augmented; the amplifier sees the prepared arrays, as it saw synthetic images."""
+    seen = []
+    method = get_method("ddb_end_to_end_joint")
+    run = Run(seed=0, name="joint", synthetic=synthetic, amplifier_settings=AMPLIFIER)
+
+    def watch(module, inputs):
+        if not module.training:  # the look at real images
+            seen.append(inputs[0])
+
+    original = end_to_end.joint_amplifier
+
+    def joint_amplifier(split, run):
+        learner = original(split, run)
+        learner.model.register_forward_pre_hook(watch)
+        return learner
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(end_to_end, "joint_amplifier", joint_amplifier)
+        method.function(train, None, method.settings_class(**FEW | {"image_size": 24, "augment": True}), run)
+    known = {image.tobytes() for image in to_tensor(train.images).numpy()}
+    assert seen and all(image.tobytes() in known for batch in seen for image in batch.numpy())
 
 
 def test_the_joint_recipe_needs_its_synthetic_images(train, synthetic):
