@@ -30,7 +30,7 @@ def test_weights_are_a_function_of_the_seed_alone():
     first = build_network("small_cnn", 10, key=4)
     assert torch.equal(torch.get_rng_state(), before)
     torch.rand(3)
-    second, other = build_network("small_cnn", 10, seed=4), build_network("small_cnn", 10, key=5)
+    second, other = build_network("small_cnn", 10, key=4), build_network("small_cnn", 10, key=5)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
     assert not torch.equal(next(first.parameters()), next(other.parameters()))
     assert 80_000 < sum(weight.numel() for weight in first.parameters()) < 120_000
