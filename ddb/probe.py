@@ -49,11 +49,22 @@ def train_probe(
 def alignment(models: dict[str, nn.Module], images: Split, dataset: BiasedDataset) -> dict[str, float | int]:
     """Shares of the synthetic `images` whose bias value is their label's aligned one, and whose class is their label.
 
-    The aligned bias value of a class is the commonest among its aligned training images.
+    The aligned bias value of a class is the commonest among its aligned images of any split. Raises DDBError where a
+    class has none.
     """
-    train, value = dataset["train"], bias_value(dataset["train"], dataset)
+    value, labels, aligned = (
+        np.concatenate(column)
+        for column in zip(
+            *((bias_value(split, dataset), split.labels, split.aligned) for split in dataset.splits.values()),
+            strict=True,
+        )
+    )  # (all images,) each
+    missing = sorted(set(range(len(dataset.classes))) - set(labels[aligned].tolist()))
+    if missing:
+        raise DDBError(f"dataset {dataset.name}: no image of class {dataset.classes[missing[0]]} follows the bias, "
+                       "so the aligned share of synthetic images has no meaning")  # fmt: skip
     aligned_value = np.array(
-        [np.bincount(value[train.aligned & (train.labels == c)]).argmax() for c in range(len(dataset.classes))]
+        [np.bincount(value[aligned & (labels == c)]).argmax() for c in range(len(dataset.classes))]
     )  # (C,)
     seen = {name: predict(model, images).argmax(1).numpy() for name, model in models.items()}  # each (N,)
     return {

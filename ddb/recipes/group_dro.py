@@ -7,6 +7,7 @@ pseudo-groups it is the paper's Recipe I (`two_step`).
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -32,7 +33,7 @@ class GroupDROSettings(TrainingSettings):
 
 
 class GroupDROLoss:
-    """The loss with its state: `group_weights` (G,), one weight per group that has training images, summing to one.
+    """The loss with its state: `group_weights` (G,), q, one per group that has training images, summing to one.
 
     `group_of` (N,) gives each training image's group; numbers without images take no part.
     """
@@ -41,18 +42,23 @@ class GroupDROLoss:
         present, position = np.unique(group_of, return_inverse=True)
         self.step_size = step_size
         self.position = torch.from_numpy(position.astype(np.int64)).to(device)  # (N,) in 0..G-1
-        self.group_weights = torch.full((len(present),), 1 / len(present), device=device)  # (G,)
+        # Logarithms: exp(step_size * loss) itself is infinite from about 89 on.
+        self.log_weights = torch.full((len(present),), -math.log(len(present)), device=device)  # (G,)
+
+    @property
+    def group_weights(self) -> Tensor:
+        return self.log_weights.exp()
 
     def __call__(self, batch: Batch) -> Tensor:
         """sum_g q_g * loss_g with loss_g the mean over the batch's images of group g; moves q first."""
         members = self.position[batch.index]  # (B,)
-        number = len(self.group_weights)
+        number = len(self.log_weights)
         total = batch.cross_entropy.new_zeros(number).index_add(0, members, batch.cross_entropy)  # (G,)
         count = torch.bincount(members, minlength=number)  # (G,)
         losses = total / count.clamp(min=1)  # (G,), 0 for a group that this batch lacks
-        # exp(0) = 1 leaves the weight of an absent group unmoved, up to the normalisation that all share.
-        moved = self.group_weights * torch.exp(self.step_size * losses.detach())
-        self.group_weights = moved / moved.sum()
+        # A loss of 0 leaves the weight of an absent group unmoved, up to the normalisation that all share.
+        moved = self.log_weights + self.step_size * losses.detach()
+        self.log_weights = moved - moved.logsumexp(0)
         return (self.group_weights * losses).sum()
 
 

@@ -54,6 +54,14 @@ def test_the_losses_are_not_mutated():
     assert not loss.group_weights.requires_grad
 
 
+def test_a_loss_that_would_overflow_gives_all_weight_to_its_group():
+    """exp(100) is infinite in float32; in the end the weights are e^100 to e^0, then e^100 to e^200."""
+    loss = GroupDROLoss(np.array([0, 1]), step_size=1)
+    assert loss(batch([0, 1], [100.0, 0.0])).item() == pytest.approx(100)
+    assert loss(batch([0, 1], [0.0, 200.0])).item() == pytest.approx(200)
+    torch.testing.assert_close(loss.group_weights, torch.tensor([0.0, 1.0]))
+
+
 def test_step_size_zero_leaves_the_weights_uniform():
     loss = GroupDROLoss(np.array([0, 1]), step_size=0)
     assert loss(batch([0, 1], [4.0, 2.0])).item() == pytest.approx(3)
