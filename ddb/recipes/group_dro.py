@@ -30,6 +30,9 @@ class GroupDROSettings(TrainingSettings):
     step_size: float = Field(
         0.1, ge=0, description="of the group weights q; 0 leaves them uniform, 0.01 is the original's"
     )
+    smallest_group: int = Field(
+        5, ge=1, description="images that a group counts as having at least: fewer are not drawn so often"
+    )
 
 
 class GroupDROLoss:
@@ -62,15 +65,23 @@ class GroupDROLoss:
         return (self.group_weights * losses).sum()
 
 
-def balanced_weights(group_of: np.ndarray) -> np.ndarray:
-    """Sampling weights (N,) under which every group that has images is drawn equally often."""
-    return 1 / np.bincount(group_of)[group_of]
+def balanced_weights(group_of: np.ndarray, smallest: int = 1) -> np.ndarray:
+    """Sampling weights (N,) under which every group of at least `smallest` images is drawn equally often.
+
+    One of k < `smallest` images is drawn k / smallest as often: a single image would fill a whole share of every batch.
+    """
+    return 1 / np.maximum(np.bincount(group_of), smallest)[group_of]
 
 
 def fit_group_dro(train: Split, group_of: np.ndarray, settings: GroupDROSettings, run: Run) -> nn.Module:
-    """GroupDRO on `train` with the groups `group_of` (N,), drawn equally often."""
+    """GroupDRO on `train` with the groups `group_of` (N,), drawn equally often where they are large enough."""
+    small = int((np.unique(group_of, return_counts=True)[1] < settings.smallest_group).sum())
+    if small:
+        note = f"{small} groups of fewer than {settings.smallest_group} images are drawn less often than the others"
+        run.history.append({"step": 0, "note": note})
     loss = GroupDROLoss(group_of, settings.step_size, run.device)
-    return fit(train, loss, settings, run, sampling_weights=balanced_weights(group_of))
+    weights = balanced_weights(group_of, settings.smallest_group)  # (N,)
+    return fit(train, loss, settings, run, sampling_weights=weights)
 
 
 @method("group_dro", GroupDROSettings, groups=True)

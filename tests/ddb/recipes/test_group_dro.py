@@ -72,6 +72,21 @@ def test_groups_are_drawn_equally_often():
     assert weights[:3].sum() == pytest.approx(weights[3])
 
 
+def test_a_group_of_one_image_does_not_fill_its_share_of_every_batch():
+    """Of 10, 5 and 1 images, at least 5 asked: the third is drawn a fifth as often as each of the others."""
+    group_of = np.repeat([0, 1, 2], [10, 5, 1])
+    weights = balanced_weights(group_of, smallest=5)
+    shares = np.bincount(group_of, weights)
+    assert shares[0] == pytest.approx(shares[1]) and shares[2] == pytest.approx(shares[0] / 5)
+
+
+def test_small_groups_are_noted():
+    train = load_dataset(ColoredDigitsConfig(conflict_ratio=0.02))["train"]  # 2 or 3 of each class conflict
+    run = Run(seed=0, name="group_dro")
+    group_dro(train, None, GroupDROSettings(steps=1, batch_size=4), run)
+    assert run.history[0]["note"] == "10 groups of fewer than 5 images are drawn less often than the others"
+
+
 def test_the_oracle_needs_bias_labels():
     assert get_method("group_dro").needs_groups
     train = load_dataset(ColoredDigitsConfig())["train"]
