@@ -1,14 +1,18 @@
 """The numbers that the paper prints (`paper.json`, from its tables 1 to 3), and when ours may stand beside them.
 
-Ours may only where the setting is the paper's as we know it: data set and the method's own settings, and CDPM,
-sampling and amplifier where the method uses them, equal those of `configs/benchmarks/<name>.yaml`, whose comments grade
-each value's origin.
+They do where the setting is that of our benchmark: data set and the method's own settings, and CDPM, sampling and
+amplifier where the method uses them, equal those of `configs/benchmarks/<name>.yaml`, whose comments grade each value's
+origin. A gap between the two is a claim about the method, so it is printed only where every one of these values was
+seen in the paper or in its authors' code; otherwise the paper's number stands for orientation.
 """
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ddb.config_file import CONFIGS
 
 if TYPE_CHECKING:
     from ddb.config import ExperimentConfig, MethodConfig
@@ -48,9 +52,34 @@ def _papers_setting(config: "ExperimentConfig", row: "MethodConfig", amplified: 
 
 
 @cache
+def setting_is_known(dataset: str, label: str, amplified: bool) -> bool:
+    """Whether all that shapes the row's numbers has the origin [paper] or [code] in the benchmark's file.
+
+    A value without a grade counts as ours, and so does a default that the file does not name. `evaluate_every` shapes
+    no number of the weights after the last step.
+    """
+    try:
+        lines = (CONFIGS / "benchmarks" / f"{dataset}.yaml").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return False
+    wanted = ["dataset", "training", *(["cdpm", "sampling", "amplifier"] if amplified else [])]
+    section = ""
+    for line in lines:
+        if entry := re.match(r"(\w+):", line):
+            section = entry[1]
+        entry = re.match(r"  (\w+):(.*)", line)
+        if not entry or entry[1] in ("name", "evaluate_every"):
+            continue
+        own = section == "methods" and entry[1] == label and not entry[2].split("#")[0].strip().endswith("{}")
+        if (section in wanted or own) and not re.search(r"#.*\[(paper|code)\]", line):
+            return False
+    return True
+
+
+@cache
 def _reference(dataset: str) -> "tuple[ExperimentConfig, list[MethodConfig]]":
     from ddb.config import methods
-    from ddb.config_file import CONFIGS, load
+    from ddb.config_file import load
 
     config = load(CONFIGS / "benchmarks" / f"{dataset}.yaml").config
     return config, methods(config)

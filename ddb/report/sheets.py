@@ -33,8 +33,8 @@ WEIGHTED = (
 )
 GAPS = "Gaps: points by which accuracy falls below I.D. accuracy where just these attributes disagree with the class."
 PAPER = (
-    "Paper: Ciranni et al., NeurIPS 2025, where our settings are the paper's as far as they are known; "
-    "gap: our mean minus the paper's, in points."
+    "Paper: Ciranni et al., NeurIPS 2025, for orientation: our settings are the paper's only as far as they are known. "
+    "Gap: our mean minus the paper's, in points, where every setting that matters was seen in the paper or its code."
 )
 SIGNAL = (
     "Synthetic images that follow the bias and that show the right class, as a probe sees them that was trained on "

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ddb.artifacts import Stage, Store, canonical_json
-from ddb.report.paper import published
+from ddb.report.paper import published, setting_is_known
 
 if TYPE_CHECKING:
     from ddb.experiment import Cell, Plan
@@ -60,7 +60,8 @@ class Row:
     notes: tuple[str, ...] = ()  # what a reader must know of the data set
     settings: dict[str, Any] = field(default_factory=dict)  # varied ones; None where the value changes nothing here
     signal: Signal | None = None  # None for a method without an amplifier
-    published: dict[str, Summary] = field(default_factory=dict)  # the paper's numbers, where the setting is its own
+    published: dict[str, Summary] = field(default_factory=dict)  # the paper's numbers, where ours is its benchmark
+    papers_setting: bool = False  # whether every setting that matters is known to be the paper's
     cells: "tuple[Cell, ...]" = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -83,8 +84,10 @@ class Row:
         return values
 
     def gap(self, metric: str) -> float | None:
-        """Our mean minus the paper's; None where either is missing."""
+        """Our mean minus the paper's; None where either is missing, or the settings are not known to be the same."""
         ours, theirs = self.metrics.get(metric), self.published.get(metric)
+        if not self.papers_setting:
+            return None
         return ours["mean"] - theirs["mean"] if ours and theirs else None
 
     @property
@@ -132,6 +135,7 @@ def _row(cells: "list[Cell]", plan: "Plan", store: Store) -> Row:
     results = [_read(cell.stage, store, "metrics") for cell in done]
     finished = {cell.stage.key for cell in done}
     failed = sum(_failed(cell, store) for cell in cells if cell.stage.key not in finished)
+    amplified = not {"amplifier", "synthetic"}.isdisjoint(first.stage.inputs)
     return Row(
         first.dataset,
         first.method,
@@ -144,7 +148,8 @@ def _row(cells: "list[Cell]", plan: "Plan", store: Store) -> Row:
         data_notes(first.stage.inputs["data"], store),
         shown(first.settings),
         _signal(cells, plan, store),
-        published(first.config, first.row, not {"amplifier", "synthetic"}.isdisjoint(first.stage.inputs)),
+        published(first.config, first.row, amplified),
+        setting_is_known(first.dataset, first.row.label, amplified),
         tuple(cells),
     )
 

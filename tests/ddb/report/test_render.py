@@ -214,7 +214,7 @@ def test_the_papers_number_stands_beside_ours_with_the_gap():
         "average_accuracy": {"mean": 0.9, "std": None, "n": 1},
     }
     rows = [
-        Row("waterbirds", "ddb_two_step", "last", 1.0, 1, [0], 0, ours, published=theirs),
+        Row("waterbirds", "ddb_two_step", "last", 1.0, 1, [0], 0, ours, published=theirs, papers_setting=True),
         Row(
             "waterbirds", "jtt", "last", None, 1, [], 0, published={"worst_group_accuracy": {"mean": 0.78, "std": None}}
         ),
@@ -234,6 +234,8 @@ def test_the_papers_number_stands_beside_ours_with_the_gap():
     first, second, third = csv.DictReader(io.StringIO(render(rows, "csv")))
     names = [f"paper_worst_group_accuracy_{part}" for part in ("percent_mean", "percent_std", "gap_points")]
     assert [first[name] for name in names] == ["91.0", "1.0", "-2.5"]
+    unknown = Row("waterbirds", "ddb_two_step", "last", 1.0, 1, [0], 0, ours, published=theirs)
+    assert render([unknown], "markdown").splitlines()[2].endswith("| 91.0 ± 1.0 | – | 1/1 seeds |")
     assert [second[name] for name in names] == ["78.0", "", ""] and [third[name] for name in names] == [""] * 3
 
 

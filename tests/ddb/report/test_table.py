@@ -10,7 +10,7 @@ from ddb.artifacts import Stage
 from ddb.config import methods
 from ddb.config_file import load, resolve
 from ddb.experiment import plan
-from ddb.report.paper import published
+from ddb.report.paper import published, setting_is_known
 from ddb.report.table import rows, summarize
 
 WATERBIRDS = "configs/benchmarks/waterbirds.yaml"
@@ -201,6 +201,24 @@ def test_a_data_set_that_is_not_in_the_paper_has_no_numbers_of_the_papers():
     assert not any(paper(path="configs/colored_digits.yaml").values())
 
 
+@pytest.mark.parametrize(
+    ("changed", "known"),
+    [("", True), ("  optimizer: adamw  # [ours]\n", False), ("  evaluate_every: 9\n", True), ("  depth: 3\n", False)],
+)
+def test_a_setting_is_known_where_every_value_was_seen_in_paper_or_code(tmp_path, monkeypatch, changed, known):
+    (tmp_path / "benchmarks").mkdir()
+    text = (
+        "dataset:\n  name: new\n  size: 64  # [paper]\ncdpm:\n  steps: 3  # [ours]\ntraining:\n  steps: 4  # [code]\n"
+    )
+    (tmp_path / "benchmarks" / "new.yaml").write_text(f"{text}{changed}\nmethods:\n  erm: {{}}\n  jtt: {{steps: 3}}\n")
+    monkeypatch.setattr("ddb.report.paper.CONFIGS", tmp_path)
+    setting_is_known.cache_clear()
+    assert setting_is_known("new", "erm", False) == known
+    assert not setting_is_known("new", "erm", True) and not setting_is_known("new", "jtt", False)
+    assert not setting_is_known("no_benchmark", "erm", False)
+    setting_is_known.cache_clear()
+
+
 def test_the_papers_number_and_the_gap_to_it_are_in_the_row(fake):
     config = load(WATERBIRDS).config
     known = {row.label: row for row in methods(config)}
@@ -208,6 +226,8 @@ def test_the_papers_number_and_the_gap_to_it_are_in_the_row(fake):
         fake.add(method, 0, reached, dataset="waterbirds")
         fake.cells[-1] = replace(fake.cells[-1], config=config, row=known[method])
     ours, missing = rows(fake, fake.store)
+    assert ours.gap("worst_group_accuracy") is None  # the amplifier's settings are ours, not the paper's
+    ours = replace(ours, papers_setting=True)
     assert ours.gap("worst_group_accuracy") == pytest.approx(-0.02)  # 88.81 - 90.81
     assert ours.as_json()["paper"]["worst_group_accuracy"] == pytest.approx(
         {"mean": 0.9081, "std": 0.0068, "gap": -0.02}
