@@ -64,7 +64,7 @@ def data_describe(
     out.print(view)
     path = output or Path(f"{name}.png")
     contact_sheet(dataset, path)
-    for note in dataset.notes:
+    for note in (*dataset.notes, *dataset.reading):
         out.print(note, highlight=False, markup=False)
     out.print(f"contact sheet: {path}")
 

@@ -48,7 +48,7 @@ def check(
         if type(error) is not DDBError:
             raise
         return Report(config.name, config.root, problems=[str(error)])
-    report = Report(config.name, dataset["train"].root, notes=list(dataset.notes))
+    report = Report(config.name, dataset["train"].root, notes=[*dataset.notes, *dataset.reading])
     report.counts = count(dataset, config)
     report.problems += count_problems(report.counts)
     if report.root is not None:

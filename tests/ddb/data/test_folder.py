@@ -83,11 +83,11 @@ def test_three_images_of_a_class_are_one_for_each_split(tmp_path, picture):
     assert all(np.bincount(dataset[name].labels).tolist() == [1] * 3 for name in ("train", "val", "test"))
 
 
-def test_a_class_without_images_is_named(tmp_path, picture):
+def test_an_empty_folder_is_no_class_and_said_to_be_left_out(tmp_path, picture):
     make(tmp_path, picture)
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(DDBError, match="empty: 0 images left; too few"):
-        load_dataset(FolderConfig(root=tmp_path))
+    (tmp_path / "empty/inside").mkdir(parents=True)
+    dataset = load_dataset(FolderConfig(root=tmp_path))
+    assert dataset.classes == STRANGE and dataset.reading == ("left out: 2 empty folders, such as empty",)
 
 
 def test_a_missing_folder_and_wrong_settings_are_named(tmp_path):

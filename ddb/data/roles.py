@@ -1,0 +1,106 @@
+"""Which folders of a tree are splits and which are classes, from their names and from what is in them.
+
+roles = find_roles(walk(root), None)
+roles.folders                    # {"train": "Training", "test": "Testing"}; {} where each folder is a class
+roles.notes                      # what was taken for what, and how to say otherwise
+"""
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from ddb.data.tree import Tree
+from ddb.errors import DDBError
+
+WORDS = {  # how people call splits; the first that is there is taken
+    "train": ("train", "training", "trn"),
+    "val": ("val", "valid", "validation", "dev", "development", "eval", "evaluation"),
+    "test": ("test", "testing", "tst"),
+}
+FILLER = {"", "set", "data", "dataset", "image", "images", "img", "imgs", "split"}  # as in "Training set"
+
+
+@dataclass
+class Roles:
+    """Folders below the root by split. A train of "" is the root itself, where only the other splits have folders."""
+
+    folders: dict[str, str]
+    notes: list[str] = field(default_factory=list)
+
+
+def role_of(name: str) -> str | None:
+    """The split that a folder or a table's value of that name is for: train, val, test, or None."""
+    word = _word(name)
+    return next((role for role, words in WORDS.items() if word in words), None)
+
+
+def _word(name: str) -> str:
+    """The one word that is left of a name without "set", "data" and the like; "" where there are several."""
+    words = [word for word in re.split(r"[\W_]+", name.lower()) if word not in FILLER]
+    return words[0].removesuffix("set").removesuffix("data") if len(words) == 1 else ""
+
+
+def find_roles(tree: Tree, wanted: dict[str, str] | None) -> Roles:
+    """Split folders as the setting `dataset.splits` names them, else by name.
+
+    Raises DDBError where a folder that it names is not there, or where the names could mean one thing or another.
+    """
+    if wanted is not None:
+        return Roles(_checked(tree, wanted))
+    inside = _folders_inside(tree)
+    found, others = _by_role(inside), [name for name in inside if not role_of(name)]
+    if not found:
+        return Roles({})
+    if others and not _are_splits(found, others, inside):
+        return Roles({}, [_as_classes(sorted(found.values()), others[0])])
+    if "train" not in found and not others:
+        raise DDBError(f"{tree.root}: {' and '.join(found.values())} would be splits, but no folder is called train; "
+                       "name the folders in dataset.splits, or set it to {} to take each for a class")  # fmt: skip
+    folders = {"train": ""} | found
+    named = ", ".join(f"{role} from {folder or 'the other folders'}" for role, folder in folders.items())
+    hint = "dataset.splits names other folders, or {} to take each for a class"
+    return Roles(folders, [f"splits: {named} ({hint})"])
+
+
+def _checked(tree: Tree, wanted: dict[str, str]) -> dict[str, str]:
+    if wanted and "train" not in wanted:
+        raise DDBError("dataset.splits: names no folder for train")
+    folders = {role: name.strip("/") for role, name in wanted.items()}
+    for role, name in folders.items():
+        if name not in tree.folders:
+            raise DDBError(f"dataset.splits.{role}: {tree.root / name}: no such folder")
+    return folders
+
+
+def _folders_inside(tree: Tree) -> dict[str, set[str]]:
+    """Folders of the root that have images -> names of the folders in them that have; "" for images right in it."""
+    inside = defaultdict(set)
+    for path in tree.images:
+        first, *rest = path.split("/")
+        if rest:
+            inside[first].add(rest[0] if len(rest) > 1 else "")
+    return dict(sorted(inside.items()))
+
+
+def _by_role(names: dict[str, set[str]]) -> dict[str, str]:
+    """One folder for each split that has any; a second one to validate on (evaluation) may stand in for test."""
+    known = {role: [n for word in words for n in names if _word(n) == word] for role, words in WORDS.items()}
+    spare = [name for name in known["val"][1:] if _word(name) in ("eval", "evaluation")]
+    known["test"] = known["test"] or spare
+    return {role: found[0] for role, found in known.items() if found}
+
+
+def _are_splits(found: dict[str, str], others: list[str], inside: dict[str, set[str]]) -> bool:
+    """Whether folders named like splits are splits, though there are `others` beside them."""
+    if "train" not in found:  # classes, and beside them a test folder that has the same classes
+        return all(inside[name] <= set(others) for name in found.values())
+    classes = inside[found["train"]]
+    if "" in classes or len(classes) < 2:
+        return False
+    flat = [name for name in others if inside[name] == {""}]
+    return len(found) > 1 or len(flat) < 2
+
+
+def _as_classes(names: list[str], other: str) -> str:
+    which = f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'}"
+    return f"{which} taken for a class and no split, because of {other} beside it (dataset.splits names split folders)"
