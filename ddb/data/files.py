@@ -21,7 +21,7 @@ from pydantic import Field
 
 from ddb.data.dataset import SPLITS, BiasedDataset, Split
 from ddb.data.images import is_image_name
-from ddb.data.tree import is_clutter
+from ddb.data.tree import is_clutter, is_file, is_folder
 from ddb.errors import DDBError
 from ddb.lazy import np, pa, pq
 from ddb.settings import Settings
@@ -75,7 +75,7 @@ def locate(config: FilesConfig, places: tuple[str, ...], marker: str = ".") -> P
 
 def folders(directory: Path) -> list[str]:
     """Names of the folders in `directory`, sorted, without clutter. Raises DDBError where it is not there."""
-    return [entry.name for entry in _entries(directory) if entry.is_dir()]
+    return [entry.name for entry in _entries(directory) if is_folder(entry)]
 
 
 def images(directory: Path, root: Path) -> list[str]:
@@ -83,7 +83,7 @@ def images(directory: Path, root: Path) -> list[str]:
 
     Raises DDBError where the directory is not there.
     """
-    names = [entry.name for entry in _entries(directory) if is_image_name(entry.name) and entry.is_file()]
+    names = [entry.name for entry in _entries(directory) if is_image_name(entry.name) and is_file(entry)]
     below = directory.relative_to(root).as_posix()
     return [name if below == "." else f"{below}/{name}" for name in names]
 

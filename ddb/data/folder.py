@@ -46,7 +46,7 @@ def index(config: FolderConfig, root: Path) -> BiasedDataset:
     tree = walk(root)
     roles = find_roles(tree, config.splits)
     given, notes = roles.folders, []
-    beside = [folder for split, folder in given.items() if split != "train"]  # no classes where train is the root
+    beside = [*(folder for split, folder in given.items() if split != "train"), *roles.spare]  # no classes of the root
     members = _classes(tree, given.get("train", ""), beside)
     train_folder, classes = root / given.get("train", ""), tuple(members)
     if len(classes) < 2:
@@ -73,11 +73,11 @@ def index(config: FolderConfig, root: Path) -> BiasedDataset:
 def _classes(tree: Tree, folder: str, beside: list[str] | tuple) -> dict[str, list[str]]:
     """Folders of `folder` that hold images, by name -> their images, those of folders below them too.
 
-    Raises DDBError where one may not be listed, or holds files of which none can be an image.
+    Raises DDBError where one cannot be listed, or holds files of which none can be an image.
     """
     start = _start(folder)
     if closed := [path for path in tree.closed if path.startswith(start)]:
-        raise DDBError(f"{tree.root / closed[0]}: the folder may not be listed")
+        raise DDBError(f"{tree.root / closed[0]}: the folder cannot be listed")
     images, others = _grouped(tree.images, start), _grouped(tree.others, start)
     for name in sorted(set(others) - set(images) - set(beside)):
         strange = [path for path in others[name] if not path.lower().endswith(TEXTS)]
@@ -117,8 +117,8 @@ def _refuse_splits_in_classes(tree: Tree, members: dict[str, list[str]], start: 
     for name, paths in members.items():
         roles = {role_of(folder): folder for folder in _grouped(paths, f"{start}{name}/")}
         if "train" in roles and {"val", "test"} & roles.keys():
-            raise DDBError(f"{tree.root / start / name}: a class with splits in it; put the "
-                           "splits above the classes (train/<class>), or read it as one: dataset.splits={}")  # fmt: skip
+            raise DDBError(f"{tree.root / start / name}: a class with splits in it; put the splits above the classes "
+                           "(train/<class>), or read it as one: dataset.splits={}")  # fmt: skip
 
 
 def _deep(splits: dict[str, Split], given: dict[str, str]) -> list[str]:

@@ -11,12 +11,12 @@ from pathlib import Path
 from ddb.errors import DDBError
 from ddb.lazy import PIL, Image, np
 
-# What Pillow decodes without other programs, but for formats whose values are no colours.
+# What Pillow decodes without other programs, but for icons and for formats whose values are no colours.
 EXTENSIONS = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".gif", ".ppm",
-    ".pgm", ".pbm", ".pnm", ".avif", ".avifs", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".tga", ".icb",
-    ".vda", ".vst", ".ico", ".icns", ".cur", ".pcx", ".dcx", ".dds", ".psd", ".qoi", ".sgi", ".rgb", ".rgba", ".bw",
-    ".ras", ".msp", ".xbm", ".xpm", ".blp"
+    ".pgm", ".pbm", ".pnm", ".avif", ".avifs", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".mpo", ".tga",
+    ".icb", ".vda", ".vst", ".pcx", ".dcx", ".dds", ".psd", ".qoi", ".sgi", ".rgb", ".rgba", ".bw", ".ras", ".msp",
+    ".xbm", ".xpm", ".blp"
 )  # fmt: skip
 MAX_PIXELS = 100_000_000  # refused above: a file of kilobytes can unfold to gigabytes (decompression bomb)
 ORIENTATION = 0x0112  # the EXIF entry
@@ -62,9 +62,17 @@ def read_image(path: str | Path) -> Image.Image:
         raise DDBError(f"{path}: broken image ({' '.join(str(error).split())})") from None
 
 
-def metadata_is_damaged(path: str | Path) -> bool:
-    """Whether a file's EXIF or XMP data is damaged, which does not keep its picture from being used."""
+def depth(path: str | Path) -> int:
+    """Bits of a grey value or of a channel, as the header of a sound file says."""
     with Image.open(path) as image:
+        return 16 if image.mode.startswith("I") else 8
+
+
+def metadata_is_damaged(path: str | Path) -> bool:
+    """Whether a sound picture's EXIF or XMP data is damaged, which does not keep the picture from being used."""
+    with Image.open(path) as image:
+        if not {"exif", "xmp"} & image.info.keys():
+            return False
         try:
             image.getexif().tobytes()  # reads every entry
         except Exception:  # Pillow fails on damaged entries in many ways

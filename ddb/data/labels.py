@@ -1,12 +1,18 @@
-"""Labels that are likely mistakes: none at all, written as a word, and the same one written in two ways."""
+"""Labels that are likely mistakes: words for a missing one, one written in two ways, measurements, rows of one file."""
 
+import math
+import re
 import unicodedata
 from collections import defaultdict
 
 from ddb.data.dataset import BiasedDataset
+from ddb.data.tree import shown
+from ddb.lazy import np
 
 MISSING = {"", "nan", "-nan", "<na>", "#n/a", "#na", "n/a", "null", "nat"}  # what pandas and spreadsheets write
-DOUBTFUL = {"none", "na", "unknown", "undefined", "?", "-", "nil"}  # may be a value, may be a missing one
+DOUBTFUL = {"none", "na", "n.a.", "nil", "missing", "unknown", "undefined", "unlabeled", "unlabelled", "?", "-"}
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+BETWEEN = re.compile(r"(?<=\w)[\s_-]+(?=\w)")  # what separates words
 
 
 def is_missing(value: str | None) -> bool:
@@ -15,7 +21,7 @@ def is_missing(value: str | None) -> bool:
 
 
 def doubts(dataset: BiasedDataset) -> list[str]:
-    """A line for each class or bias value that may be no value, or that another one is written like."""
+    """A line for each class or bias value that is likely a mistake, and one for files with more than one row."""
     columns = {"class": dataset.classes} | {
         f"value of {key!r}": names for key, names in dataset.bias_attributes.items()
     }
@@ -26,15 +32,48 @@ def doubts(dataset: BiasedDataset) -> list[str]:
             alike[_folded(name)].append(name)
         lines += [f"warning: {' and '.join(map(repr, same))} are each a {what} of its own; the same one, written in "
                   f"{len(same)} ways?" for same in alike.values() if len(same) > 1]  # fmt: skip
-        lines += [f"warning: {name!r} is a {what}; does it stand for a missing one?" for name in names
-                  if is_missing(name) or name.strip().lower() in DOUBTFUL]  # fmt: skip
-    return lines
+        lines += [f"warning: {name!r} is a {what}; does it stand for a missing one?"
+                  for name in names if _may_be_missing(name, names)]  # fmt: skip
+        fractions = [name for name in names if NUMBER.fullmatch(name) and not float(name).is_integer()]
+        if fractions:
+            lines.append(f"warning: {len(fractions)} of {len(names)} {_each(what)} are fractions, such as "
+                         f"{fractions[0]}; measurements? each different number is one of its own")  # fmt: skip
+    return lines + _many(dataset) + _in_two_rows(dataset)
+
+
+def _may_be_missing(name: str, names: tuple[str, ...]) -> bool:
+    """Whether a value may stand for none; -1 does where the others count from 0."""
+    return is_missing(name) or name.strip().lower() in DOUBTFUL or (name == "-1" and "0" in names)
+
+
+def _each(what: str) -> str:
+    return "classes" if what == "class" else what.replace("value", "values", 1)
 
 
 def _folded(name: str) -> str:
-    """Without differences of case, spaces, dashes, Unicode form, and 1 against 1.0."""
-    text = "".join(c for c in unicodedata.normalize("NFKC", name).casefold() if c not in " \t_-" or name == c)
-    try:
-        return f"{float(name):g}"
-    except ValueError:
-        return text
+    """Without differences of case, outer blanks, what separates words, Unicode form, and 1 against 1.0."""
+    text = unicodedata.normalize("NFKC", name).casefold().strip()
+    return f"{float(text):.12g}" if NUMBER.fullmatch(text) and math.isfinite(float(text)) else BETWEEN.sub("", text)
+
+
+def _many(dataset: BiasedDataset) -> list[str]:
+    """A line where most classes have one training image: the column is an identity, not a class."""
+    counts = np.bincount(dataset["train"].labels, minlength=len(dataset.classes))  # (C,)
+    single = int((counts == 1).sum())
+    if 2 * single <= len(counts):
+        return []
+    return [f"warning: {single:,} of {len(counts):,} classes have one training image; are these really classes?"]
+
+
+def _in_two_rows(dataset: BiasedDataset) -> list[str]:
+    """A line for files that are in two splits: a model that was trained on them is not tested by them."""
+    rows = defaultdict(list)
+    for split in dataset.splits.values():
+        for path, label in zip(split.paths, split.labels, strict=True):
+            rows[path].append(int(label))
+    twice = {path: labels for path, labels in rows.items() if len(labels) > 1}
+    if not twice:
+        return []
+    other = sum(len(set(labels)) > 1 for labels in twice.values())
+    said = f", {other:,} of them with another class" if other else ""
+    return [f"warning: files in more than one split: {len(twice):,}{said}, such as {shown(next(iter(twice)))}"]

@@ -75,11 +75,12 @@ def from_table(config: MetadataConfig, root: Path) -> BiasedDataset:
 
 
 def _split_names(rows: list[dict[str, str]], config: MetadataConfig) -> tuple[dict[str, str], tuple[str, ...]]:
-    """What the split column says -> split: by the settings, else by words such as train, valid, test, with a note."""
+    """What the split column says -> split: by the setting, else by words such as train, valid, test, with a note."""
+    wanted = {value: split for split, value in config.splits.items()}
     values = dict.fromkeys(row[config.split] for row in rows)
     known = {value: role for value in values if (role := role_of(value))}
-    if "splits" in config.model_fields_set or not values or len(set(known.values())) < len(values):
-        return {value: split for split, value in config.splits.items()}, ()
+    if values.keys() <= wanted.keys() or len(set(known.values())) < len(values):
+        return wanted, ()
     named = ", ".join(f"{role} from {value!r}" for value, role in known.items())
     return known, (f"splits: {named} in column {config.split!r} (dataset.splits says otherwise)",)
 
@@ -89,14 +90,16 @@ def below(root: Path, name: str, table: str) -> str:
 
     Raises DDBError where it does not.
     """
-    if "\\" in name and not (root / name).exists():  # a table from Windows
-        name = PureWindowsPath(name).as_posix()
-    outside = PurePosixPath(name).is_absolute() or PureWindowsPath(name).drive or ".." in PurePosixPath(name).parts
-    if not outside:
+    windows = PureWindowsPath(name)
+    if (windows.drive or "\\" in name) and not (root / name).exists():  # a table from Windows
+        if windows.drive:
+            raise DDBError(f"{root / table}: {name} is not below {root}")
+        name = windows.as_posix()
+    if not os.path.isabs(name) and ".." not in PurePosixPath(name).parts:
         return name  # as it is written
     path = Path(os.path.normpath(root / name))
     for place, folder in ((path, root), (path.parent.resolve() / path.name, root.resolve())):
-        if folder in place.parents and not PureWindowsPath(name).drive:
+        if folder in place.parents:
             return place.relative_to(folder).as_posix()
     raise DDBError(f"{root / table}: {name} is not below {root}")
 
