@@ -113,17 +113,15 @@ def _read_files(dataset: BiasedDataset, report: Report, threads: int, progress: 
         ordered = sorted((each.size for each in seen.values()), key=lambda size: size[0] * size[1])
         report.sizes = " to ".join(f"{width} x {height}" for width, height in (ordered[0], ordered[-1]))
     report.notes += told(report.root, [path for path, each in seen.items() if each.blank])
-    if damaged := [path for path, each in seen.items() if each.damaged]:
-        report.notes.append(f"damaged EXIF or XMP data, of which only the orientation is used, where it can be read: "
-                            f"{len(damaged):,} {'images' if len(damaged) > 1 else 'image'}, such as "
-                            f"{shown(damaged[0])}")  # fmt: skip
+    if damaged := [path for path in seen if metadata_is_damaged(report.root / path)]:
+        report.notes.append(f"images with damaged EXIF or XMP data: {len(damaged):,}, such as {shown(damaged[0])}; "
+                            "they are used, turned upright where the orientation can be read")  # fmt: skip
 
 
 @dataclass(frozen=True)
 class _Seen:
     size: tuple[int, int]  # width and height in pixels
     blank: bool
-    damaged: bool  # its metadata
 
 
 def _look(path: Path) -> _Seen | DDBError:
@@ -132,7 +130,7 @@ def _look(path: Path) -> _Seen | DDBError:
         picture = read_image(path)
     except DDBError as error:
         return error
-    return _Seen(picture.size, bool(is_blank(np.asarray(picture))), metadata_is_damaged(path))
+    return _Seen(picture.size, is_blank(picture))
 
 
 def duplicates(dataset: BiasedDataset) -> list[str]:

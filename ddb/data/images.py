@@ -6,6 +6,7 @@ array = read_array(path, 64)                                 # (64, 64, 3) uint8
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 from ddb.errors import DDBError
@@ -30,6 +31,9 @@ TURNS = {  # orientation -> what makes it upright
     8: "ROTATE_90",
 }
 WHITE = (255, 255, 255)
+
+# Pillow's warnings of damaged metadata name no file, and come in every process that reads; `ddb data check` names it.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 
 
 def is_image_name(name: str) -> bool:
@@ -69,12 +73,16 @@ def depth(path: str | Path) -> int:
 
 
 def metadata_is_damaged(path: str | Path) -> bool:
-    """Whether a sound picture's EXIF or XMP data is damaged, which does not keep the picture from being used."""
-    with Image.open(path) as image:
-        if not {"exif", "xmp"} & image.info.keys():
-            return False
+    """Whether a sound picture's EXIF or XMP data is damaged, which does not keep the picture from being used.
+
+    Not for threads: Pillow only warns of some damage, and what becomes of warnings is the process's.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
         try:
-            image.getexif().tobytes()  # reads every entry
+            with Image.open(path) as image:
+                if {"exif", "xmp"} & image.info.keys():
+                    image.getexif().tobytes()  # reads every entry
         except Exception:  # Pillow fails on damaged entries in many ways
             return True
     return False

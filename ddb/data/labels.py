@@ -37,7 +37,7 @@ def doubts(dataset: BiasedDataset) -> list[str]:
         fractions = [name for name in names if NUMBER.fullmatch(name) and not float(name).is_integer()]
         if fractions:
             lines.append(f"warning: {len(fractions)} of {len(names)} {_each(what)} are fractions, such as "
-                         f"{fractions[0]}; measurements? each different number is one of its own")  # fmt: skip
+                         f"{fractions[0]}; are they measurements? each different number counts apart")  # fmt: skip
     return lines + _many(dataset) + _in_two_rows(dataset)
 
 

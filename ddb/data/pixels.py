@@ -6,14 +6,14 @@ from pathlib import Path
 
 from ddb.data.images import depth
 from ddb.data.tree import shown
-from ddb.lazy import np
+from ddb.lazy import Image
 
 FLAT = 16  # values of 255; a channel that spans fewer shows next to nothing
 
 
-def is_blank(pixels: np.ndarray) -> np.ndarray:
-    """Whether each picture, (..., H, W, 3) uint8, has next to no contrast in any channel; (...) bool."""
-    return (np.ptp(pixels, axis=(-3, -2)) < FLAT).all(axis=-1)
+def is_blank(picture: Image.Image) -> bool:
+    """Whether an RGB picture has next to no contrast in any channel."""
+    return all(highest - lowest < FLAT for lowest, highest in picture.getextrema())
 
 
 def told(root: Path, blank: list[str]) -> list[str]:

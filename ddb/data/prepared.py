@@ -15,6 +15,7 @@ import numpy as np
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
+from PIL import Image
 
 from ddb.data.dataset import SPLITS, BiasedDataset, Split
 from ddb.data.images import read_array
@@ -54,7 +55,8 @@ def write(
                         broken.append(str(found))
                     else:
                         array[row] = found
-                blank += [split.paths[rows[i]] for i in np.flatnonzero(is_blank(array[rows.start : rows.stop]))]
+                        if is_blank(Image.fromarray(found)):
+                            blank.append(split.paths[row])
                 done += len(rows)
                 progress(done, total)
         array.flush()
