@@ -53,7 +53,7 @@ def _words(name: str) -> set[str]:
 def find_roles(tree: Tree, wanted: dict[str, str] | None) -> Roles:
     """Split folders as the setting `dataset.splits` names them, else by name.
 
-    Raises DDBError where a folder that it names is not there, or where the names could mean one thing or another.
+    Raises DDBError where the setting names what cannot be, or where there are splits and none to train on.
     """
     if wanted is not None:
         return Roles(_checked(tree, wanted))
@@ -141,5 +141,5 @@ def _alike(inside: dict[str, set[str]]) -> list[str]:
 
 
 def _as_classes(names: list[str], other: str) -> str:
-    which = f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'}"
-    return f"{which} taken for a class and no split, because of {other} beside it (dataset.splits names split folders)"
+    taken = "is taken for a class and no split" if len(names) == 1 else "are taken for classes and no splits"
+    return f"{' and '.join(names)} {taken}, because of {other} beside it (dataset.splits names split folders)"
