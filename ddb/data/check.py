@@ -156,7 +156,7 @@ def contradictions(dataset: BiasedDataset) -> list[str]:
                 pairs.append((split.paths[before], split.paths[row]))
     if not pairs:
         return []
-    return [f"warning: the same content with two classes: {len(pairs):,} images, such as {shown(pairs[0][0])} and "
+    return [f"warning: images of one content and two classes: {len(pairs):,}, such as {shown(pairs[0][0])} and "
             f"{shown(pairs[0][1])}"]  # fmt: skip
 
 

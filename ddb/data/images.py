@@ -81,7 +81,8 @@ def metadata_is_damaged(path: str | Path) -> bool:
         warnings.simplefilter("error", UserWarning)
         try:
             with Image.open(path) as image:
-                if {"exif", "xmp"} & image.info.keys():
+                image.info.get("xmp", b"").decode()  # newer versions of Pillow look for what they need in its bytes
+                if "exif" in image.info:
                     image.getexif().tobytes()  # reads every entry
         except Exception:  # Pillow fails on damaged entries in many ways
             return True

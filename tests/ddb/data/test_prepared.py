@@ -152,3 +152,16 @@ def test_once_the_files_are_mended_the_same_stage_is_produced(images, tmp_path):
     values = {p: int(s.images[i].max()) for s in prepared.read(store.path(stage)).splits.values()
               for i, p in enumerate(s.paths)}  # fmt: skip
     assert values == {f"{name}/{i}.png": 20 * i for name in ("cat", "dog") for i in range(10)}
+
+
+def test_blank_images_are_named_in_the_notes_and_others_are_not(tmp_path, picture):
+    noise = np.random.default_rng(0).integers(0, 256, (4, 20, 20, 3), dtype=np.uint8)
+    for i, pixels in enumerate(noise):
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+    picture(tmp_path / "3.png", 9)
+    splits = {"train": listed(tmp_path, ["0.png", "3.png"], [0, 1])}
+    splits |= {name: listed(tmp_path, [f"{i}.png"], [0]) for name, i in (("val", 1), ("test", 2))}
+    (tmp_path / "out").mkdir()
+    prepared.write(BiasedDataset("made", ("a", "b"), {}, splits), tmp_path / "out", 16)
+    expected = "warning: 1 image is blank (every channel spans fewer than 16 of 256 values), such as 3.png"
+    assert prepared.read(tmp_path / "out").notes == (expected,)
