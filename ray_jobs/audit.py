@@ -54,7 +54,7 @@ def _page(result: AuditResult, seeds: tuple[int, ...], store: Store) -> Audit:
         precision=result.precision,
         recall=result.recall,
         provenance=provenance,
-        notes=list(result.dataset.notes),
+        notes=[*result.dataset.notes, *dict.fromkeys(graph.reading)],
     )
 
 

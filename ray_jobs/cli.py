@@ -168,7 +168,11 @@ def _config_or_data(arguments: list[str] | None, data: Path | None, store: Path)
 
     from ddb.defaults import configuration_for
 
-    values, reasons = configuration_for(data, torch.cuda.is_available())
+    chosen: dict = {}
+    for override in arguments:  # of the data set, since they may say how the folder is to be read
+        if override.startswith("dataset."):
+            config_file.apply_override(chosen, override)
+    values, reasons = configuration_for(data, torch.cuda.is_available(), chosen.get("dataset"))
     path = Store(store).root / f"{data.absolute().name}.yaml"
     path.write_text(yaml.safe_dump(values, sort_keys=False))
     for reason in [*reasons, f"chosen configuration: {path}"]:

@@ -62,10 +62,10 @@ def data_describe(
     for row in rows:
         view.add_row(*row)
     out.print(view)
+    for note in (*dataset.notes, *dataset.reading):
+        out.print(note, highlight=False, markup=False)
     path = output or Path(f"{name}.png")
     contact_sheet(dataset, path)
-    for note in dataset.notes:
-        out.print(note, highlight=False, markup=False)
     out.print(f"contact sheet: {path}")
 
 

@@ -53,8 +53,8 @@ def execute(graph: Plan, store: Store, only: str | None = None) -> int:
 
 
 def show_notes(graph: Plan) -> None:
-    """Tell what the experiment leaves out, beside the output and not in it."""
-    for note in graph.experiment.notes:
+    """Tell what the experiment leaves out, and how its files were read, beside the output and not in it."""
+    for note in (*graph.experiment.notes, *dict.fromkeys(graph.reading)):
         err.print(note, style="yellow", markup=False, highlight=False)
 
 

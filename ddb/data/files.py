@@ -21,6 +21,7 @@ from pydantic import Field
 
 from ddb.data.dataset import SPLITS, BiasedDataset, Split
 from ddb.data.images import is_image_name
+from ddb.data.tree import is_clutter, is_file, is_folder
 from ddb.errors import DDBError
 from ddb.lazy import np, pa, pq
 from ddb.settings import Settings
@@ -45,6 +46,11 @@ class FilesConfig(Settings):
         """Whether the data set says which images conflict with the bias."""
         return False
 
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Files below the root that are read beside the images."""
+        return ()
+
 
 def data_home() -> Path:
     """The folder below which data sets are looked for: DDB_DATA, else `data` in the working directory."""
@@ -68,8 +74,8 @@ def locate(config: FilesConfig, places: tuple[str, ...], marker: str = ".") -> P
 
 
 def folders(directory: Path) -> list[str]:
-    """Names of the folders in `directory`, sorted, hidden ones left out. Raises DDBError where it is not there."""
-    return [entry.name for entry in _entries(directory) if entry.is_dir()]
+    """Names of the folders in `directory`, sorted, without clutter. Raises DDBError where it is not there."""
+    return [entry.name for entry in _entries(directory) if is_folder(entry)]
 
 
 def images(directory: Path, root: Path) -> list[str]:
@@ -77,7 +83,7 @@ def images(directory: Path, root: Path) -> list[str]:
 
     Raises DDBError where the directory is not there.
     """
-    names = [entry.name for entry in _entries(directory) if is_image_name(entry.name) and entry.is_file()]
+    names = [entry.name for entry in _entries(directory) if is_image_name(entry.name) and is_file(entry)]
     below = directory.relative_to(root).as_posix()
     return [name if below == "." else f"{below}/{name}" for name in names]
 
@@ -85,7 +91,7 @@ def images(directory: Path, root: Path) -> list[str]:
 def _entries(directory: Path) -> list[os.DirEntry]:
     try:
         with os.scandir(directory) as entries:
-            return sorted((e for e in entries if not e.name.startswith(".")), key=lambda entry: entry.name)
+            return sorted((e for e in entries if not is_clutter(e.name)), key=lambda entry: entry.name)
     except OSError as error:
         raise DDBError(f"{directory}: {error.strerror}") from None
 
