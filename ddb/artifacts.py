@@ -203,6 +203,8 @@ class Store:
             return json.loads(self.failure_path(stage).read_text())["error"]
         except FileNotFoundError:
             return None
+        except ValueError:  # a machine that lost its power
+            return f"failed; the record of it is damaged: {self.failure_path(stage)}"
 
     def failure_time(self, stage: Stage) -> int | None:
         """When the failure that stands was recorded, by the file server's clock; None where there is none."""

@@ -21,6 +21,7 @@ from ddb.diffusion.process import noise_schedule
 from ddb.diffusion.settings import CDPMSettings
 from ddb.diffusion.train import Hooks, train
 from ddb.errors import DDBError, Interrupted
+from ddb.json_lines import mend
 from ddb.machine import node_name
 from ddb.record import device_name
 
@@ -77,6 +78,7 @@ def _logger(folder: Path, progress_folder: Path, settings: CDPMSettings):
     writer = SummaryWriter(str(folder / "tensorboard"))
     report = progress.reporter(progress_folder)
     total, batch_size = settings.steps, settings.batch_size
+    mend(folder / "losses.jsonl")
     losses = open(folder / "losses.jsonl", "a", buffering=1)  # noqa: SIM115 (open as long as the worker lives)
 
     def log(step: int, numbers: dict[str, float]) -> None:

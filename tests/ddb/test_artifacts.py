@@ -87,6 +87,13 @@ def test_a_failure_is_recorded_until_success(tmp_path):
     assert store.failure(STAGE) is None
 
 
+def test_a_failure_whose_record_is_damaged_is_still_a_failure(tmp_path):
+    store = Store(tmp_path)
+    store.fail(STAGE, "out of memory")
+    store.failure_path(STAGE).write_text("")
+    assert store.failure(STAGE).endswith(f"damaged: {store.failure_path(STAGE)}")
+
+
 def test_an_unusable_store_is_one_clear_error(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(DDBError, match="cannot be written"):
