@@ -15,6 +15,7 @@ from ray.train import Checkpoint
 from tensorboardX import SummaryWriter
 
 from ddb import interrupt, progress
+from ddb.artifacts import share_with_group
 from ddb.data import prepared
 from ddb.diffusion.pipeline import CDPMPipeline
 from ddb.diffusion.process import noise_schedule
@@ -33,6 +34,7 @@ def train_rank(arguments: dict[str, Any]) -> None:
     settings = CDPMSettings.model_validate(arguments["config"]["cdpm"])
     dataset = prepared.read(Path(arguments["data"]))
     folder = Path(arguments["folder"])
+    share_with_group(folder)
     rank = ray.train.get_context().get_world_rank()
     (folder / f"node-{rank}").write_text(node_name())
     if rank == 0:
@@ -60,7 +62,7 @@ def train_rank(arguments: dict[str, Any]) -> None:
         return
     except DDBError as error:  # a restart would only meet it again: tell the driver instead of failing
         if rank == 0:
-            (folder / "error.txt").write_text(str(error))
+            (folder / "error.txt").write_text(str(error), encoding="utf-8")
         return
     if rank == 0:
         CDPMPipeline(network.cpu(), noise_schedule(settings.process)).save_pretrained(folder / "pipeline")
