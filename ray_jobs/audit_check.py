@@ -208,7 +208,7 @@ def write(directory: Path, name: str, command: str, values: dict[str, Any], page
     directory.mkdir(parents=True, exist_ok=True)
     (directory / f"{name}.json").write_text(json.dumps({"command": command} | values, indent=1) + "\n")
     (directory / f"{name}.md").write_text(f"    {command}\n\n{page}\n")
-    out.print(str(directory / f"{name}.md"), markup=False, highlight=False)
+    out.print(str(directory / f"{name}.md"))
 
 
 def _world(row: dict[str, Any]) -> list[str]:
