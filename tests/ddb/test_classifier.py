@@ -27,10 +27,10 @@ def test_to_tensor_maps_0_to_minus_one_and_255_to_one():
 
 def test_weights_are_a_function_of_the_seed_alone():
     before = torch.get_rng_state()
-    first = build_network("small_cnn", 10, seed=4)
+    first = build_network("small_cnn", 10, key=4)
     assert torch.equal(torch.get_rng_state(), before)
     torch.rand(3)
-    second, other = build_network("small_cnn", 10, seed=4), build_network("small_cnn", 10, seed=5)
+    second, other = build_network("small_cnn", 10, key=4), build_network("small_cnn", 10, key=5)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
     assert not torch.equal(next(first.parameters()), next(other.parameters()))
     assert 80_000 < sum(weight.numel() for weight in first.parameters()) < 120_000
@@ -52,7 +52,7 @@ def test_prediction_does_not_depend_on_the_batch_and_leaves_the_model_alone(imag
 
 
 def test_a_classifier_comes_back_from_disk(images, tmp_path):
-    model = build_network("small_cnn", 3, seed=1)
+    model = build_network("small_cnn", 3, key=1)
     model.train()(to_tensor(images))  # moves the batch-norm statistics, which must travel too
     save_classifier(tmp_path, model, Description("small_cnn", ("cat", "dog", "owl")))
     loaded = load_classifier(tmp_path)
