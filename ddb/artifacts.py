@@ -17,6 +17,7 @@ import math
 import os
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -89,19 +90,38 @@ class Workspace:
 
 
 class Store:
-    """A directory of artifacts that any number of processes may use at once. Raises DDBError where it is unusable."""
+    """A directory of artifacts that any number of processes may use at once.
+
+    Who only reads it needs no right to write; an empty folder is made where there is none and one can be made. Where
+    the root may be written by its group (`chmod g+ws`), so may all that is made in it: two users share a store. Raises
+    DDBError where the root is no folder.
+    """
 
     def __init__(self, root: str | os.PathLike):
         self.root = Path(root).absolute()
+        with contextlib.suppress(OSError):  # said by who has to write
+            self.root.mkdir(parents=True, exist_ok=True)
+        if self.root.exists() and not self.root.is_dir():
+            raise DDBError(f"store {self.root} cannot be used: it is not a folder (--store or DDB_STORE)")
+
+    @cached_property
+    def lock_kind(self) -> str:
+        """Of all locks in this store. Makes what is needed to write. Raises DDBError where that cannot be."""
         try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            share_with_group(self.root)
             for hidden in (".work", ".locks", ".failures"):
-                (self.root / hidden).mkdir(parents=True, exist_ok=True)
-            probe = self.root / ".work" / f".probe-{os.getpid()}"
+                (self.root / hidden).mkdir(exist_ok=True)
+            probe = self.root / ".work" / f".probe-{secrets.token_hex(4)}"
             probe.touch()
             probe.unlink()
+            return lock_kind(self.root / ".locks")
         except OSError as error:
-            raise DDBError(f"store {self.root} cannot be written: {error.strerror} (--store or DDB_STORE)") from None
-        self.lock_kind = lock_kind(self.root / ".locks")
+            raise DDBError(f"store {self.root} cannot be written: {error.strerror} (--store or DDB_STORE)") from error
+
+    def open_to_write(self) -> None:
+        """Make the store if it is not there. Raises DDBError where it cannot be written."""
+        _ = self.lock_kind
 
     def path(self, stage: Stage) -> Path:
         """Where the finished artifact is or will be."""
@@ -191,6 +211,7 @@ class Store:
 
     def fail(self, stage: Stage, error: str) -> None:
         """Record why `stage` failed; shown by `ddb status` and counted by `ddb table` until it succeeds."""
+        self.open_to_write()
         path = self.failure_path(stage)
         path.parent.mkdir(exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}")
@@ -203,6 +224,8 @@ class Store:
             return json.loads(self.failure_path(stage).read_text())["error"]
         except FileNotFoundError:
             return None
+        except ValueError:  # a machine that lost its power
+            return f"failed; the record of it is damaged: {self.failure_path(stage)}"
 
     def failure_time(self, stage: Stage) -> int | None:
         """When the failure that stands was recorded, by the file server's clock; None where there is none."""
@@ -217,6 +240,12 @@ class Store:
     def failure_path(self, stage: Stage) -> Path:
         """Where the error of a failed stage is kept whole."""
         return self.root / ".failures" / stage.name / f"{stage.key}.json"
+
+
+def share_with_group(folder: Path) -> None:
+    """Where its group may write `folder`, let it write what this process makes from now on, whatever the umask says."""
+    if folder.stat().st_mode & stat.S_IWGRP:
+        os.umask(os.umask(0o077) & ~0o070)
 
 
 def flush(directory: Path) -> None:

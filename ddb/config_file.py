@@ -121,7 +121,7 @@ def _point(values: dict[str, Any], varied: dict[str, Any], late: list[str], path
 def read_file(path: str | Path) -> dict[str, Any]:
     """The plain values of a configuration file. Raises DDBError where it is none."""
     try:
-        values = yaml.safe_load(Path(path).read_text())
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a text file"
         raise DDBError(f"configuration {path}: {reason}") from None

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ddb.data.dataset import SPLITS, BiasedDataset
-from ddb.data.folder import FolderConfig, index
+from ddb.data import SPLITS, BiasedDataset, load_dataset
+from ddb.data.folder import FolderConfig
+from ddb.settings import build
 
 SIZES = (16, 32, 64)  # pixels of the CDPM's images
 CHANNELS = {16: [16, 32, 64], 32: [32, 64, 64], 64: [64, 128, 128, 256]}
@@ -21,9 +22,14 @@ LARGEST_ON_CPU = 32
 SAMPLED = 200  # files whose size is looked at
 
 
-def configuration_for(root: Path, gpu: bool) -> tuple[dict[str, Any], list[str]]:
-    """Plain values of a configuration, and a line for each choice. Raises DDBError where the folder cannot be used."""
-    dataset = index(FolderConfig(root=root), root).validate()
+def configuration_for(
+    root: Path, gpu: bool, settings: dict[str, Any] | None = None
+) -> tuple[dict[str, Any], list[str]]:
+    """Plain values of a configuration, and a line for each choice; `settings` of the data set are the user's.
+
+    Raises DDBError where the folder cannot be used.
+    """
+    dataset = load_dataset(build(FolderConfig, {"root": root} | (settings or {}), "dataset"))
     images, classes = len(dataset["train"]), len(dataset.classes)
     side = typical_side(dataset)
     limit = SIZES[-1] if gpu else LARGEST_ON_CPU
@@ -34,7 +40,7 @@ def configuration_for(root: Path, gpu: bool) -> tuple[dict[str, Any], list[str]]
     drawn = int(np.clip(images // classes, 50, 1_000 if gpu else 200))
     steps = int(np.clip(round(30 * images / 64, -2), 500, 10_000 if gpu else 2_000))
     values = {
-        "dataset": {"name": "folder", "root": str(root.absolute()), "image_size": size},
+        "dataset": {"name": "folder", "root": str(root.absolute()), "image_size": size} | (settings or {}),
         "cdpm": {"channels": CHANNELS[size], "steps": cdpm_steps, "batch_size": batch, "learning_rate": 1e-3},
         "sampling": {"images_per_class": drawn},
         "amplifier": {"steps": 300},

@@ -85,6 +85,7 @@ class Plan:
     amplifiers: dict[str, AmplifierRun] = field(default_factory=dict)
     validation: dict[str, Stage] = field(default_factory=dict)  # by the target's key; only where a search asks for it
     missing_data: dict[str, str] = field(default_factory=dict)  # data stage -> why its files cannot be read
+    reading: list[str] = field(default_factory=list)  # how the data sets' files were read, what is left out
 
     @property
     def config(self) -> ExperimentConfig:
@@ -173,7 +174,8 @@ def _requests(graph: Plan) -> Iterator[_Request]:
         config = point.config
         name = config.dataset.model_dump_json()
         if name not in data:
-            data[name], missing = _data(config.dataset)
+            data[name], missing, reading = _data(config.dataset)
+            graph.reading += reading
             if missing:
                 graph.missing_data[data[name].key] = missing
         settings = config.cdpm.model_dump(mode="json", exclude={"seed"})
@@ -185,17 +187,17 @@ def _requests(graph: Plan) -> Iterator[_Request]:
                 yield _Request(point, row, seed, data[name], cdpm)
 
 
-def _data(settings: Settings) -> tuple[Stage, str | None]:
-    """The data stage, whose key holds the fingerprint of the files; and what is to be said where there are none."""
+def _data(settings: Settings) -> tuple[Stage, str | None, tuple[str, ...]]:
+    """The data stage, whose key holds the fingerprint of the files; why there are none; how they were read."""
     config = {"dataset": settings.model_dump(mode="json", exclude={"root"})}
     if not isinstance(settings, FilesConfig):
-        return _stage("data", config), None
+        return _stage("data", config), None, ()
     try:
-        files = fingerprint(load_dataset(settings))
+        dataset = load_dataset(settings)
     except DataMissing as error:
-        return _stage("data", config | {"files": "missing"}), str(error)
-    stage = _stage("data", config | {"files": files})
-    return replace(stage, location=str(data_root(settings))), None
+        return _stage("data", config | {"files": "missing"}), str(error), ()
+    stage = _stage("data", config | {"files": fingerprint(dataset)})
+    return replace(stage, location=str(data_root(settings))), None, dataset.reading
 
 
 def _cell(graph: Plan, request: _Request, largest: int) -> Cell:

@@ -3,6 +3,8 @@
     with on_signals():          # SIGTERM and SIGUSR1 of this process ask
         ...
     requested()                 # looked at between steps, by every process of the run
+    with held_back():           # what is started here never gets those signals
+        ...
 
 A file, not a signal: a run is many processes, and on a cluster each node has a file of its own, which what starts Ray
 there has named. Without the variable nothing can ask, and signals do what they always do.
@@ -51,3 +53,21 @@ def on_signals() -> Iterator[None]:
             signal.signal(number, handler)
         if asked:
             Path(path).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def held_back() -> Iterator[None]:
+    """Within the block the signals wait; after it they do what they did before, whatever the block made of them.
+
+    Processes that are started in the block never get them: they inherit that the signals are blocked. A signal that
+    goes to all processes of a group then ends none of them before the one that knows what to do about it. Only for the
+    main thread.
+    """
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)

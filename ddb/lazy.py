@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import PIL
     import pyarrow as pa
     import pyarrow.parquet as pq
-    from PIL import Image, ImageOps
+    from PIL import Image
 else:
     np, pa, pq = lazy("numpy"), lazy("pyarrow"), lazy("pyarrow.parquet")
-    PIL, Image, ImageOps = lazy("PIL"), lazy("PIL.Image"), lazy("PIL.ImageOps")
+    PIL, Image = lazy("PIL"), lazy("PIL.Image")

@@ -60,7 +60,7 @@ class Flock:
     def held(self) -> bool:
         """Whether somebody has the lock."""
         try:
-            descriptor = os.open(self.path, os.O_RDWR)
+            descriptor = os.open(self.path, os.O_RDONLY)  # which the lock of another user may not be written for
         except FileNotFoundError:
             return False
         try:

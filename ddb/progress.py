@@ -39,7 +39,7 @@ def read(directory: Path) -> dict[str, Any] | None:
     """The last report, or None where there is none yet."""
     try:
         return json.loads((directory / "progress.json").read_text())
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # the last: a machine that lost its power
         return None
 
 

@@ -17,6 +17,7 @@ trial that could choose its own groups would win with an amplifier that finds no
 
 import hashlib
 import math
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +33,7 @@ from ddb.config import ExperimentConfig, MethodConfig, methods, setting_value
 from ddb.config_file import Experiment, apply_override, read_file, resolve
 from ddb.errors import DDBError
 from ddb.experiment import plan
+from ddb.json_lines import mend
 from ddb.settings import Settings, build
 
 COUNT = "sampling.images_per_class"
@@ -207,11 +209,15 @@ def open_study(folder: Path, sweep: Sweep) -> tuple[optuna.Study, JournalStorage
     """The study in `folder`, new with the default point in its queue, or as a killed driver left it, mended.
 
     A trial that was under way is marked and its point queued again, once, whenever a kill comes: first queued, then
-    marked. The caller holds a lock on the folder.
+    marked. A line of the journal that was cut is removed, which is said. The caller holds a lock on the folder.
+    Raises DDBError for a journal that is damaged otherwise.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder.mkdir(parents=True, exist_ok=True)
-    storage = JournalStorage(JournalFileBackend(str(folder / "journal.log")))
+    journal = folder / "journal.log"
+    if cut := mend(journal):
+        print(f"{journal}: the last line was cut while it was written; its {cut} bytes are removed", file=sys.stderr)
+    storage = JournalStorage(JournalFileBackend(str(journal)))
     study = optuna.create_study(storage=storage, study_name=STUDY, direction="maximize", load_if_exists=True)
     trials = study.get_trials(deepcopy=False)
     if not trials:

@@ -16,6 +16,7 @@ from ddb.artifacts import Store
 from ddb.audit import AuditResult, audit, audit_plan, write_scores
 from ddb.config import ExperimentConfig
 from ddb.errors import DDBError
+from ddb.experiment import Plan
 from ddb.report.audit_page import Audit, ClassAudit, Example, render_audit
 from ray_jobs.job import execute
 
@@ -31,15 +32,15 @@ def run_audit(config: ExperimentConfig, store: Store, output: Path) -> tuple[Aud
     result = audit(graph, store)
     output.mkdir(parents=True, exist_ok=True)
     page = output / "audit.html"
-    page.write_text(render_audit(_page(result, config.seeds, store)), encoding="utf-8")
+    page.write_text(render_audit(_page(result, graph, store)), encoding="utf-8")
     return result, [*write_scores(result, output), page]
 
 
-def _page(result: AuditResult, seeds: tuple[int, ...], store: Store) -> Audit:
+def _page(result: AuditResult, graph: Plan, store: Store) -> Audit:
     record = store.record(result.amplifier)
     provenance = {
         "guidance w": f"{result.amplifier.inputs['synthetic'].config['sampling']['guidance']:g}",
-        "seeds of the verdict": ", ".join(map(str, seeds)),
+        "seeds of the verdict": ", ".join(map(str, graph.config.seeds)),
         "seed of lists and images": str(result.amplifier.config["seed"]),
         "amplifier": f"{result.amplifier.name}/{result.amplifier.key}",
         "commit": (record["git"] or {}).get("commit", "outside a checkout"),
@@ -54,7 +55,7 @@ def _page(result: AuditResult, seeds: tuple[int, ...], store: Store) -> Audit:
         precision=result.precision,
         recall=result.recall,
         provenance=provenance,
-        notes=list(result.dataset.notes),
+        notes=[*result.dataset.notes, *dict.fromkeys(graph.reading)],
     )
 
 

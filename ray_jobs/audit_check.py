@@ -27,7 +27,9 @@ from ddb.audit import LEAST_GAIN, Evidence, Observations, audit, audit_plan, wei
 from ddb.errors import DDBError
 from ddb.evidence import CONFIDENCE, interval
 from ddb.randomness import numpy_generator
-from ray_jobs.job import execute, out, stop
+from ray_jobs.ending import ending
+from ray_jobs.job import execute
+from ray_jobs.output import out
 
 RATIOS = [0.005, 0.02, 0.05, 0.2, 0.9]
 SIZES = (20, 50, 100, 200)  # scans of a drawn validation set
@@ -208,7 +210,7 @@ def write(directory: Path, name: str, command: str, values: dict[str, Any], page
     directory.mkdir(parents=True, exist_ok=True)
     (directory / f"{name}.json").write_text(json.dumps({"command": command} | values, indent=1) + "\n")
     (directory / f"{name}.md").write_text(f"    {command}\n\n{page}\n")
-    out.print(str(directory / f"{name}.md"), markup=False, highlight=False)
+    out.print(str(directory / f"{name}.md"))
 
 
 def _world(row: dict[str, Any]) -> list[str]:
@@ -245,14 +247,12 @@ def main() -> None:
     each.add_argument("--store", default=os.environ.get("DDB_STORE", "runs"), help="where results are kept")
     arguments = parser.parse_args()
     command = f"python -m ray_jobs.audit_check {' '.join(sys.argv[1:])}"
-    try:
+    with ending():
         if arguments.command == "digits":
             run_digits(arguments, command)
         else:
             found = simulate(arguments.draws)
             write(arguments.output, "simulated", command, found, simulated_page(found, arguments.draws))
-    except DDBError as error:
-        stop(error)
 
 
 if __name__ == "__main__":

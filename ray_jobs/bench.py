@@ -61,10 +61,10 @@ def compare_training(graph: Plan, store: Store, steps: int, rounds: int) -> dict
             train(images, labels, len(dataset.classes), settings, 0, hooks)
             rates["direct"].append(_steady(seen, settings))
             with tempfile.TemporaryDirectory() as directory:
-                work = Workspace(Store(directory).root / "result", Store(directory).root / "resume")
+                bare = Store(directory)
+                work = Workspace(bare.root / "result", bare.root / "resume")
                 work.result.mkdir()
                 work.resume.mkdir()
-                bare = Store(directory)
                 bare.work_path(stage).mkdir(parents=True)
                 (bare.root / "data").mkdir()
                 bare.path(graph.data).symlink_to(store.path(graph.data))

@@ -99,6 +99,7 @@ def bench(stages: int, nodes: int, cpus: int, seconds: tuple[float, float] = SEC
     passes, running = [], []
     with tempfile.TemporaryDirectory() as root:
         store = Store(root)
+        store.open_to_write()
 
         def count(event: str, arguments: tuple) -> None:
             nonlocal locks

@@ -15,12 +15,14 @@ from ray.train import Checkpoint
 from tensorboardX import SummaryWriter
 
 from ddb import interrupt, progress
+from ddb.artifacts import share_with_group
 from ddb.data import prepared
 from ddb.diffusion.pipeline import CDPMPipeline
 from ddb.diffusion.process import noise_schedule
 from ddb.diffusion.settings import CDPMSettings
 from ddb.diffusion.train import Hooks, train
 from ddb.errors import DDBError, Interrupted
+from ddb.json_lines import mend
 from ddb.machine import node_name
 from ddb.record import device_name
 
@@ -32,6 +34,7 @@ def train_rank(arguments: dict[str, Any]) -> None:
     settings = CDPMSettings.model_validate(arguments["config"]["cdpm"])
     dataset = prepared.read(Path(arguments["data"]))
     folder = Path(arguments["folder"])
+    share_with_group(folder)
     rank = ray.train.get_context().get_world_rank()
     (folder / f"node-{rank}").write_text(node_name())
     if rank == 0:
@@ -59,7 +62,7 @@ def train_rank(arguments: dict[str, Any]) -> None:
         return
     except DDBError as error:  # a restart would only meet it again: tell the driver instead of failing
         if rank == 0:
-            (folder / "error.txt").write_text(str(error))
+            (folder / "error.txt").write_text(str(error), encoding="utf-8")
         return
     if rank == 0:
         CDPMPipeline(network.cpu(), noise_schedule(settings.process)).save_pretrained(folder / "pipeline")
@@ -77,6 +80,7 @@ def _logger(folder: Path, progress_folder: Path, settings: CDPMSettings):
     writer = SummaryWriter(str(folder / "tensorboard"))
     report = progress.reporter(progress_folder)
     total, batch_size = settings.steps, settings.batch_size
+    mend(folder / "losses.jsonl")
     losses = open(folder / "losses.jsonl", "a", buffering=1)  # noqa: SIM115 (open as long as the worker lives)
 
     def log(step: int, numbers: dict[str, float]) -> None:

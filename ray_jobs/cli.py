@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from ddb import config_file
 from ddb.artifacts import Store
@@ -19,7 +20,8 @@ from ddb.experiment import plan
 from ray_jobs import cli_show, cli_submit
 from ray_jobs.cli_data import data_app
 from ray_jobs.cli_options import STORE, ConfigArgument, Overrides, StoreOption
-from ray_jobs.job import execute, out, stop
+from ray_jobs.ending import ending
+from ray_jobs.job import execute, out
 
 DEMO = Path(__file__).parent.parent / "configs" / "colored_digits.yaml"
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
@@ -49,7 +51,7 @@ def run(
     graph = plan(config_file.load(config, overrides))
     for preset in [override for override in overrides if override.startswith("preset=")]:
         for change in config_file.preset_changes(config, overrides):
-            out.print(f"{preset}: {change}", highlight=False, markup=False)
+            out.print(f"{preset}: {change}")
     if dry_run:
         cli_show.show_plan(graph, Store(store))
         return
@@ -71,9 +73,9 @@ def audit(
     config, overrides = _config_or_data(arguments, data, store)
     result, paths = run_audit(config_file.load(config, overrides).config, Store(store), output or store / "audit")
     verdicts = {"shortcut": "sign of a shortcut", "none": "no sign of a shortcut", "unclear": "not enough evidence"}
-    out.print(f"{verdicts[result.evidence.verdict]}. {result.evidence.reason}", highlight=False)
+    out.print(f"{verdicts[result.evidence.verdict]}. {result.evidence.reason}")
     for path in paths:
-        out.print(str(path), markup=False, highlight=False)
+        out.print(str(path))
 
 
 @app.command(epilog="Example: ddb demo")
@@ -107,14 +109,14 @@ def sweep(
     if dry_run:
         settings = search.settings.model_dump(mode="json", exclude_none=True)
         text = yaml.safe_dump({"sweep": settings, "default": search.default}, sort_keys=False)
-        out.print(text, highlight=False, markup=False)
+        out.print(text)
         return
     from ray_jobs.sweep import outcome_table, run_sweep
 
     result = run_sweep(search, Store(store))
     out.print(outcome_table(result, search))
     for name in ("best.yaml", "sweep.json", "journal.log"):
-        out.print(str(result.folder / name), highlight=False, markup=False)
+        out.print(str(result.folder / name))
 
 
 app.command(epilog=f"Example: {cli_submit.EXAMPLE}")(cli_submit.submit)
@@ -129,7 +131,8 @@ def doctor(store: StoreOption = STORE) -> None:
 
     colors, failed = {"ok": "green", "note": "yellow", "FAIL": "red"}, False
     for check in checks(str(store)):
-        out.print(f"[{colors[check.status]}]{check.status:4}[/] {check.name:22} {check.detail}", highlight=False)
+        line = Text(f"{check.status:4}", colors[check.status]).append(f" {check.name:22} {check.detail}", "default")
+        out.print(line)
         failed |= check.status == "FAIL"
     raise typer.Exit(1 if failed else 0)
 
@@ -168,22 +171,26 @@ def _config_or_data(arguments: list[str] | None, data: Path | None, store: Path)
 
     from ddb.defaults import configuration_for
 
-    values, reasons = configuration_for(data, torch.cuda.is_available())
-    path = Store(store).root / f"{data.absolute().name}.yaml"
-    path.write_text(yaml.safe_dump(values, sort_keys=False))
+    chosen: dict = {}
+    for override in arguments:  # of the data set, since they may say how the folder is to be read
+        if override.startswith("dataset."):
+            config_file.apply_override(chosen, override)
+    values, reasons = configuration_for(data, torch.cuda.is_available(), chosen.get("dataset"))
+    opened = Store(store)
+    opened.open_to_write()
+    path = opened.root / f"{data.absolute().name}.yaml"
+    path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     for reason in [*reasons, f"chosen configuration: {path}"]:
-        out.print(reason, markup=False, highlight=False)
+        out.print(reason)
     return path, arguments
 
 
 def main() -> None:
-    """Entry point: a user's mistake is one line and exit code 2, never a traceback."""
+    """Entry point: what is wrong with the input or the machine is one line and exit code 2, never a traceback."""
     gc.freeze()  # modules stay, and so do plans; to search them for garbage is a third of a large one's time
     gc.set_threshold(50_000)
-    try:
+    with ending():
         app()
-    except DDBError as error:
-        stop(error)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.progress import DownloadColumn, Progress
 from rich.table import Table
 from rich.text import Text
@@ -34,15 +33,15 @@ def data_list() -> None:
     view = Table("name", "metric", "present", "where")
     for name, benchmark in BENCHMARKS.items():
         if name == "colored_digits":
-            present, where = "[green]yes[/]", "built in"
+            present, where = Text("yes", "green"), "built in"
         elif not benchmark.places:
             present, where = "–", "any folder: dataset.root"
         else:
             try:
-                present, where = "[green]yes[/]", escape(str(data_root(benchmark.settings())))
+                present, where = Text("yes", "green"), str(data_root(benchmark.settings()))
             except DataMissing:
-                present = "[yellow]no[/]"
-                where = escape(" or ".join(str(data_home() / place) for place in benchmark.places))
+                present = Text("no", "yellow")
+                where = " or ".join(str(data_home() / place) for place in benchmark.places)
         view.add_row(name, benchmark.metric, present, where)
     out.print(view)
 
@@ -62,10 +61,10 @@ def data_describe(
     for row in rows:
         view.add_row(*row)
     out.print(view)
+    for note in (*dataset.notes, *dataset.reading):
+        out.print(note)
     path = output or Path(f"{name}.png")
     contact_sheet(dataset, path)
-    for note in dataset.notes:
-        out.print(note, highlight=False, markup=False)
     out.print(f"contact sheet: {path}")
 
 
@@ -96,9 +95,9 @@ def data_check(
     number = len(report.problems)
     lines += [f"{number:,} problem{'s' * (number > 1)}" if number else "no problems"]
     for line in [*lines, *summarize(report.problems, shown)]:
-        out.print(line, markup=False, highlight=False)
+        out.print(line)
     if output:
-        output.write_text("".join(f"{problem}\n" for problem in report.problems))
+        output.write_text("".join(f"{problem}\n" for problem in report.problems), encoding="utf-8")
     raise typer.Exit(1 if report.problems else 0)
 
 
@@ -122,7 +121,7 @@ def data_fetch(
         task = bar.add_task(f"fetching {name}")
         report = lambda done, total: bar.update(task, completed=done, total=total)  # noqa: E731
         where = fetch(name, target, lambda folder: verify_counts(config.model_copy(update={"root": folder})), report)
-    out.print(f"{name}: verified, in {where}", highlight=False, markup=False)
+    out.print(f"{name}: verified, in {where}")
 
 
 @data_app.command("bench", epilog="Example: ddb data bench bar --output results/bar_small/data_bench.json")

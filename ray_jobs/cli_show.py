@@ -36,11 +36,11 @@ def status(config: ConfigArgument, overrides: Overrides = None, store: StoreOpti
     graph, opened = None if search else plan(config_file.load(config, overrides)), Store(store)
     jobs = queue.states(opened.root, config)
     for line in jobs:
-        out.print(line, highlight=False, markup=False)
+        out.print(line)
     if graph:
         show_stages(graph, opened)
     elif not jobs:
-        out.print(f"no SLURM job is known of the search {config}", highlight=False, markup=False)
+        out.print(f"no SLURM job is known of the search {config}")
 
 
 def table(
@@ -70,7 +70,7 @@ def export(
     from ddb.report.export import export as write
 
     for path in write(plan(config_file.load(config, overrides)), Store(store), directory):
-        out.print(str(path), highlight=False, markup=False)
+        out.print(str(path))
 
 
 def report(
@@ -89,7 +89,7 @@ def report(
         output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise DDBError(f"--output {output}: {error.strerror}") from None
-    out.print(str(output), highlight=False, markup=False)
+    out.print(str(output))
 
 
 def schema() -> None:
@@ -111,18 +111,18 @@ def show_plan(graph: Plan, store: Store) -> None:
     """What a run would do: settings of the first point, what varies, every stage, the cost of what is missing."""
     import yaml
 
-    out.print(yaml.safe_dump(graph.config.model_dump(mode="json"), sort_keys=False), highlight=False, markup=False)
+    out.print(yaml.safe_dump(graph.config.model_dump(mode="json"), sort_keys=False))
     for name in graph.experiment.axes:
         values = dict.fromkeys(str(point.varied.get(name, "as above")) for point in graph.experiment.points)
-        out.print(f"{name} varies: {', '.join(values)}", highlight=False, markup=False)
+        out.print(f"{name} varies: {', '.join(values)}")
     show_notes(graph)
     show_stages(graph, store)
-    out.print(f"{len(graph.cells)} cells", highlight=False)
+    out.print(f"{len(graph.cells)} cells")
     stages = graph.stages()
     finished = store.finished(stages)
     missing = [stage for stage in stages if stage.key not in finished]
     for reason in dict.fromkeys(graph.missing_data.values()):
-        out.print(f"cannot run yet: {reason}", style="yellow", highlight=False, markup=False)
+        out.print(f"cannot run yet: {reason}", style="yellow")
     if missing:
         _show_cost(graph, missing)
 
@@ -146,7 +146,7 @@ def _show_cost(graph: Plan, missing: list[Stage]) -> None:
     out.print(view)
     out.print(f"estimated from a probe of this machine's {device}, one stage at a time; start-up and files come on top")
     for line in memory.needs(graph, missing):
-        out.print(f"memory: {line}", highlight=False, markup=False)
+        out.print(f"memory: {line}")
 
 
 def show_stages(graph: Plan, store: Store) -> None:

@@ -129,7 +129,7 @@ def _planned(config: Path, overrides: list[str]) -> str:
     graph = plan(config_file.load(config, overrides))
     show_notes(graph)
     for reason in dict.fromkeys(graph.missing_data.values()):
-        err.print(f"cannot run yet, as seen from here: {reason}", style="yellow", markup=False, highlight=False)
+        err.print(f"cannot run yet, as seen from here: {reason}", style="yellow")
     return "run"
 
 
@@ -146,7 +146,7 @@ def _show_memory(config: Path, overrides: list[str], store: Path) -> None:
 
     with contextlib.suppress(DataMissing):  # of which nothing is published, so that nothing is known
         for line in memory.needs(graph, missing):
-            err.print(f"memory: {line}", markup=False, highlight=False)
+            err.print(f"memory: {line}")
 
 
 def _check_further(context: typer.Context, command: str, further: list[str]) -> None:
@@ -170,14 +170,14 @@ def _queue(text: str, request: Request, config: Path, overrides: list[str]) -> l
     """Submit the jobs; each is told at once, since an error or a Ctrl-C may come before the next."""
     jobs: list[str] = []
     try:
-        Store(request.store)
+        Store(request.store).open_to_write()
         (request.store / "slurm").mkdir(exist_ok=True)  # for the log; SLURM makes no folder
         for _ in range(request.chain):
             before = jobs[-1] if jobs else None
             jobs.append(queue.submit(render(text, request, before), request))
             when = f", to start after job {before}" if before else ""
             line = f"job {jobs[-1]} is queued{when}; its log: {request.log(jobs[-1])}"
-            out.print(line, highlight=False, markup=False)
+            out.print(line)
             queue.note(request, jobs[-1], config, overrides)
     except (LaunchError, OSError) as error:
         numbers = " ".join(jobs)
@@ -191,5 +191,5 @@ def _tell(context: typer.Context, config: Path, overrides: list[str], store: Pat
     status = ["ddb", "status", str(config), *overrides]
     if context.get_parameter_source("store").name == "COMMANDLINE":
         status += ["--store", str(store)]
-    out.print(f"state: {shlex.join(status)}", highlight=False, markup=False)
-    out.print(f"look in: slurm/attach {jobs[0]}", highlight=False, markup=False)
+    out.print(f"state: {shlex.join(status)}")
+    out.print(f"look in: slurm/attach {jobs[0]}")

@@ -16,6 +16,8 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from ddb import interrupt
+from ddb.errors import DDBError
+from ray_jobs import preflight
 from slurm.interpreter import without_spaces
 
 QUIET = {  # for this process and every worker that it starts
@@ -71,7 +73,7 @@ def set_environment() -> None:
     local = not os.environ.get("RAY_ADDRESS") and "RAY_RAYLET_PID" not in os.environ
     ours = QUIET | (LOCAL if local else {})
     if local:  # what is started here inherits it; on a cluster of somebody else's, nobody would look at our file
-        ours |= {interrupt.FILE: f"{tempfile.gettempdir()}/ddb-interrupt-{secrets.token_hex(8)}"}
+        ours |= {interrupt.FILE: f"{_temporary()}/ddb-interrupt-{secrets.token_hex(8)}"}
     mode = os.environ.get("RAY_AUTH_MODE") or ours.get("RAY_AUTH_MODE")
     if local and mode == "token" and "RAY_AUTH_TOKEN_PATH" not in os.environ:
         ours |= {"RAY_AUTH_TOKEN": secrets.token_hex(32)}  # of this process and those it starts
@@ -81,6 +83,12 @@ def set_environment() -> None:
             _set_here.add(name)
 
 
+def _temporary() -> str:
+    with contextlib.suppress(OSError):  # nowhere can anything be written: said once it is tried
+        return tempfile.gettempdir()
+    return "/tmp"
+
+
 def shell_environment() -> dict[str, str]:
     """The environment without what this process has set for itself: what a job that it submits may inherit."""
     return {name: value for name, value in os.environ.items() if name not in _set_here}
@@ -88,22 +96,41 @@ def shell_environment() -> dict[str, str]:
 
 @contextlib.contextmanager
 def connected(num_cpus: int | None = None) -> Iterator[Capacity]:
-    """Connect to, or start, Ray for the block; a local one is shut down afterwards."""
+    """Connect to, or start, Ray for the block; a local one is shut down afterwards.
+
+    SIGTERM and SIGUSR1 reach this process alone, which can end in order: what it starts inherits that they are
+    blocked, also where they go to all processes of a group. Raises DDBError where there is no Ray to be had.
+    """
+    address = os.environ.get("RAY_ADDRESS")
+    if address:
+        preflight.reachable(address)
     import ray
 
-    address = os.environ.get("RAY_ADDRESS")
     warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
     arguments = (
         {"address": address} if address else {"address": "local", "num_cpus": num_cpus, "_node_ip_address": "127.0.0.1"}
     )
-    with _interpreter():
-        ray.init(
-            log_to_driver=False, logging_level=logging.ERROR, include_dashboard=None if address else False, **arguments
-        )
+    with _interpreter(), contextlib.nullcontext() if address else preflight.short_names():
+        try:
+            with interrupt.held_back():
+                ray.init(
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    include_dashboard=None if address else False,
+                    **arguments,
+                )
+        except Exception as error:  # of many kinds
+            ray.shutdown()
+            where = f"RAY_ADDRESS={address}: no Ray to be had there" if address else "a local Ray cannot start"
+            raise DDBError(f"{where}: {_first_line(error)}") from error
         try:
             yield capacity()
         finally:
             ray.shutdown()
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 @contextlib.contextmanager

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from ddb import progress
 from ddb.artifacts import Stage, Store
@@ -104,13 +104,13 @@ class StageView:
             self._line(f"{title}: {event.seconds:.0f} s -> {place}", "green")
 
     def _line(self, text: str, style: str | None = None) -> None:
-        self.console.print(f"[{self.done}/{self.total}] {text}", style=style, markup=False, highlight=False)
+        self.console.print(f"[{self.done}/{self.total}] {text}", style=style)
 
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2))
         running = list(self.running.values())
         for event in running[:ROWS]:
-            table.add_row("[cyan]running[/]", escape(self.titles[event.stage.key]), escape(progress_text(event)))
+            table.add_row(Text("running", "cyan"), self.titles[event.stage.key], progress_text(event))
         if len(running) > ROWS:
             table.add_row("", f"and {len(running) - ROWS} more", "")
         return table

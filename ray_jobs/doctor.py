@@ -60,6 +60,7 @@ def _devices() -> Check:
 def _store(path: str) -> Check:
     try:
         store = Store(path)
+        store.open_to_write()
     except DDBError as error:
         return Check("FAIL", "store", str(error))
     free = shutil.disk_usage(store.root).free
@@ -74,5 +75,5 @@ def _ray() -> Check:
     try:
         with connected() as capacity:
             return Check("ok", f"Ray ({where})", f"{capacity.cpus} CPUs, {capacity.gpus} GPUs")
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        return Check("FAIL", f"Ray ({where})", str(error).splitlines()[0])
+    except DDBError as error:
+        return Check("FAIL", f"Ray ({where})", str(error))

@@ -1,14 +1,17 @@
 """What is said of a stage that failed: the worker's own words, not those of everything between it and us."""
 
+import errno
+import os
 import re
 import traceback
 
 from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError, WorkerCrashedError
 
-from ddb.errors import DDBError, headline
+from ddb.errors import WAYS_OUT, DDBError, fault_of_system, headline
 
 COLOR = re.compile(r"\x1b\[[0-9;]*m")
 KILLED = ("connection error code 2", "SIGKILL")  # what Ray says of a process that ended without a word
+FULL = (errno.ENOSPC, errno.EDQUOT)
 INNER = ("controller_failure", "health_check_failure")  # where Ray Train's exceptions keep what they are about
 
 
@@ -23,6 +26,11 @@ def explain(error: BaseException) -> str:
     text = COLOR.sub("", str(error)).strip()
     if isinstance(error, DDBError):
         return text
+    if isinstance(cause := getattr(error, "cause", error), OSError) and cause.errno in WAYS_OUT:
+        return fault_of_system(cause)
+    for number in FULL:  # as libraries wrap it that are not Python's
+        if (said := os.strerror(number)) in text:
+            return fault_of_system(OSError(number, said))
     if isinstance(error, OutOfMemoryError):
         return f"killed for lack of memory: {' '.join(text.split())}"
     if isinstance(error, WorkerCrashedError) or (isinstance(error, RayActorError) and any(k in text for k in KILLED)):

@@ -7,9 +7,6 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
-
-from rich.console import Console
 
 from ddb import config_file
 from ddb.artifacts import Stage, Store
@@ -18,10 +15,8 @@ from ddb.errors import DDBError, Interrupted, headline
 from ddb.experiment import Plan, plan
 from ddb.interrupt import on_signals
 from ray_jobs.cluster import connected
-
-INTERRUPTED = 75  # exit code; EX_TEMPFAIL of sysexits.h: try again later
-WIDTH = None if sys.stdout.isatty() else 140  # a log file has no edge to wrap at
-out, err = Console(soft_wrap=True, width=WIDTH), Console(stderr=True, soft_wrap=True)
+from ray_jobs.ending import ending
+from ray_jobs.output import err, out
 
 
 def execute(graph: Plan, store: Store, only: str | None = None) -> int:
@@ -34,18 +29,20 @@ def execute(graph: Plan, store: Store, only: str | None = None) -> int:
     stages = graph.stages(only)
     missing = [stage for stage in stages if not store.has(stage)]
     show_notes(graph)
-    out.print(f"{len(stages)} stages, {len(stages) - len(missing)} in the store {store.root}", highlight=False)
+    out.print(f"{len(stages)} stages, {len(stages) - len(missing)} in the store {store.root}")
     if not missing:
         return 0
+    store.open_to_write()
     blocked = make_ready(graph, missing)
     from ray_jobs.console import StageView
     from ray_jobs.run_experiment import run_plan
 
-    with connected() as capacity, on_signals(), StageView(out, store, graph, len(stages)) as view:
+    with on_signals(), connected() as capacity, StageView(out, store, graph, len(stages)) as view:
         outcome = run_plan(graph, store, capacity, view.notify, only)
     for stage, error in outcome.failed.values():
-        whole = f" (whole text: {store.failure_path(stage)})" if "\n" in error else ""
-        err.print(f"{stage.name} {stage.key} failed: {headline(error)}{whole}", markup=False, highlight=False)
+        kept = "\n" in error and store.failure_path(stage).exists()  # on a full disk nothing can be kept
+        whole = f" (whole text: {store.failure_path(stage)})" if kept else ""
+        err.print(f"{stage.name} {stage.key} failed: {headline(error)}{whole}")
     if outcome.interrupted:
         left = f"{len(outcome.interrupted)} of {len(stages)} stages are left"
         raise Interrupted(f"{outcome.reason}: {left}; the same command goes on")
@@ -53,9 +50,9 @@ def execute(graph: Plan, store: Store, only: str | None = None) -> int:
 
 
 def show_notes(graph: Plan) -> None:
-    """Tell what the experiment leaves out, beside the output and not in it."""
-    for note in graph.experiment.notes:
-        err.print(note, style="yellow", markup=False, highlight=False)
+    """Tell what the experiment leaves out, and how its files were read, beside the output and not in it."""
+    for note in (*graph.experiment.notes, *dict.fromkeys(graph.reading)):
+        err.print(note, style="yellow")
 
 
 def make_ready(graph: Plan, missing: list[Stage]) -> set[str]:
@@ -67,7 +64,7 @@ def make_ready(graph: Plan, missing: list[Stage]) -> set[str]:
     if missing and len(blocked) == len(missing):
         raise DDBError(next(iter(blocked.values())))
     for reason in dict.fromkeys(blocked.values()):
-        err.print(f"left out: {reason}", style="yellow", markup=False, highlight=False)
+        err.print(f"left out: {reason}", style="yellow")
     needed = {stage.key for stage in missing} - blocked.keys()
     for cell in graph.cells:
         # An amplifier is a stage of its own, or trains within the cell (the joint recipe), or there is none.
@@ -87,18 +84,10 @@ def parse(description: str) -> argparse.Namespace:
     return parser.parse_intermixed_args()  # settings may also come after --store
 
 
-def stop(error: DDBError) -> NoReturn:
-    """A user's mistake is one line and exit code 2; a run that was asked to end early has one of its own."""
-    err.print(str(error), style="red", markup=False, highlight=False)
-    sys.exit(INTERRUPTED if isinstance(error, Interrupted) else 2)
-
-
 def main(only: str | None, description: str) -> None:
     """Run a job module: the stages named `only` and what they need, or all."""
     arguments = parse(description)
-    try:
+    with ending():
         graph = plan(config_file.load(arguments.config, arguments.overrides))
         failed = execute(graph, Store(arguments.store), only)
-    except DDBError as error:
-        stop(error)
     sys.exit(1 if failed else 0)

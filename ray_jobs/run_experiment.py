@@ -9,6 +9,7 @@ last checkpoint or finished parts where it has them, on whatever is left. A stag
 looked after from here and holds nothing; the rest goes on.
 """
 
+import contextlib
 import os
 import random
 import time
@@ -297,7 +298,8 @@ class Run:
         self.notify(Event(kind, stage, seconds))
 
     def _fail(self, stage: Stage, text: str, seconds: float) -> None:
-        self.store.fail(stage, text)
+        with contextlib.suppress(OSError):  # a full disk, most likely what stopped the stage
+            self.store.fail(stage, text)
         self._count_failed(stage, text, seconds)
 
     def _count_failed(self, stage: Stage, text: str, seconds: float) -> None:

@@ -19,7 +19,7 @@ import torch
 from diffusers import UNet2DModel
 
 from ddb import interrupt, progress
-from ddb.artifacts import Stage, Store, Workspace
+from ddb.artifacts import Stage, Store, Workspace, share_with_group
 from ddb.diffusion import synthetic
 from ddb.diffusion.pipeline import CDPMPipeline
 from ddb.diffusion.settings import SamplingSettings
@@ -36,6 +36,7 @@ class Sampler:
         self.pipeline = CDPMPipeline.from_pretrained(pipeline)
         self.pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
         self.parts, self.seed, self.batch = Path(parts), seed, batch
+        share_with_group(self.parts)
         self.settings = SamplingSettings.model_validate(sampling)
 
     def __call__(self, rows: pa.Table) -> pa.Table:

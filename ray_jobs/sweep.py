@@ -34,7 +34,8 @@ from ddb.sweep import STUDY, Sweep, ended, load_sweep, open_study
 from ray_jobs import cluster
 from ray_jobs.cluster import Capacity, connected
 from ray_jobs.console import StageView
-from ray_jobs.job import make_ready, out, parse, stop
+from ray_jobs.ending import ending
+from ray_jobs.job import make_ready, out, parse
 from ray_jobs.run_experiment import run_plan
 
 NUMBERS = ("val_pseudo_worst_group", "val_average", "val_worst_group")  # of ddb.stages.validate_target
@@ -64,6 +65,7 @@ class SweepResult:
 def run_sweep(sweep: Sweep, store: Store) -> SweepResult:
     """Search until `trials` are over. Raises DDBError where the default configuration itself fails."""
     folder = store.root / "sweeps" / sweep.key
+    store.open_to_write()
     folder.mkdir(parents=True, exist_ok=True)
     lock = store.lock_at(folder / "lock")
     if not lock.acquire():
@@ -74,10 +76,10 @@ def run_sweep(sweep: Sweep, store: Store) -> SweepResult:
         default = trial_plan(sweep, sweep.default, judges)
         missing = [stage for stage in default.stages() if not store.has(stage)]
         remaining = sweep.settings.trials - len(ended(study))
-        out.print(f"sweep {folder}: {len(ended(study))} of {sweep.settings.trials} trials are over", highlight=False)
+        out.print(f"sweep {folder}: {len(ended(study))} of {sweep.settings.trials} trials are over")
         if missing or remaining > 0:
             make_ready(default, missing)
-            with connected() as capacity, interrupt.on_signals():
+            with interrupt.on_signals(), connected() as capacity:
                 _compute_default(default, store, capacity, len(missing))
                 if remaining > 0:
                     _search(sweep, study, storage, store, capacity, judges, remaining)
@@ -158,7 +160,7 @@ class _Lines(tune.Callback):
 
     def _print(self, trial: Any, text: str) -> None:
         point = ", ".join(f"{axis_title(name)} {value_text(value)}" for name, value in trial.config.items())
-        out.print(f"{duration(time.time() - self.began)}: {point}: {text}", markup=False, highlight=False)
+        out.print(f"{duration(time.time() - self.began)}: {point}: {text}")
 
 
 def _search(
@@ -228,7 +230,7 @@ def _result(sweep: Sweep, folder: Path, study: optuna.Study, store: Store, judge
     outcomes = [_outcome(name, point, sweep, store, judges) for name, point in points.items()]
     best = sweep.experiment(points["chosen"]).config.model_dump(mode="json")
     header = f"# Chosen by {sweep.settings.objective} among {len(trials)} trials of {sweep.path}:\n#   ddb run FILE\n"
-    (folder / "best.yaml").write_text(header + yaml.safe_dump(best, sort_keys=False))
+    (folder / "best.yaml").write_text(header + yaml.safe_dump(best, sort_keys=False), encoding="utf-8")
     result = SweepResult(folder, trials, outcomes)
     (folder / "sweep.json").write_text(json.dumps(as_json(result, sweep), indent=1) + "\n")
     return result
@@ -287,11 +289,9 @@ def _read(store: Store, stage: Stage, name: str) -> dict[str, Any]:
 def main() -> None:
     """Command line of the module: CONFIG [KEY=VALUE ...] [--store DIR]."""
     arguments = parse(__doc__)
-    try:
+    with ending():
         sweep = load_sweep(arguments.config, arguments.overrides)
         out.print(outcome_table(run_sweep(sweep, Store(arguments.store)), sweep))
-    except DDBError as error:
-        stop(error)
     sys.exit(0)
 
 

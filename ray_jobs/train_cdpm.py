@@ -65,7 +65,7 @@ def train_cdpm(
         placement.release(work.resume)
     error = work.resume / "error.txt"
     if error.exists():
-        message = error.read_text()
+        message = error.read_text(encoding="utf-8")
         error.unlink()
         raise DDBError(message)
     if not (work.resume / "pipeline").exists():

@@ -76,9 +76,11 @@ def note(request: Request, job: str, config: Path, overrides: list[str]) -> None
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     path = request.store / "slurm" / "jobs.jsonl"
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
     try:
-        os.write(descriptor, (json.dumps(entry) + "\n").encode())
+        size = os.fstat(descriptor).st_size
+        cut = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"  # by a kill or a full disk
+        os.write(descriptor, ("\n" * cut + json.dumps(entry) + "\n").encode())
     finally:
         os.close(descriptor)
 

@@ -1,13 +1,15 @@
 """Benchmarks, one file each. A new one is a file with a settings class and `index`, and one line in `BENCHMARKS`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ddb.data import align_conflict, bar, bffhq, colored_digits, folder, imagenet9, metadata_csv, urbancars, waterbirds
 from ddb.data.colored_digits import ColoredDigitsConfig
 from ddb.data.dataset import SPLITS, BiasedDataset, Split, group_names, groups
 from ddb.data.files import DataMissing, FilesConfig, fingerprint, locate
+from ddb.data.labels import doubts
+from ddb.data.tree import left_out, walk
 from ddb.settings import Settings
 
 
@@ -75,12 +77,17 @@ BENCHMARKS = {
 def load_dataset(config: Settings) -> BiasedDataset:
     """The data set that `config.name` names, checked; one of files is listed, not decoded.
 
-    Raises DataMissing where its folder is not there, and DDBError where it cannot be used.
+    Every entry below the root is in a split, or counted in `reading`. Raises DataMissing where its folder is not there,
+    and DDBError where it cannot be used.
     """
     benchmark = BENCHMARKS[config.name]
     if not isinstance(config, FilesConfig):
         return benchmark.index(config).validate()
-    return benchmark.index(config, data_root(config)).validate()
+    root = data_root(config)
+    dataset = benchmark.index(config, root).validate()
+    taken = [path for split in dataset.splits.values() for path in split.paths]
+    told = (*dataset.reading, *doubts(dataset), *left_out(walk(root), taken, config.tables))
+    return replace(dataset, reading=told)
 
 
 def data_root(config: FilesConfig) -> Path:

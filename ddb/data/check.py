@@ -17,7 +17,9 @@ import numpy as np
 
 from ddb.data import BENCHMARKS, SPLITS, BiasedDataset, FilesConfig, group_names, groups, load_dataset
 from ddb.data.files import EMPTY, file_digests
-from ddb.data.images import read_image
+from ddb.data.images import metadata_is_damaged, read_image
+from ddb.data.pixels import is_blank, told
+from ddb.data.tree import shown
 from ddb.errors import DDBError
 
 CHUNK = 512  # files between two looks at the progress
@@ -48,12 +50,13 @@ def check(
         if type(error) is not DDBError:
             raise
         return Report(config.name, config.root, problems=[str(error)])
-    report = Report(config.name, dataset["train"].root, notes=list(dataset.notes))
+    report = Report(config.name, dataset["train"].root, notes=[*dataset.notes, *dataset.reading])
     report.counts = count(dataset, config)
     report.problems += count_problems(report.counts)
     if report.root is not None:
         _read_files(dataset, report, threads, progress)
         report.problems += duplicates(dataset)
+        report.notes += contradictions(dataset)
     return report
 
 
@@ -92,31 +95,42 @@ def count_problems(counts: list[tuple[str, str, int, int | None]]) -> list[str]:
 
 
 def _read_files(dataset: BiasedDataset, report: Report, threads: int, progress: Callable[[int, int], None]) -> None:
-    """Open and decode every file; missing and broken ones become problems."""
+    """Open and decode every file; missing and broken ones become problems, doubtful ones notes."""
     paths = [path for name in SPLITS for path in dataset[name].paths]
-    report.rows, areas = len(paths), []
+    report.rows, seen = len(paths), {}
     with ThreadPoolExecutor(threads) as pool:
         for start in range(0, len(paths), CHUNK):
-            part = [report.root / path for path in paths[start : start + CHUNK]]
-            for path, seen in zip(part, pool.map(_look, part), strict=True):
-                if isinstance(seen, DDBError):
-                    report.problems.append(str(seen))
+            part = paths[start : start + CHUNK]
+            for path, found in zip(part, pool.map(_look, (report.root / path for path in part)), strict=True):
+                if isinstance(found, DDBError):
+                    report.problems.append(str(found))
                 else:
-                    areas.append(seen)
-                    report.bytes += path.stat().st_size
-                report.present += path.is_file()
+                    seen[path] = found
+                    report.bytes += (report.root / path).stat().st_size
+                report.present += (report.root / path).is_file()
             progress(min(start + CHUNK, len(paths)), len(paths))
-    if areas:
-        ordered = sorted(areas, key=lambda size: size[0] * size[1])
+    if seen:
+        ordered = sorted((each.size for each in seen.values()), key=lambda size: size[0] * size[1])
         report.sizes = " to ".join(f"{width} x {height}" for width, height in (ordered[0], ordered[-1]))
+    report.notes += told(report.root, [path for path, each in seen.items() if each.blank])
+    if damaged := [path for path in seen if metadata_is_damaged(report.root / path)]:
+        report.notes.append(f"images with damaged EXIF or XMP data: {len(damaged):,}, such as {shown(damaged[0])}; "
+                            "they are used, turned upright where the orientation can be read")  # fmt: skip
 
 
-def _look(path: Path) -> tuple[int, int] | DDBError:
-    """Width and height in pixels, or what is wrong with the file."""
+@dataclass(frozen=True)
+class _Seen:
+    size: tuple[int, int]  # width and height in pixels
+    blank: bool
+
+
+def _look(path: Path) -> _Seen | DDBError:
+    """What a file holds, or what is wrong with it."""
     try:
-        return read_image(path).size
+        picture = read_image(path)
     except DDBError as error:
         return error
+    return _Seen(picture.size, is_blank(picture))
 
 
 def duplicates(dataset: BiasedDataset) -> list[str]:
@@ -129,6 +143,21 @@ def duplicates(dataset: BiasedDataset) -> list[str]:
                 places.setdefault(digest, {}).setdefault(name, path)
     shared = [found for found in places.values() if len(found) > 1]
     return [f"the same content in {' and '.join(f'{name} ({path})' for name, path in each.items())}" for each in shared]
+
+
+def contradictions(dataset: BiasedDataset) -> list[str]:
+    """A line for images of a split that have the same content and not the same class; one of the labels is wrong."""
+    pairs = []
+    for name in SPLITS:
+        split, first = dataset[name], {}
+        for row, digest in enumerate(file_digests(split.root, split.paths)):
+            before = first.setdefault(digest, row)
+            if digest and digest != EMPTY and split.labels[before] != split.labels[row]:
+                pairs.append((split.paths[before], split.paths[row]))
+    if not pairs:
+        return []
+    return [f"warning: images of one content and two classes: {len(pairs):,}, such as {shown(pairs[0][0])} and "
+            f"{shown(pairs[0][1])}"]  # fmt: skip
 
 
 def summarize(problems: list[str], shown: int) -> list[str]:

@@ -54,6 +54,7 @@ class BiasedDataset:
     bias_attributes: dict[str, tuple[str, ...]]  # attribute -> names of its values; empty where unknown
     splits: dict[str, Split]
     notes: tuple[str, ...] = ()  # what a reader of the numbers must know, such as a split that we held out
+    reading: tuple[str, ...] = ()  # of its files: what was taken for what, what is left out; not kept in a store
 
     def __getitem__(self, split: str) -> Split:
         return self.splits[split]

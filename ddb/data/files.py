@@ -1,8 +1,10 @@
 """Image files on disk: where a data set lies, which files it has, and a fingerprint of what they hold.
 
 A result must belong to the images that it was computed from, so a data stage's key holds the fingerprint: a hash over
-every row (split, path, label, bias) and the content of its file. Contents are hashed once; afterwards a file whose size
-and time of change are as before is not read again (the cache is in DDB_CACHE, else the user's cache folder).
+every row (split, path, label, bias) and the content of its file. Contents are hashed once; afterwards a file of which
+nothing has changed is not read again (the cache is in DDB_CACHE, else the user's cache folder). Size and time of
+modification alone do not show a change: files that trade places, and copies with `rsync -t` or out of an archive, keep
+both. So the inode, which a renamed file takes along, and the time of its last change, which nobody can set, count too.
 """
 
 from __future__ import annotations
@@ -12,21 +14,34 @@ import hashlib
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import platformdirs
 from pydantic import Field
 
 from ddb.data.dataset import SPLITS, BiasedDataset, Split
 from ddb.data.images import is_image_name
+from ddb.data.tree import is_clutter, is_file, is_folder
 from ddb.errors import DDBError
 from ddb.lazy import np, pa, pq
 from ddb.settings import Settings
 
 EMPTY = hashlib.blake2b(digest_size=16).digest()  # of a file without content
 NUMBER = re.compile(r"-?[0-9]+")
+SETTLED_NS = 2_000_000_000  # a file's digest is remembered once it has been left alone for so long
+
+
+class Status(NamedTuple):
+    """By what a change of a file shows without reading it."""
+
+    bytes: int
+    modified_ns: int
+    changed_ns: int
+    inode: int
 
 
 class DataMissing(DDBError):
@@ -44,6 +59,11 @@ class FilesConfig(Settings):
     def bias_labels(self) -> bool:
         """Whether the data set says which images conflict with the bias."""
         return False
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Files below the root that are read beside the images."""
+        return ()
 
 
 def data_home() -> Path:
@@ -68,8 +88,8 @@ def locate(config: FilesConfig, places: tuple[str, ...], marker: str = ".") -> P
 
 
 def folders(directory: Path) -> list[str]:
-    """Names of the folders in `directory`, sorted, hidden ones left out. Raises DDBError where it is not there."""
-    return [entry.name for entry in _entries(directory) if entry.is_dir()]
+    """Names of the folders in `directory`, sorted, without clutter. Raises DDBError where it is not there."""
+    return [entry.name for entry in _entries(directory) if is_folder(entry)]
 
 
 def images(directory: Path, root: Path) -> list[str]:
@@ -77,7 +97,7 @@ def images(directory: Path, root: Path) -> list[str]:
 
     Raises DDBError where the directory is not there.
     """
-    names = [entry.name for entry in _entries(directory) if is_image_name(entry.name) and entry.is_file()]
+    names = [entry.name for entry in _entries(directory) if is_image_name(entry.name) and is_file(entry)]
     below = directory.relative_to(root).as_posix()
     return [name if below == "." else f"{below}/{name}" for name in names]
 
@@ -85,7 +105,7 @@ def images(directory: Path, root: Path) -> list[str]:
 def _entries(directory: Path) -> list[os.DirEntry]:
     try:
         with os.scandir(directory) as entries:
-            return sorted((e for e in entries if not e.name.startswith(".")), key=lambda entry: entry.name)
+            return sorted((e for e in entries if not is_clutter(e.name)), key=lambda entry: entry.name)
     except OSError as error:
         raise DDBError(f"{directory}: {error.strerror}") from None
 
@@ -149,14 +169,16 @@ def fingerprint(dataset: BiasedDataset) -> str:
 def file_digests(root: Path, paths: list[str]) -> list[bytes]:
     """Content hash, 16 bytes, of each file below `root`; empty bytes for one that is not there."""
     cache = _cache_path(root)
-    known = _read_cache(cache)
+    known, now = _read_cache(cache), time.time_ns()
     stats = [_stat(root / path) for path in paths]
     stale = [i for i, path in enumerate(paths) if stats[i] and known.get(path, (None,))[0] != stats[i]]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         fresh = dict(zip(stale, pool.map(lambda i: _digest(root / paths[i]), stale), strict=True))
     found = [fresh.get(i, known[path][1] if stats[i] and i not in fresh else b"") for i, path in enumerate(paths)]
-    if stale:
-        known.update({paths[i]: (stats[i], fresh[i]) for i in stale})
+    # The clock of a file system ticks, up to 2 s apart: a second change within the same tick would not show.
+    settled = [i for i in stale if now - stats[i].changed_ns > SETTLED_NS]
+    if settled:
+        known.update({paths[i]: (stats[i], fresh[i]) for i in settled})
         _write_cache(cache, known)
     return found
 
@@ -177,13 +199,15 @@ def _parts(file, size: int = 1 << 20) -> Iterator[bytes]:
         yield part
 
 
-def _stat(path: Path) -> tuple[int, int] | None:
-    """(bytes, time of change in ns); None where there is no such file."""
+def _stat(path: Path) -> Status | None:
+    """None where there is no such file."""
     try:
-        status = os.stat(path)
+        found = os.stat(path)
     except OSError:
         return None
-    return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    return Status(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
 
 def _cache_path(root: Path) -> Path:
@@ -191,23 +215,22 @@ def _cache_path(root: Path) -> Path:
     return home / "digests" / f"{hashlib.blake2b(str(root).encode(), digest_size=8).hexdigest()}.parquet"
 
 
-def _read_cache(path: Path) -> dict[str, tuple[tuple[int, int], bytes]]:
+def _read_cache(path: Path) -> dict[str, tuple[Status, bytes]]:
+    """Path -> status and digest; empty where the cache is absent, damaged or of an earlier form."""
     try:
         columns = pq.read_table(path).to_pydict()
-        stats = zip(columns["bytes"], columns["changed_ns"], strict=True)
+        stats = map(Status, *(columns[name] for name in Status._fields))
         return dict(zip(columns["path"], zip(stats, columns["digest"], strict=True), strict=True))
     except (OSError, pa.ArrowInvalid, KeyError):
         return {}
 
 
-def _write_cache(path: Path, known: dict[str, tuple[tuple[int, int], bytes]]) -> None:
+def _write_cache(path: Path, known: dict[str, tuple[Status, bytes]]) -> None:
     """Best effort: where the folder cannot be written, contents are hashed again next time."""
-    columns = {
-        "path": list(known),
-        "bytes": [stat[0] for stat, _ in known.values()],
-        "changed_ns": [stat[1] for stat, _ in known.values()],
-        "digest": [digest for _, digest in known.values()],
-    }
+    columns: dict[str, Any] = {"path": list(known), "digest": [digest for _, digest in known.values()]}
+    for name in Status._fields:
+        values = [getattr(status, name) for status, _ in known.values()]
+        columns[name] = pa.array(values, pa.uint64() if name == "inode" else pa.int64())
     temporary = path.with_suffix(f".{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,9 @@
 """Anyone's own images: a folder per class, without bias labels.
 
-<root>/<class>/*                              split by us: 70 % train, 10 % val, 20 % test, stratified, seeded
-<root>/{train,val,test}/<class>/*             taken as they are; a missing val or test is held out from train
+<root>/<class>/**                             split by us: 70 % train, 10 % val, 20 % test, stratified, seeded
+<root>/{train,val,test}/<class>/**            taken as they are; a missing val or test is held out from train
+
+Split folders are known by their names (`ddb.data.roles`); what lies in folders below a class's belongs to the class.
 """
 
 from pathlib import Path
@@ -10,10 +12,12 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from ddb.data.dataset import BiasedDataset, Split, hold_out
-from ddb.data.files import FilesConfig, folders, images, listed
+from ddb.data.files import FilesConfig, listed
+from ddb.data.roles import find_roles, role_of
+from ddb.data.tree import Tree, endings, shown, walk
 from ddb.errors import DDBError
 
-SPLIT_NAMES = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test",)}
+TEXTS = (".txt", ".md", ".csv", ".tsv", ".json", ".xml", ".yaml", ".yml", ".html", ".pdf")  # notes on images
 
 
 class FolderConfig(FilesConfig):
@@ -23,6 +27,11 @@ class FolderConfig(FilesConfig):
     root: Path = Field(description="the folder")
     val_share: float = Field(0.1, gt=0, lt=1, description="held out for validation where there is no such folder")
     test_share: float = Field(0.2, gt=0, lt=1, description="held out for testing where there is no such folder")
+    splits: dict[Literal["train", "val", "test"], str] | None = Field(
+        None,
+        description="folders of the splits, below root; {} where each folder is a class; null: known by their names",
+        exclude_if=lambda splits: splits is None,  # what is read is in the fingerprint, and older keys stay
+    )
     split_seed: int = Field(0, ge=0, description="draws what is held out; training seeds are apart")
 
     @model_validator(mode="after")
@@ -34,34 +43,103 @@ class FolderConfig(FilesConfig):
 
 def index(config: FolderConfig, root: Path) -> BiasedDataset:
     """List the folder. Raises DDBError where it has fewer than two classes, or a class fewer than three images."""
-    here = folders(root)
-    given = {name: next((n for n in names if n in here), None) for name, names in SPLIT_NAMES.items()}
-    train_folder = root / given["train"] if given["train"] else root
-    classes = tuple(folders(train_folder))
+    tree = walk(root)
+    roles = find_roles(tree, config.splits)
+    given, notes = roles.folders, []
+    beside = [*(folder for split, folder in given.items() if split != "train"), *roles.spare]  # no classes of the root
+    members = _classes(tree, given.get("train", ""), beside)
+    train_folder, classes = root / given.get("train", ""), tuple(members)
     if len(classes) < 2:
-        raise DDBError(f"{train_folder}: needs a folder per class, at least two; it has {len(classes)}")
-    splits, notes = {"train": _read(train_folder, root, classes)}, []
+        raise DDBError(f"{train_folder}: needs a folder per class, at least two; it has {_few(tree, classes, given)}")
+    if config.splits is None:
+        _refuse_splits_in_classes(tree, members, _start(given.get("train", "")))
+    splits = {"train": _read(root, members, classes)}
     for name, share, seed in (("test", config.test_share, 0), ("val", config.val_share, 1)):
-        if given["train"] and given[name]:
-            splits[name] = _read(root / given[name], root, classes)
+        if name in given:
+            splits[name] = _read(root, _classes(tree, given[name], ()), classes)
+            if not len(splits[name]):
+                raise DDBError(f"{root / given[name]}: no images in folders of the classes; mend it, or leave it out "
+                               f"of dataset.splits to hold out some of train for {name}")  # fmt: skip
             continue
-        if name == "val" and not (given["train"] and given["test"]):
+        if name == "val" and "test" not in given:
             share /= 1 - config.test_share  # of what is left beside the test images
         _check_counts(splits["train"], classes, train_folder)
         splits["train"], splits[name] = hold_out(splits["train"], share, 2 * config.split_seed + seed)
         notes.append(f"{name}: {len(splits[name])} images, held out by us from the training images, stratified by "
                      f"class, seed {config.split_seed}")  # fmt: skip
-    return BiasedDataset("folder", classes, {}, splits, tuple(notes))
+    return BiasedDataset("folder", classes, {}, splits, tuple(notes), (*roles.notes, *_deep(splits, given)))
 
 
-def _read(directory: Path, root: Path, classes: tuple[str, ...]) -> Split:
-    if strange := [name for name in folders(directory) if name not in classes]:
-        raise DDBError(f"{directory / strange[0]}: no training images of this class")
-    paths, labels = [], []
-    for label, name in enumerate(classes):
-        found = images(directory / name, root) if (directory / name).is_dir() else []
-        paths += found
-        labels += [label] * len(found)
+def _classes(tree: Tree, folder: str, beside: list[str] | tuple) -> dict[str, list[str]]:
+    """Folders of `folder` that hold images, by name -> their images, those of folders below them too.
+
+    Raises DDBError where one cannot be listed, or holds files of which none can be an image.
+    """
+    start = _start(folder)
+    if closed := [path for path in tree.closed if path.startswith(start)]:
+        raise DDBError(f"{tree.root / closed[0]}: the folder cannot be listed")
+    images, others = _grouped(tree.images, start), _grouped(tree.others, start)
+    for name in sorted(set(others) - set(images) - set(beside)):
+        strange = [path for path in others[name] if not path.lower().endswith(TEXTS)]
+        if strange:
+            raise DDBError(f"{tree.root / start / name}: none of its {len(others[name])} files can be read as an image "
+                           f"({endings(others[name])}); convert them, or move the folder away")  # fmt: skip
+    return {name: images[name] for name in sorted(set(images) - set(beside))}
+
+
+def _start(folder: str) -> str:
+    """What the paths in a folder below the root begin with."""
+    return f"{folder}/" if folder else ""
+
+
+def _grouped(paths: list[str], start: str) -> dict[str, list[str]]:
+    """Paths below `start` by the folder that they lie in, however deep."""
+    found: dict[str, list[str]] = {}
+    for path in paths:
+        name, slash, _ = path.removeprefix(start).partition("/")
+        if path.startswith(start) and slash:
+            found.setdefault(name, []).append(path)
+    return found
+
+
+def _few(tree: Tree, classes: tuple[str, ...], given: dict[str, str]) -> str:
+    """How many classes there are, and what may be meant instead."""
+    if len(classes) == 1 and not given:
+        inside = _grouped(tree.images, f"{classes[0]}/")
+        if len(inside) > 1:
+            return f"1 ({classes[0]}); is the root {tree.root / classes[0]}?"
+    hint = "; dataset.splits={} takes each folder for a class, not for a split" if given else ""
+    return f"{len(classes)}{hint}"
+
+
+def _refuse_splits_in_classes(tree: Tree, members: dict[str, list[str]], start: str) -> None:
+    """<class>/train and <class>/test: read as one class, training and test images would be mixed."""
+    for name, paths in members.items():
+        roles = {role_of(folder): folder for folder in _grouped(paths, f"{start}{name}/")}
+        if "train" in roles and {"val", "test"} & roles.keys():
+            raise DDBError(f"{tree.root / start / name}: a class with splits in it; put the splits above the classes "
+                           "(train/<class>), or read it as one: dataset.splits={}")  # fmt: skip
+
+
+def _deep(splits: dict[str, Split], given: dict[str, str]) -> list[str]:
+    """A note on images that lie in folders below their class's."""
+    deep = []
+    for name, split in splits.items():
+        folder = given.get(name, given.get("train", ""))
+        deep += [path for path in split.paths if path.removeprefix(f"{folder}/").count("/") > 1]
+    if not deep:
+        return []
+    return [f"{len(deep):,} images in folders below a class's are read with their class, such as {shown(deep[0])}"]
+
+
+def _read(root: Path, members: dict[str, list[str]], classes: tuple[str, ...]) -> Split:
+    if strange := [name for name in members if name not in classes]:
+        near = [name for name in classes if name.strip().lower() == strange[0].strip().lower()]
+        hint = f"; the training images' folder is called {near[0]!r}" if near else ""
+        place = root / members[strange[0]][0].rpartition(f"{strange[0]}/")[0] / strange[0]
+        raise DDBError(f"{place}: no training images of this class{hint}")
+    paths = [path for name in classes for path in members.get(name, [])]
+    labels = [label for label, name in enumerate(classes) for _ in members.get(name, [])]
     return listed(root, paths, labels)
 
 

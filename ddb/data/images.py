@@ -6,14 +6,34 @@ array = read_array(path, 64)                                 # (64, 64, 3) uint8
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 from ddb.errors import DDBError
-from ddb.lazy import PIL, Image, ImageOps, np
+from ddb.lazy import PIL, Image, np
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
+# What Pillow decodes without other programs, but for icons and for formats whose values are no colours.
+EXTENSIONS = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".gif", ".ppm",
+    ".pgm", ".pbm", ".pnm", ".avif", ".avifs", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".mpo", ".tga",
+    ".icb", ".vda", ".vst", ".pcx", ".dcx", ".dds", ".psd", ".qoi", ".sgi", ".rgb", ".rgba", ".bw", ".ras", ".msp",
+    ".xbm", ".xpm", ".blp"
+)  # fmt: skip
 MAX_PIXELS = 100_000_000  # refused above: a file of kilobytes can unfold to gigabytes (decompression bomb)
+ORIENTATION = 0x0112  # the EXIF entry
+TURNS = {  # orientation -> what makes it upright
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
 WHITE = (255, 255, 255)
+
+# Pillow's warnings of damaged metadata name no file, and come in every process that reads; `ddb data check` names it.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 
 
 def is_image_name(name: str) -> bool:
@@ -22,7 +42,7 @@ def is_image_name(name: str) -> bool:
 
 
 def read_image(path: str | Path) -> Image.Image:
-    """The picture as RGB, turned upright by its EXIF orientation.
+    """The picture as RGB, turned upright by its EXIF orientation, where that can be read.
 
     Transparency is laid on white, palettes and grey become RGB, 16-bit grey keeps its upper 8 bits, an animation gives
     its first frame. Raises DDBError, naming the file, where it is missing, empty, broken, no image or too large.
@@ -32,23 +52,59 @@ def read_image(path: str | Path) -> Image.Image:
             if image.width * image.height > MAX_PIXELS:
                 raise DDBError(f"{path}: {image.width} x {image.height} pixels; more than {MAX_PIXELS:,} are refused")
             image.load()
-            return _to_rgb(_upright(image, path), path)
+            return _to_rgb(_upright(image), path)
     except Image.DecompressionBombError:
         raise DDBError(f"{path}: a decompression bomb; more than {MAX_PIXELS:,} pixels are refused") from None
+    except (DDBError, MemoryError):
+        raise
     except FileNotFoundError:
         raise DDBError(f"{path}: no such file") from None
     except PIL.UnidentifiedImageError:
         what = "an empty file" if Path(path).stat().st_size == 0 else "not an image"
         raise DDBError(f"{path}: {what}") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise for broken files
+    except Exception as error:  # Pillow's decoders raise nearly any for broken files
         raise DDBError(f"{path}: broken image ({' '.join(str(error).split())})") from None
 
 
-def _upright(image: Image.Image, path: str | Path) -> Image.Image:
+def depth(path: str | Path) -> int:
+    """Bits of a grey value or of a channel, as the header of a sound file says."""
+    with Image.open(path) as image:
+        return 16 if image.mode.startswith("I") else 8
+
+
+def metadata_is_damaged(path: str | Path) -> bool:
+    """Whether a sound picture's EXIF or XMP data is damaged, which does not keep the picture from being used.
+
+    Not for threads: Pillow only warns of some damage, and what becomes of warnings is the process's.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        try:
+            with Image.open(path) as image:
+                image.info.get("xmp", b"").decode()  # newer versions of Pillow look for what they need in its bytes
+                if "exif" in image.info:
+                    image.getexif().tobytes()  # reads every entry
+        except Exception:  # Pillow fails on damaged entries in many ways
+            return True
+    return False
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    method = TURNS.get(_orientation(image))
+    return image if method is None else image.transpose(Image.Transpose[method])
+
+
+def _orientation(image: Image.Image) -> int | None:
+    """The EXIF orientation, 1 to 8, whatever else is damaged; None where it cannot be read."""
     try:
-        return ImageOps.exif_transpose(image)
-    except Exception as error:  # Pillow writes the other entries back, and fails on damaged ones in many ways
-        raise DDBError(f"{path}: damaged EXIF data ({type(error).__name__})") from None
+        return image.getexif().get(ORIENTATION)
+    except Exception:  # Pillow fails on damaged entries in many ways, XMP data among them; EXIF data alone may be sound
+        exif = Image.Exif()
+        try:
+            exif.load(image.info.get("exif", b""))
+            return exif.get(ORIENTATION)
+        except Exception:
+            return None
 
 
 def _to_rgb(image: Image.Image, path: str | Path) -> Image.Image:

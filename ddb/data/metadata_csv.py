@@ -4,20 +4,24 @@
 
 The columns' names are settings. Classes and bias values are the distinct entries of their columns, in numeric order
 where all are numbers. Which value is aligned with a class is not written in such a table: it is taken to be the class's
-commonest value in the training split, per attribute (the field's meaning of a spurious correlation).
+commonest value in the training split, per attribute (the field's meaning of a spurious correlation). Values such as
+`nan`, which stand for none, are refused.
 """
 
 from __future__ import annotations
 
 import csv
+import os
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Literal
 
 from pydantic import Field
 
 from ddb.data.dataset import SPLITS, BiasedDataset
 from ddb.data.files import FilesConfig, distinct, listed
+from ddb.data.labels import is_missing
+from ddb.data.roles import role_of
 from ddb.errors import DDBError
 from ddb.lazy import np
 
@@ -39,6 +43,10 @@ class MetadataConfig(FilesConfig):
     def bias_labels(self) -> bool:
         return bool(self.bias)
 
+    @property
+    def tables(self) -> tuple[str, ...]:
+        return (self.table,)
+
 
 def index(config: MetadataConfig, root: Path) -> BiasedDataset:
     """List the data set. Raises DDBError that names the table and the column or row at fault."""
@@ -49,33 +57,65 @@ def index(config: MetadataConfig, root: Path) -> BiasedDataset:
 def from_table(config: MetadataConfig, root: Path) -> BiasedDataset:
     """What the table says, without a judgement of what is aligned."""
     rows = read_table(root / config.table, [config.filename, config.label, *config.bias, config.split])
+    for row in rows:
+        row[config.filename] = below(root, row[config.filename], config.table)
+    names, reading = _split_names(rows, config)
     classes = distinct(row[config.label] for row in rows)
     attributes = {name: distinct(row[name] for row in rows) for name in config.bias}
     position = {name: i for i, name in enumerate(classes)}
-    _check_rows(rows, config, root)
-    members = {split: [row for row in rows if row[config.split] == config.splits.get(split)] for split in SPLITS}
+    _check_rows(rows, config, names, root)
+    members = {split: [row for row in rows if names.get(row[config.split]) == split] for split in SPLITS}
     splits = {}
     for split, chosen in members.items():
         values = [[attributes[name].index(row[name]) for name in config.bias] for row in chosen]
         bias = np.array(values, np.int64).reshape(len(chosen), len(config.bias)) if config.bias else None  # (N, A)
         labels = [position[row[config.label]] for row in chosen]
         splits[split] = listed(root, [row[config.filename] for row in chosen], labels, bias)
-    return BiasedDataset(config.name, classes, attributes, splits)
+    return BiasedDataset(config.name, classes, attributes, splits, reading=reading)
 
 
-def _check_rows(rows: list[dict[str, str]], config: MetadataConfig, root: Path) -> None:
-    """Refuse a split that the settings do not name, a file outside `root`, and a file that stands in two rows."""
+def _split_names(rows: list[dict[str, str]], config: MetadataConfig) -> tuple[dict[str, str], tuple[str, ...]]:
+    """What the split column says -> split: by the setting, else by words such as train, valid, test, with a note."""
+    wanted = {value: split for split, value in config.splits.items()}
+    values = dict.fromkeys(row[config.split] for row in rows)
+    known = {value: role for value in values if (role := role_of(value))}
+    if values.keys() <= wanted.keys() or len(set(known.values())) < len(values):
+        return wanted, ()
+    named = ", ".join(f"{role} from {value!r}" for value, role in known.items())
+    return known, (f"splits: {named} in column {config.split!r} (dataset.splits says otherwise)",)
+
+
+def below(root: Path, name: str, table: str) -> str:
+    """The path below `root` of a file that a table names; an absolute one must lie there.
+
+    Raises DDBError where it does not.
+    """
+    windows = PureWindowsPath(name)
+    if (windows.drive or "\\" in name) and not (root / name).exists():  # a table from Windows
+        if windows.drive:
+            raise DDBError(f"{root / table}: {name} is not below {root}")
+        name = windows.as_posix()
+    if not os.path.isabs(name) and ".." not in PurePosixPath(name).parts:
+        return name  # as it is written
+    path = Path(os.path.normpath(root / name))
+    for place, folder in ((path, root), (path.parent.resolve() / path.name, root.resolve())):
+        if folder in place.parents:
+            return place.relative_to(folder).as_posix()
+    raise DDBError(f"{root / table}: {name} is not below {root}")
+
+
+def _check_rows(rows: list[dict[str, str]], config: MetadataConfig, names: dict[str, str], root: Path) -> None:
+    """Refuse a split that nobody named, and a file that stands in two rows."""
     seen = set()
     for row in rows:
         name, split = row[config.filename], row[config.split]
-        if split not in config.splits.values():
-            known = ", ".join(config.splits.values())
+        if split not in names:
+            known = ", ".join(names)
             raise DDBError(f"{root / config.table}: column {config.split!r} says {split!r}; dataset.splits has {known}")
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise DDBError(f"{root / config.table}: {name} is not below {root}")
-        if (name, split) in seen:
+        same = (os.path.normpath(name), split)
+        if same in seen:
             raise DDBError(f"{root / config.table}: {name} stands in two rows of the same split")
-        seen.add((name, split))
+        seen.add(same)
 
 
 def read_table(path: Path, columns: list[str]) -> list[dict[str, str]]:
@@ -92,8 +132,9 @@ def read_table(path: Path, columns: list[str]) -> list[dict[str, str]]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise DDBError(f"{path}: not a CSV table ({error})") from None
     for number, row in rows:
-        if empty := [name for name in columns if not row[name]]:
-            raise DDBError(f"{path}: line {number} has no value in column {empty[0]!r}")
+        if empty := [name for name in columns if is_missing(row[name])]:
+            said = f" ({row[empty[0]]!r})" if row[empty[0]] else ""
+            raise DDBError(f"{path}: line {number} has no value in column {empty[0]!r}{said}")
     return [row for _, row in rows]
 
 

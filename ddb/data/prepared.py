@@ -15,9 +15,11 @@ import numpy as np
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
+from PIL import Image
 
 from ddb.data.dataset import SPLITS, BiasedDataset, Split
 from ddb.data.images import read_array
+from ddb.data.pixels import is_blank, told
 from ddb.errors import DDBError
 
 MEMORY_SHARE = 0.25  # arrays that are larger than this share of the free memory stay on disk, mapped
@@ -34,18 +36,10 @@ def write(
 ) -> None:
     """Write into an existing directory; splits without arrays are decoded from their files at `image_size` pixels.
 
-    Pillow decodes and resizes outside Python's lock, so threads use as many cores. Raises DDBError that names the files
-    that cannot be used.
+    Pillow decodes and resizes outside Python's lock, so threads use as many cores. Blank images are named in the notes.
+    Raises DDBError that names the files that cannot be used.
     """
-    description = {
-        "name": dataset.name,
-        "classes": dataset.classes,
-        "bias_attributes": dataset.bias_attributes,
-        "notes": dataset.notes,
-        "root": None if dataset["train"].root is None else str(dataset["train"].root),
-    }
-    (directory / "dataset.json").write_text(json.dumps(description, indent=1))
-    total, done, broken = sum(map(len, dataset.splits.values())), 0, []
+    total, done, broken, blank = sum(map(len, dataset.splits.values())), 0, [], []
     for name, split in dataset.splits.items():
         _write_rows(split, directory / f"{name}.parquet", list(dataset.bias_attributes))
         if split.images is not None:
@@ -61,6 +55,8 @@ def write(
                         broken.append(str(found))
                     else:
                         array[row] = found
+                        if is_blank(Image.fromarray(found)):
+                            blank.append(split.paths[row])
                 done += len(rows)
                 progress(done, total)
         array.flush()
@@ -68,6 +64,15 @@ def write(
         more = f"\nand {len(broken) - SHOWN} more: ddb data check {dataset.name}" if len(broken) > SHOWN else ""
         raise DDBError(f"dataset {dataset.name}: {len(broken)} of {total} images cannot be used\n"
                        + "\n".join(broken[:SHOWN]) + more)  # fmt: skip
+    root = dataset["train"].root
+    description = {
+        "name": dataset.name,
+        "classes": dataset.classes,
+        "bias_attributes": dataset.bias_attributes,
+        "notes": (*dataset.notes, *told(root, blank)),
+        "root": None if root is None else str(root),
+    }
+    (directory / "dataset.json").write_text(json.dumps(description, indent=1))
 
 
 def _decode(split: Split, image_size: int, row: int) -> np.ndarray | DDBError:

@@ -37,6 +37,10 @@ class WaterbirdsConfig(FilesConfig):
     def bias_labels(self) -> bool:
         return True
 
+    @property
+    def tables(self) -> tuple[str, ...]:
+        return ("metadata.csv",)
+
 
 def published(config: WaterbirdsConfig) -> dict[str, tuple[int, ...]]:
     """Images per split and group."""

@@ -26,7 +26,6 @@ from ddb.report.figure import BLUE, DPI, GREEN, GREY, ORANGE
 from ddb.report.figure import STYLE as OVERVIEW
 
 STYLE = OVERVIEW | {
-    "text.parse_math": False,  # a method may be called "$x$"
     "pdf.fonttype": 42,  # TrueType: text that can be searched and copied
     "svg.fonttype": "none",
 }

@@ -61,5 +61,5 @@ def full_record(stage: Stage, store: Store) -> dict[str, Any]:
 
 
 def _write(path: Path, text: str) -> Path:
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     return path

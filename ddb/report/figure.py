@@ -48,6 +48,7 @@ LINES = {  # source of the amplifier's images -> colour, marker, line
     "real": (ORANGE, "s", "--"),
 }
 STYLE = {
+    "text.parse_math": False,  # a class or method may be called "$x$"
     "font.size": 10,
     "axes.titlesize": 11,
     "axes.titleweight": "bold",

@@ -1,13 +1,17 @@
 import multiprocessing
 import os
 import signal
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
 from ddb.artifacts import Stage, Store
 from ddb.errors import DDBError
+from ddb.locks import Flock
 
+GROUP = 54321
 STAGE = Stage("cdpm", {"steps": 3}, 1, {"data": Stage("data", {"seed": 0}, 1)})
 
 
@@ -87,7 +91,92 @@ def test_a_failure_is_recorded_until_success(tmp_path):
     assert store.failure(STAGE) is None
 
 
+def test_a_failure_whose_record_is_damaged_is_still_a_failure(tmp_path):
+    store = Store(tmp_path)
+    store.fail(STAGE, "out of memory")
+    store.failure_path(STAGE).write_text("")
+    assert store.failure(STAGE).endswith(f"damaged: {store.failure_path(STAGE)}")
+
+
 def test_an_unusable_store_is_one_clear_error(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(DDBError, match="cannot be written"):
+    with pytest.raises(DDBError, match="file cannot be used: it is not a folder"):
         Store(tmp_path / "file")
+    store = Store(tmp_path / "file" / "below")
+    with pytest.raises(DDBError, match=r"below cannot be written: Not a directory \(--store or DDB_STORE\)"):
+        store.open_to_write()
+
+
+def test_who_only_reads_writes_nothing(tmp_path):
+    store = Store(tmp_path / "runs")
+    assert not store.has(STAGE) and not store.finished([STAGE]) and not store.interrupted(STAGE)
+    assert store.failure(STAGE) is None and store.failure_time(STAGE) is None
+    assert not list(store.root.iterdir())
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that other users can reach, which pytest's are not."""
+    if os.getuid():
+        pytest.skip("only root can act as other users")
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o755)
+        yield Path(name)
+
+
+def _as_user(number, function, *arguments):
+    """Call it in a process of user `number`, in GROUP, with the usual umask; whether it came to its end."""
+
+    def child():
+        os.setgroups([])
+        os.setgid(GROUP)
+        os.setuid(number)
+        os.umask(0o022)
+        function(*arguments)
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join()
+    return process.exitcode == 0
+
+
+def _read_only(root):
+    store = Store(root)
+    assert store.has(STAGE) and store.finished([STAGE]) == {STAGE.key} and store.record(STAGE) == {"seed": 0}
+    assert not Flock(root / ".locks" / f"cdpm-{STAGE.key}.lock").held()
+    with pytest.raises(DDBError, match=r"cannot be written: Permission denied"):
+        store.open_to_write()
+
+
+def test_a_store_of_somebody_else_can_be_read(open_folder):
+    store = Store(open_folder / "runs")
+    with store.produce(STAGE) as work:
+        (work.result / "record.json").write_text('{"seed": 0}')
+    assert _as_user(12345, _read_only, store.root)
+
+
+def _leave_in_the_middle(root):
+    with Store(root).produce(STAGE) as work:
+        (work.result / "half").touch()
+        (work.resume / "checkpoints").mkdir()
+        (work.resume / "checkpoints" / "10").write_text("of the first")
+        os._exit(0)
+
+
+def _go_on(root):
+    with Store(root).produce(STAGE) as work:
+        checkpoint = work.resume / "checkpoints" / "10"
+        assert checkpoint.read_text() == "of the first"
+        checkpoint.write_text("of the second")
+        checkpoint.with_name("20").touch()
+    assert Store(root).has(STAGE) and not Store(root).work_path(STAGE).exists()
+
+
+@pytest.mark.parametrize("mode", [0o2775, 0o2755])
+def test_two_users_share_a_store_that_their_group_may_write(mode, open_folder):
+    root = open_folder / "runs"
+    root.mkdir()
+    os.chown(root, 12345, GROUP)
+    root.chmod(mode)
+    assert _as_user(12345, _leave_in_the_middle, root)
+    assert _as_user(12346, _go_on, root) == (mode == 0o2775)

@@ -29,6 +29,31 @@ def test_a_file_that_somebody_else_made_asks_and_stays(tmp_path, monkeypatch):
     assert interrupt.requested()
 
 
+GROUP = """
+import os, signal, subprocess, sys, time
+from ddb import interrupt
+with interrupt.on_signals():
+    with interrupt.held_back():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as a library would
+        child = subprocess.Popen([sys.executable, "-c", "import time; print('child', flush=True); time.sleep(300)"])
+        os.killpg(0, signal.SIGTERM)
+        os.killpg(0, signal.SIGUSR1)
+        print("held back", not interrupt.requested(), flush=True)
+    print("asked", interrupt.requested(), flush=True)
+    time.sleep(0.5)
+    print("alive", child.poll() is None)
+    child.kill()
+"""
+
+
+def test_signals_to_a_group_reach_who_knows_what_to_do_and_nothing_that_was_started_meanwhile(tmp_path):
+    environment = os.environ | {interrupt.FILE: str(tmp_path / "flag")}
+    command = [sys.executable, "-c", GROUP]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, start_new_session=True)
+    lines = [line for line in result.stdout.splitlines() if line != "child"]
+    assert (result.returncode, lines) == (0, ["held back True", "asked True", "alive True"])
+
+
 SCRIPT = """
 import os, signal
 from ddb import interrupt

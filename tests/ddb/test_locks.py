@@ -178,19 +178,19 @@ def test_the_file_system_is_that_of_the_innermost_mount(tmp_path):
 
 def test_all_that_work_on_one_store_use_the_same_kind(tmp_path, monkeypatch):
     monkeypatch.setenv(lock_kind.SETTING, "lease")
-    Store(tmp_path)
+    Store(tmp_path).open_to_write()
     monkeypatch.setenv(lock_kind.SETTING, "auto")
     assert Store(tmp_path).lock_kind == "lease"
     monkeypatch.setenv(lock_kind.SETTING, "flock")
     with pytest.raises(DDBError, match=r"DDB_LOCKS=flock: the store .* uses lease"):
-        Store(tmp_path)
+        Store(tmp_path).open_to_write()
 
 
 def test_what_cannot_be_is_one_clear_line(tmp_path, monkeypatch):
     monkeypatch.setenv(lock_kind.SETTING, "file")
     with pytest.raises(DDBError, match="DDB_LOCKS: 'file' is unknown; known: auto, flock, lease"):
-        Store(tmp_path)
+        Store(tmp_path).open_to_write()
     monkeypatch.setenv(lock_kind.SETTING, "flock")
     monkeypatch.setattr(fcntl, "flock", missing_flock)
     with pytest.raises(DDBError, match=r"DDB_LOCKS=flock: .*Function not implemented"):
-        Store(tmp_path)
+        Store(tmp_path).open_to_write()

@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from ddb import progress
 
 
@@ -23,5 +25,8 @@ def test_long_times_are_told_in_minutes_and_hours():
     assert left == ["0/59, 59 s left", "0/61, 1 min 01 s left", "0/7260, 2 h 01 min left"]
 
 
-def test_nothing_is_known_before_the_first_report(tmp_path):
+@pytest.mark.parametrize("content", [None, "", '{"step": 1'])
+def test_nothing_is_known_before_the_first_report_or_of_one_that_was_lost(content, tmp_path):
+    if content is not None:  # written, but a machine lost its power before it was on the disk
+        (tmp_path / "progress.json").write_text(content)
     assert progress.read(tmp_path) is None

@@ -194,6 +194,23 @@ def test_a_kill_before_the_values_were_written_loses_no_queued_point(tmp_path):
     assert study.ask(distributions(search)).params == search.default
 
 
+def test_a_kill_while_a_line_was_written_loses_that_line_alone(tmp_path, capsys):
+    """Cut at every byte of the line that says a trial is over, the trial is queued again; whole, it stays."""
+    search = sweep()
+    study, _ = open_study(tmp_path, search)
+    study.tell(study.ask(distributions(search)), 0.5)
+    journal = tmp_path / "journal.log"
+    whole = journal.read_bytes()
+    last = whole.splitlines(keepends=True)[-1]
+    for kept in (0, 1, len(last) // 2, len(last) - 1, len(last)):
+        journal.write_bytes(whole[: len(whole) - len(last) + kept])
+        for _ in range(2):  # what is appended to a mended journal can be read
+            study, _ = open_study(tmp_path, search)
+        assert len(ended(study)) == (kept == len(last))
+        said = capsys.readouterr().err.splitlines()
+        assert len(said) == (0 < kept < len(last)) and all(f"{journal}: the last line was cut" in line for line in said)
+
+
 def test_a_kill_while_the_study_is_mended_neither_loses_nor_repeats_a_point(tmp_path, monkeypatch):
     search = sweep()
     study, _ = open_study(tmp_path, search)

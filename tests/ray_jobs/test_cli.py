@@ -90,7 +90,7 @@ def test_describe_counts_groups_and_draws_a_sheet(tmp_path):
         (["run", CONFIG, "base=waterbird"], "base: 'waterbird' is no file and no configuration of ours; did you mean"),
         (["report", CONFIG, "--output", "/dev/null/x.html"], "--output /dev/null/x.html: File exists"),
         (["data", "describe", "colored_digit"], "dataset.name: 'colored_digit' is unknown; did you mean"),
-        (["status", CONFIG, "--store", "/dev/null"], "store /dev/null cannot be written"),
+        (["status", CONFIG, "--store", "/dev/null"], "store /dev/null cannot be used: it is not a folder"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )

@@ -105,3 +105,34 @@ def test_shown_limits_what_is_printed_but_not_what_is_written(mine, tmp_path):
     told = result.output.replace("\n", "")
     assert result.exit_code == 1 and "4 problems" in told and "... and 3 more of this kind" in told
     assert told.count("an empty file") == 1 and len((tmp_path / "all.txt").read_text().splitlines()) == 4
+
+
+@pytest.fixture
+def mixed(mine):
+    """The folder with a file that is left out and a class that is written in two ways."""
+    (mine / "a cat" / "photo.heic").write_bytes(b"x")
+    (mine / "A cat").mkdir()
+    for i in range(3):
+        Image.fromarray(np.full((9, 9, 3), 60 * i, np.uint8)).save(mine / "A cat" / f"{i}.png")
+    return mine
+
+
+TOLD = (
+    "warning: 'A cat' and 'a cat' are each a class of its own; the same one, written in 2 ways?",
+    "left out: 1 file with an ending that is not read as an image (.heic 1), such as a cat/photo.heic",
+)
+
+
+@pytest.mark.parametrize("command", ["describe", "check"])
+def test_how_the_folder_was_read_is_told(mixed, tmp_path, command):
+    result = run(command, "folder", f"root={mixed}", "--output", tmp_path / "output.png")
+    assert all(line in result.output.splitlines() for line in TOLD)
+
+
+@pytest.mark.parametrize("command", [["run", "--dry-run"], ["table"]])
+def test_how_the_folder_was_read_is_told_by_what_plans_an_experiment(mixed, tmp_path, command):
+    config = tmp_path / "mine.yaml"
+    config.write_text(f"dataset: {{name: folder, root: {mixed}, image_size: 8}}\nmethods: {{erm: {{}}}}\nseeds: [0]\n")
+    arguments = [command[0], str(config), *command[1:], "--store", str(tmp_path / "store")]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0 and all(line in result.output.splitlines() for line in TOLD)

@@ -221,7 +221,7 @@ def test_a_mistake_is_one_line_and_nothing_is_submitted(ddb, fake, arguments, me
 
 def test_a_store_that_cannot_be_written_is_told_before_anything_is_queued(ddb, fake):
     done = ddb("submit", CONFIG, store="/dev/null")
-    assert done.code == 2 and _line(done.err).startswith("store /dev/null cannot be written")
+    assert done.code == 2 and _line(done.err).startswith("store /dev/null cannot be used")
     assert fake.read("args") == ["--test-only\n"]
 
 

@@ -20,6 +20,19 @@ def test_a_users_mistake_is_its_own_line():
     assert explain(of_task(DDBError("cdpm: lower it"))) == "cdpm: lower it"
 
 
+@pytest.mark.parametrize(
+    ("cause", "said"),
+    [
+        (OSError(28, "No space left on device", "/runs/x"), "/runs/x: No space left on device; free some, or name"),
+        (PermissionError(13, "Permission denied", "/runs/x"), "/runs/x: Permission denied; its owner can permit it"),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), "No space left on device; free some, or"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line(cause, said):
+    text = explain(of_task(cause, f"ray::f()\n  File b.py\n{cause!r}\n{cause}"))
+    assert text.startswith(said) and "\n" not in text
+
+
 def test_a_worker_that_ray_killed_for_memory_is_reported_as_that():
     said = explain(of_task(OutOfMemoryError("Memory on the node was\n30 GB / 31 GB")))
     assert said == "killed for lack of memory: Memory on the node was 30 GB / 31 GB"

@@ -137,3 +137,53 @@ def test_empty_files_in_two_splits_are_empty_and_not_the_same_picture(mine):
         (mine / split / "cat" / "0.png").write_bytes(b"")
     expected = [f"{mine}/{split}/cat/0.png: an empty file" for split in ("train", "test")]
     assert check(FolderConfig(root=mine)).problems == expected
+
+
+@pytest.fixture
+def noisy(tmp_path):
+    """Two classes of five pictures each, no two of them alike."""
+    random = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for i in range(5):
+            Image.fromarray(random.integers(0, 256, (16, 8, 3), dtype=np.uint8)).save(tmp_path / f"{name}/{i}.png")
+    return tmp_path
+
+
+def doubtful(report):
+    return [note for note in report.notes if "held out" not in note]
+
+
+def test_sound_images_need_no_word(noisy):
+    report = check(FolderConfig(root=noisy))
+    assert doubtful(report) == [] and report.problems == []
+
+
+def test_what_is_left_out_blank_or_damaged_is_noted_and_no_problem(noisy):
+    (noisy / "dog/9.heic").write_bytes(b"x")
+    Image.new("RGB", (8, 16), (1, 2, 3)).save(noisy / "cat/blank.png")
+    xmp = b"http://ns.adobe.com/xap/1.0/\x00<x:xmpmeta>\xa8\xff</x:xmpmeta>"
+    Image.effect_noise((8, 16), 60).convert("RGB").save(noisy / "cat/photo.jpg")
+    whole = (noisy / "cat/photo.jpg").read_bytes()
+    segment = b"\xff\xe1" + (len(xmp) + 2).to_bytes(2, "big") + xmp
+    (noisy / "cat/photo.jpg").write_bytes(whole[:2] + segment + whole[2:])
+    report = check(FolderConfig(root=noisy), threads=2)
+    assert report.problems == [] and doubtful(report) == [
+        "left out: 1 file with an ending that is not read as an image (.heic 1), such as dog/9.heic",
+        "warning: 1 image is blank (every channel spans fewer than 16 of 256 values), such as cat/blank.png",
+        "images with damaged EXIF or XMP data: 1, such as cat/photo.jpg; they are used, turned upright where the "
+        "orientation can be read",
+    ]
+
+
+def test_one_content_with_two_classes_is_told(noisy):
+    for split in ("train", "val", "test"):
+        for name in ("cat", "dog"):
+            shutil.copytree(noisy / name, noisy / f"whole/{split}/{name}")
+            for path in (noisy / f"whole/{split}/{name}").iterdir():
+                path.write_bytes(path.read_bytes() + split.encode())  # behind the end of the picture
+    assert doubtful(check(FolderConfig(root=noisy / "whole")))[1:] == []
+    shutil.copy(noisy / "whole/train/cat/0.png", noisy / "whole/train/dog/7.png")
+    shutil.copy(noisy / "whole/train/cat/1.png", noisy / "whole/train/cat/8.png")  # twice, with one class
+    expected = "warning: images of one content and two classes: 1, such as train/cat/0.png and train/dog/7.png"
+    assert doubtful(check(FolderConfig(root=noisy / "whole")))[1:] == [expected]

@@ -64,6 +64,7 @@ def test_the_fingerprint_follows_rows_and_contents(two, picture, tmp_path):
 
 
 def test_a_file_is_read_again_only_when_it_changed(two, monkeypatch, picture):
+    monkeypatch.setattr(files, "SETTLED_NS", -1)
     read, original = [], files._digest
     monkeypatch.setattr(files, "_digest", lambda path: read.append(path.name) or original(path))
     first = fingerprint(dataset(two))
@@ -71,6 +72,36 @@ def test_a_file_is_read_again_only_when_it_changed(two, monkeypatch, picture):
     assert fingerprint(dataset(two)) == first and len(read) == 2
     picture(two / "b.png", 77)
     assert fingerprint(dataset(two)) != first and read[2:] == ["b.png"]
+
+
+def test_files_that_trade_places_are_read_again(tmp_path, monkeypatch):
+    """Renaming and `rsync -t` both keep size and time of modification, which are the same for both files here."""
+    monkeypatch.setattr(files, "SETTLED_NS", -1)
+    a, b, names = tmp_path / "a", tmp_path / "b", ["a", "b"]
+
+    def write(path, content):
+        path.write_bytes(content)
+        os.utime(path, ns=(10**18, 10**18))
+
+    write(a, b"cat")
+    write(b, b"dog")
+    before = files.file_digests(tmp_path, names)
+    a.rename(tmp_path / "x")
+    b.rename(a)
+    (tmp_path / "x").rename(b)
+    assert files.file_digests(tmp_path, names) == before[::-1] != before
+    write(a, b"cat")  # in place: the inode stays
+    write(b, b"dog")
+    assert files.file_digests(tmp_path, names) == before
+
+
+def test_a_file_that_has_just_changed_is_not_remembered(two, cache, monkeypatch):
+    """A second change within the same tick of the file system's clock leaves no trace."""
+    first, status = fingerprint(dataset(two)), {path: files._stat(two / path) for path in ("a.png", "b.png")}
+    content = (two / "a.png").read_bytes()
+    (two / "a.png").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    monkeypatch.setattr(files, "_stat", lambda path: status[path.name])
+    assert fingerprint(dataset(two)) != first
 
 
 def test_without_a_cache_it_still_works(two, monkeypatch, tmp_path):
@@ -137,7 +168,8 @@ def test_a_change_that_keeps_the_size_is_seen(two):
 
 
 @pytest.mark.parametrize("content", [b"", b"not parquet", None])
-def test_a_damaged_or_foreign_cache_is_harmless(two, cache, content):
+def test_a_damaged_or_foreign_cache_is_harmless(two, cache, content, monkeypatch):
+    monkeypatch.setattr(files, "SETTLED_NS", -1)
     first = fingerprint(dataset(two))
     (kept,) = cache.rglob("*.parquet")
     if content is None:  # a table, but not ours
@@ -147,8 +179,9 @@ def test_a_damaged_or_foreign_cache_is_harmless(two, cache, content):
     assert fingerprint(dataset(two)) == first
 
 
-def test_the_cache_of_one_folder_says_nothing_of_another(two, tmp_path):
+def test_the_cache_of_one_folder_says_nothing_of_another(two, tmp_path, monkeypatch):
     """Same names, sizes and times, other contents."""
+    monkeypatch.setattr(files, "SETTLED_NS", -1)
     shutil.copytree(two, tmp_path / "other")
     for name in ("a.png", "b.png"):
         content = (two / name).read_bytes()
@@ -159,6 +192,8 @@ def test_the_cache_of_one_folder_says_nothing_of_another(two, tmp_path):
 
 
 def test_a_cache_that_fails_to_be_written_is_harmless(two, cache, monkeypatch):
+    monkeypatch.setattr(files, "SETTLED_NS", -1)
+
     def full(*args):
         raise OSError(28, "No space left on device")
 

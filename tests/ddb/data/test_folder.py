@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 
@@ -83,11 +85,11 @@ def test_three_images_of_a_class_are_one_for_each_split(tmp_path, picture):
     assert all(np.bincount(dataset[name].labels).tolist() == [1] * 3 for name in ("train", "val", "test"))
 
 
-def test_a_class_without_images_is_named(tmp_path, picture):
+def test_an_empty_folder_is_no_class_and_said_to_be_left_out(tmp_path, picture):
     make(tmp_path, picture)
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(DDBError, match="empty: 0 images left; too few"):
-        load_dataset(FolderConfig(root=tmp_path))
+    (tmp_path / "empty/inside").mkdir(parents=True)
+    dataset = load_dataset(FolderConfig(root=tmp_path))
+    assert dataset.classes == STRANGE and dataset.reading == ("left out: 2 empty folders, such as empty",)
 
 
 def test_a_missing_folder_and_wrong_settings_are_named(tmp_path):
@@ -99,3 +101,111 @@ def test_a_missing_folder_and_wrong_settings_are_named(tmp_path):
     ):
         with pytest.raises(DDBError, match=rf"^dataset\.{message}"):
             build(FolderConfig, values, "dataset")
+
+
+def fill(root, put, *folders, number=3):
+    """`number` images in each folder below root, which is the folder that `put` writes to."""
+    put(*(f"{folder}/{i}.png" for folder in folders for i in range(number)))
+    return load_dataset(FolderConfig(root=root))
+
+
+def sizes(dataset):
+    return {name: len(split) for name, split in dataset.splits.items()}
+
+
+def test_splits_are_taken_as_people_name_them_and_said_so(tmp_path, put):
+    dataset = fill(tmp_path, put, *(f"{split}/{name}" for split in ("Training", "dev", "Test_set") for name in "ab"))
+    assert dataset.classes == ("a", "b") and sizes(dataset) == {"train": 6, "val": 6, "test": 6}
+    assert dataset["val"].paths[0] == "dev/a/0.png" and not dataset.notes
+    assert dataset.reading == ("splits: train from Training, val from dev, test from Test_set (dataset.splits names "
+                               "other folders, or {} to take each for a class)",)  # fmt: skip
+
+
+def test_a_class_called_train_is_one(tmp_path, put):
+    dataset = fill(tmp_path, put, "bus", "car", "train")
+    assert dataset.classes == ("bus", "car", "train") and sum(sizes(dataset).values()) == 9
+    assert "train is taken for a class and no split" in dataset.reading[0]
+
+
+def test_images_in_folders_below_a_class_are_of_that_class(tmp_path, put):
+    dataset = fill(tmp_path, put, "train/cat", "train/cat/more", "train/cat/more/yet", "train/dog", "test/cat/x")
+    train = dataset["train"].paths + dataset["val"].paths
+    assert len(train) == 12 and sum(path.startswith("train/cat/") for path in train) == 9
+    assert [dataset.classes[label] for label in dataset["test"].labels] == ["cat"] * 3
+    assert dataset.reading[-1].startswith("9 images in folders below a class's are read with their class, such as ")
+
+
+def test_endings_that_pillow_reads_are_images(tmp_path, picture, put):
+    for ending in ("jpe", "jfif", "JPG", "Png", "gif", "webp", "tiff", "bmp", "avif", "jp2", "tga", "ppm"):
+        picture(tmp_path / f"cat/1.{ending}")
+    dataset = fill(tmp_path, put, "dog")
+    assert sum(sizes(dataset).values()) == 15 and not dataset.reading
+
+
+def test_a_class_of_files_that_cannot_be_read_is_refused(tmp_path, put):
+    (tmp_path / "dog").mkdir()
+    for name in ("1.heic", "2.HEIC", "3.mov"):
+        (tmp_path / "dog" / name).write_bytes(b"x")
+    expected = r"dog: none of its 3 files can be read as an image \(.heic 2, .mov 1\); convert them, or move the folder"
+    with pytest.raises(DDBError, match=expected):
+        fill(tmp_path, put, "cat", "bird")
+    for path in (tmp_path / "dog").iterdir():
+        path.rename(path.with_suffix(".txt"))
+    assert fill(tmp_path, put, "cat", "bird").classes == ("bird", "cat")  # a folder of notes is no class
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        (["mine/cat", "mine/dog"], r"at least two; it has 1 \(mine\); is the root .*/mine\?$"),
+        (["train", "test"], r"train: needs a folder per class, at least two; it has 0; dataset.splits=\{\} takes each"),
+        (
+            ["train/cat", "train/dog", "test"],
+            r"/test: no images in folders of the classes; mend it, or leave it out of",
+        ),
+        (["train/cat", "train/dog", "test/Cat"], r"test/Cat: no training images of this class; .* is called 'cat'$"),
+        (["train/cat", "train/dog", "test/deep/cat"], r"test/deep: no training images of this class$"),
+        (["cat/train", "cat/test", "dog/train", "dog/test"], r"/cat: a class with splits in it; put the splits above"),
+        (["val/cat", "test/cat"], r"would be splits, but no folder is called train"),
+    ],
+)
+def test_what_could_be_read_wrongly_is_refused_with_the_way_out(tmp_path, put, folders, message):
+    with pytest.raises(DDBError, match=message):
+        fill(tmp_path, put, *folders)
+
+
+def test_a_folder_that_cannot_be_listed_is_refused(tmp_path, put, monkeypatch):
+    """Without it, a class would be smaller than it is."""
+    put(*(f"{name}/{i}.png" for name in ("cat", "cat/shut", "dog") for i in range(3)))
+    original = os.scandir
+
+    def scandir(path):
+        if os.fspath(path).endswith("shut"):
+            raise PermissionError(13, "Permission denied")
+        return original(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(DDBError, match=r"cat/shut: the folder cannot be listed"):
+        load_dataset(FolderConfig(root=tmp_path))
+
+
+def test_the_setting_says_which_folders_are_splits(tmp_path, put):
+    put(*(f"{name}/{c}/{i}.png" for name in ("one", "two", "three/in") for c in "ab" for i in range(3)))
+    config = build(FolderConfig, {"root": tmp_path, "splits": {"train": "two", "test": "three/in"}}, "dataset")
+    dataset = load_dataset(config)
+    assert sizes(dataset) == {"train": 4, "val": 2, "test": 6} and dataset["test"].paths[0] == "three/in/a/0.png"
+    assert dataset.reading == ("left out: 6 images that no split takes (one 6), such as one/a/0.png",)
+    dataset = load_dataset(FolderConfig(root=tmp_path, splits={}))
+    assert dataset.classes == ("one", "three", "two")
+
+
+def test_the_setting_takes_the_root_for_train_and_a_folder_beside_the_classes_for_test(tmp_path, put):
+    put(*(f"{name}/{i}.png" for name in ("cat", "dog", "kept/cat", "kept/dog") for i in range(3)))
+    dataset = load_dataset(FolderConfig(root=tmp_path, splits={"train": ".", "test": "kept"}))
+    assert dataset.classes == ("cat", "dog") and sizes(dataset) == {"train": 4, "val": 2, "test": 6}
+
+
+def test_the_setting_changes_no_key_where_it_is_not_given(tmp_path):
+    """Keys of results are made from what is dumped; what is read is in the fingerprint."""
+    assert "splits" not in FolderConfig(root=tmp_path).model_dump(mode="json")
+    assert FolderConfig(root=tmp_path, splits={}).model_dump(mode="json")["splits"] == {}

@@ -1,14 +1,16 @@
 """Files of every kind that people have: each gives the right pixels, or one line that names it."""
 
 import struct
+import subprocess
+import sys
 import warnings
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from ddb.data.images import is_image_name, read_array, read_image
+from ddb.data.images import EXTENSIONS, depth, is_image_name, metadata_is_damaged, read_array, read_image
 from ddb.errors import DDBError
 
 
@@ -162,17 +164,109 @@ def test_exif_orientation_of_a_photo(tmp_path):
     assert image[1:7, 9:15].min() > 240 and image[1:7, 1:7].max() < 15 and image[9:].max() < 15
 
 
-@pytest.mark.parametrize("entry", [(0x0100, 7), (0x010E, 11), (0x011A, 7)], ids=["width", "description", "resolution"])
-def test_a_damaged_exif_entry_is_no_traceback(tmp_path, entry):
-    """Orientation 6 beside an entry of a type that it cannot have: still the upright picture, or one line."""
-    entries = struct.pack(">HHI4s", *entry, 1, b"abcd") + struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0)
-    exif = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 2) + entries + struct.pack(">I", 0)
+def exif(order, *entries, tail=b""):
+    """EXIF data of (tag, type, count, value): bytes as they are, a number as an unsigned short."""
+    body = struct.pack(order + "H", len(entries))
+    for tag, kind, count, value in entries:
+        value = value if isinstance(value, bytes) else struct.pack(order + "HH", value, 0)
+        body += struct.pack(order + "HHI", tag, kind, count) + value
+    mark = b"MM\0*" if order == ">" else b"II*\0"
+    return b"Exif\0\0" + mark + struct.pack(order + "I", 8) + body + bytes(4) + tail
+
+
+UPRIGHT = (0x0112, 3, 1, 6)  # orientation 6: a quarter turn
+DAMAGED = {
+    "width of bytes": exif(">", (0x0100, 7, 1, b"abcd"), UPRIGHT),
+    "description of reals": exif(">", (0x010E, 11, 1, b"abcd"), UPRIGHT),
+    "resolution of bytes": exif(">", (0x011A, 7, 1, b"abcd"), UPRIGHT),
+    "width as text, a fraction over 0": exif(
+        "<", UPRIGHT, (0x011A, 5, 1, struct.pack("<I", 50)), (0x0100, 2, 2, b"x\0\0\0"), tail=struct.pack("<II", 72, 0)
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_damaged_exif_entries_beside_the_orientation_do_not_matter(tmp_path, kind):
+    stored = Image.fromarray(np.uint8([[0] * 8 + [255] * 8] * 8))  # black, then white; upright it is above and below
+    stored.save(tmp_path / "a.jpg", exif=DAMAGED[kind], quality=95)
+    image = read_image(tmp_path / "a.jpg")
+    assert image.size == (8, 16) and max(image.getpixel((4, 2))) < 20 and min(image.getpixel((4, 13))) > 235
+    if kind == "width as text, a fraction over 0":  # what Pillow cannot write back
+        assert metadata_is_damaged(tmp_path / "a.jpg")
+
+
+def insert(path, segment):
+    """Put a metadata segment right behind the start of a JPEG file."""
+    whole = path.read_bytes()
+    path.write_bytes(whole[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + whole[2:])
+
+
+@pytest.mark.parametrize(
+    ("segment", "damaged"),
+    [
+        (b"http://ns.adobe.com/xap/1.0/\x00<x:xmpmeta>\xa8\xff</x:xmpmeta>", True),  # XMP that is not UTF-8
+        (b"Exif\0\0II*\0\x08\0\0\0\x05\0\1\2", True),  # five entries are said to come, and none does
+        (b"Exif\0\0no header", False),  # taken for none
+        (b"Exif\0\0", False),
+    ],
+)
+def test_damaged_metadata_without_an_orientation_leaves_the_picture_as_it_is_stored(tmp_path, segment, damaged):
     path = tmp_path / "a.jpg"
-    Image.new("RGB", (16, 8), (255, 255, 255)).save(path, exif=exif)
-    try:
-        assert read_image(path).size == (8, 16)
-    except DDBError as error:
-        assert str(error).startswith(f"{path}: ") and len(str(error).splitlines()) == 1
+    Image.new("RGB", (16, 8), (200, 100, 50)).save(path, quality=95)
+    before = read_image(path)
+    assert not metadata_is_damaged(path)
+    insert(path, segment)
+    with warnings.catch_warnings():  # pytest sets filters of its own, which ours would come behind
+        warnings.simplefilter("ignore", UserWarning)
+        assert read_image(path).tobytes() == before.tobytes()
+    assert metadata_is_damaged(path) is damaged
+
+
+def test_sound_metadata_is_not_damaged(tmp_path):
+    sound = Image.Exif()
+    sound[0x0112], sound[0x010E], sound[0x011A] = 6, "a cat", 72.0
+    for name in ("a.jpg", "a.png", "a.webp"):
+        Image.new("RGB", (16, 8)).save(tmp_path / name, exif=sound)
+        assert read_image(tmp_path / name).size == (8, 16) and not metadata_is_damaged(tmp_path / name)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_turned_as_pillow_turns_it(tmp_path, orientation):
+    noise = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    entry = Image.Exif()
+    entry[0x0112] = orientation
+    Image.fromarray(noise).save(tmp_path / "a.png", exif=entry)
+    with Image.open(tmp_path / "a.png") as stored:
+        assert read_image(tmp_path / "a.png").tobytes() == ImageOps.exif_transpose(stored).tobytes()
+
+
+def test_an_orientation_that_there_is_not_is_no_turn(tmp_path):
+    Image.new("RGB", (16, 8)).save(tmp_path / "a.jpg", exif=exif("<", (0x0112, 3, 1, 77)))
+    assert read_image(tmp_path / "a.jpg").size == (16, 8)
+
+
+def test_reading_damaged_metadata_writes_nothing_to_the_terminal(tmp_path):
+    """Pillow warns of it without a name, once in every process that reads."""
+    Image.new("RGB", (16, 8)).save(tmp_path / "a.jpg")
+    insert(tmp_path / "a.jpg", b"Exif\0\0II*\0\x08\0\0\0\x05\0\1\2")
+    code = "import sys; from ddb.data.images import read_image; read_image(sys.argv[1])"
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "a.jpg"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_every_ending_is_one_that_pillow_reads_and_the_usual_ones_are_there():
+    Image.init()
+    readable = {ending for ending, kind in Image.EXTENSION.items() if kind in {*Image.OPEN, "MPO"}}
+    assert set(EXTENSIONS) <= readable
+    assert {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".avif"} <= set(
+        EXTENSIONS
+    )
+
+
+def test_the_bits_of_a_grey_value(tmp_path):
+    Image.fromarray(np.zeros((2, 2), np.uint16)).save(tmp_path / "16.png")
+    Image.new("L", (2, 2)).save(tmp_path / "8.png")
+    assert (depth(tmp_path / "16.png"), depth(tmp_path / "8.png")) == (16, 8)
 
 
 def test_cmyk_colours_are_not_inverted(tmp_path):

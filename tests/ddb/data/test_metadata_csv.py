@@ -195,3 +195,99 @@ def test_a_file_outside_the_folder_is_refused(tmp_path, name):
     (tmp_path / "metadata.csv").write_text(f"img_filename,y,place,split\n{rows}{name},0,0,0\n")
     with pytest.raises(DDBError, match=f"metadata.csv: {name} is not below {tmp_path}"):
         index(MetadataConfig(root=tmp_path), tmp_path)
+
+
+@pytest.mark.parametrize("value", ["nan", "NaN", "N/A", "<NA>", "null", " "])
+@pytest.mark.parametrize("column", ["img_filename", "y", "place", "split"])
+def test_a_word_for_no_value_is_refused_in_any_column(load, column, value):
+    row = {"img_filename": "i.png", "y": "1", "place": "0", "split": "2"} | {column: value}
+    with pytest.raises(DDBError) as error:
+        load(PLAIN + ",".join(row.values()) + "\n")
+    assert str(error.value).endswith(f"metadata.csv: line 10 has no value in column {column!r} ({value!r})")
+
+
+def test_labels_that_are_likely_mistakes_are_told(load):
+    reading = load(PLAIN + "i.png, 1,0,0\nj.png,unknown,1,0\nk.png,unknown,1,0\n").reading
+    assert reading == (
+        "warning: ' 1' and '1' are each a class of its own; the same one, written in 2 ways?",
+        "warning: 'unknown' is a class; does it stand for a missing one?",
+    )
+
+
+def test_absolute_paths_below_the_folder_are_paths_below_it(load, tmp_path):
+    (tmp_path / "in").mkdir()
+    rows = PLAIN.replace("\na.png", f"\n{tmp_path}/in/../a.png").replace("\nb.png", f"\n{tmp_path}//b.png")
+    assert load(rows)["train"].paths == ["a.png", "b.png", "c.png", "d.png"]
+
+
+def test_absolute_paths_through_a_link_to_the_folder_are_known(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    rows = "".join(f"{tmp_path}/{('real', 'link')[i]}/{s}{i}.png,{i},{i},{s}\n" for s in (0, 1, 2) for i in (0, 1))
+    (tmp_path / "real/metadata.csv").write_text(f"img_filename,y,place,split\n{rows}")
+    for root in ("real", "link"):
+        dataset = index(MetadataConfig(root=tmp_path / root), tmp_path / root)
+        assert dataset["train"].paths == ["00.png", "01.png"]
+
+
+def test_paths_from_windows_are_read(load, put):
+    put("a/b.png", "a/back\\slash.png", "c:odd.png")
+    rows = (
+        PLAIN.replace("\na.png", "\na\\b.png").replace("\nb.png", "\na/back\\slash.png").replace("\nc.p", "\nc:odd.p")
+    )
+    assert load(rows)["train"].paths == ["a/b.png", "a/back\\slash.png", "c:odd.png", "d.png"]
+    with pytest.raises(DDBError, match=r"C:\\x\\i.png is not below"):
+        load(PLAIN + "C:\\x\\i.png,1,1,0\n")
+    with pytest.raises(DDBError, match=r"\.\./i.png is not below"):
+        load(PLAIN + "..\\i.png,1,1,0\n")
+
+
+def test_one_file_written_in_two_ways_stands_in_two_rows(load, tmp_path):
+    for name in ("./a.png", "x/../a.png", f"{tmp_path}/a.png"):
+        with pytest.raises(DDBError, match=r"a\.png stands in two rows of the same split"):
+            load(PLAIN + f"{name},1,1,0\n")
+
+
+def test_a_file_in_two_splits_is_told(load):
+    expected = "warning: files in more than one split: 1, 1 of them with another class, such as a.png"
+    assert load(PLAIN + "a.png,1,1,2\n").reading == (expected,)
+
+
+def words(text, *names):
+    """The table with other words in its split column."""
+    rows = [line.rsplit(",", 1) for line in text.splitlines()[1:]]
+    return text.splitlines()[0] + "\n" + "".join(f"{row},{names[int(split)]}\n" for row, split in rows)
+
+
+def test_words_in_the_split_column_are_known_and_said(load):
+    dataset = load(words(PLAIN, "Train", "valid", "testing"))
+    assert [len(dataset[name]) for name in ("train", "val", "test")] == [4, 2, 2]
+    expected = "splits: train from 'Train', val from 'valid', test from 'testing' in column 'split'"
+    assert dataset.reading == (f"{expected} (dataset.splits says otherwise)",)
+
+
+def test_the_splits_of_the_setting_come_before_words(load):
+    names = {"train": "train", "val": "test", "test": "val"}
+    dataset = load(words(PLAIN, "train", "test", "val"), splits=names)
+    assert dataset["val"].paths == ["e.png", "f.png"] and not dataset.reading
+
+
+def test_writing_the_default_splits_out_changes_nothing(load):
+    """A resolved configuration, which names them, reads as the one that it was made from."""
+    text = words(PLAIN, "train", "val", "test")
+    written = load(text, splits=dict(MetadataConfig().splits))
+    assert written.reading == load(text).reading and written["val"].paths == ["e.png", "f.png"]
+
+
+@pytest.mark.parametrize(
+    "names", [("train", "val", "fold2"), ("train", "val", "dev"), ("0", "1", "2.0"), ("a", "b", "c")]
+)
+def test_words_that_are_not_all_known_are_refused(load, names):
+    with pytest.raises(DDBError, match=r"column 'split' says '.*'; dataset.splits has 0, 1, 2"):
+        load(words(PLAIN, *names))
+
+
+def test_images_beside_the_table_that_it_does_not_name_are_told(load, put):
+    put("a.png", "z.png", "more/y.png")
+    expected = "left out: 2 images that no split takes (more 1, not in a folder 1), such as more/y.png"
+    assert load(PLAIN).reading == (expected,)

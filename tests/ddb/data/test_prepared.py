@@ -29,7 +29,8 @@ def write(root, folder, **options):
 def test_files_become_arrays_with_all_that_is_known_of_them(images, tmp_path):
     listed = write(images, tmp_path / "out")
     read = prepared.read(tmp_path / "out")
-    assert (read.classes, read.notes) == (listed.classes, listed.notes)
+    assert (read.classes, read.notes[:-1]) == (listed.classes, listed.notes)
+    assert read.notes[-1].startswith("warning: 20 images are blank")  # each has one grey value
     for name, split in read.splits.items():
         assert split.images.shape == (len(listed[name]), 16, 16, 3) and split.paths == listed[name].paths
         assert split.root == images and split.bias is None
@@ -101,7 +102,7 @@ def test_bias_notes_and_root_survive_row_by_row(tmp_path, picture):
     (tmp_path / "out").mkdir()
     prepared.write(BiasedDataset("made", ("a", "b"), attributes, splits, ("a note", "é ☃")), tmp_path / "out", 8)
     read = prepared.read(tmp_path / "out")
-    assert (read.name, read.notes, read.bias_attributes) == ("made", ("a note", "é ☃"), attributes)
+    assert (read.name, read.notes[:2], read.bias_attributes) == ("made", ("a note", "é ☃"), attributes)
     for name, rows in (("train", [0, 1, 2]), ("test", [2, 0])):
         split = read[name]
         assert split.root == tmp_path and split.paths == [paths[row] for row in rows]
@@ -151,3 +152,16 @@ def test_once_the_files_are_mended_the_same_stage_is_produced(images, tmp_path):
     values = {p: int(s.images[i].max()) for s in prepared.read(store.path(stage)).splits.values()
               for i, p in enumerate(s.paths)}  # fmt: skip
     assert values == {f"{name}/{i}.png": 20 * i for name in ("cat", "dog") for i in range(10)}
+
+
+def test_blank_images_are_named_in_the_notes_and_others_are_not(tmp_path, picture):
+    noise = np.random.default_rng(0).integers(0, 256, (4, 20, 20, 3), dtype=np.uint8)
+    for i, pixels in enumerate(noise):
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+    picture(tmp_path / "3.png", 9)
+    splits = {"train": listed(tmp_path, ["0.png", "3.png"], [0, 1])}
+    splits |= {name: listed(tmp_path, [f"{i}.png"], [0]) for name, i in (("val", 1), ("test", 2))}
+    (tmp_path / "out").mkdir()
+    prepared.write(BiasedDataset("made", ("a", "b"), {}, splits), tmp_path / "out", 16)
+    expected = "warning: 1 image is blank (every channel spans fewer than 16 of 256 values), such as 3.png"
+    assert prepared.read(tmp_path / "out").notes == (expected,)

@@ -112,6 +112,12 @@ def test_rows_that_differ_in_a_varied_setting_are_told_apart(fake, tmp_path, tex
     assert {"erm", "ddb_two_step, amplifier steps 20", "ddb_two_step, amplifier steps 300"} <= set(texts)
 
 
+def test_a_name_is_text_and_no_formula(fake, tmp_path, texts):
+    fake.add("$\\bad_{$", 0, metrics(0.6))
+    draw(fake, fake.store, tmp_path / "figure.png")
+    assert "$\\bad_{$" in texts
+
+
 def test_a_pdf_where_the_path_says_so_the_same_bytes_each_time(fake, tmp_path):
     fake.add("erm", 0, metrics(0.6))
     for name in ("a.pdf", "b.pdf", "a.png", "b.png"):

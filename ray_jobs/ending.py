@@ -1,0 +1,63 @@
+"""How a command ends: what is not a bug of ours is one line that names cause and way out, and has an exit code.
+
+    with ending():      # around the whole command
+        ...
+
+DDB_TRACEBACK=1 shows the traceback as well.
+"""
+
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from typing import NoReturn
+
+from ddb.errors import DDBError, Interrupted, fault_of_system
+from ray_jobs.output import err, printable_anywhere
+
+INTERRUPTED = 75  # exit code; EX_TEMPFAIL of sysexits.h: try again later
+MISTAKE = 2  # of the user, or a machine that does not give what is needed
+BROKEN_PIPE = 141  # what a shell says of a process that SIGPIPE ended
+TRACEBACK = "DDB_TRACEBACK"
+
+
+@contextlib.contextmanager
+def ending() -> Iterator[None]:
+    """Within the block, an error of the user or of the machine leaves with one line and an exit code."""
+    printable_anywhere()
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()  # now, and not where nobody catches what a full disk says to it
+    except DDBError as error:
+        stop(error)
+    except BrokenPipeError:  # a reader such as `head` has what it wants
+        _discard_output()
+        sys.exit(BROKEN_PIPE)
+    except (OSError, MemoryError) as error:
+        _discard_output()
+        stop(DDBError(fault_of_system(error)), error)
+    except Exception as error:
+        if not _is_rays(error):
+            raise
+        stop(DDBError(f"Ray failed: {str(error).strip().splitlines()[0]}; the same command goes on"), error)
+
+
+def stop(error: DDBError, cause: BaseException | None = None) -> NoReturn:
+    """A user's mistake is one line and exit code 2; a run that was asked to end early has one of its own."""
+    if os.environ.get(TRACEBACK) == "1":
+        traceback.print_exception(cause or error)
+    err.print(str(error), style="red")
+    sys.exit(INTERRUPTED if isinstance(error, Interrupted) else MISTAKE)
+
+
+def _is_rays(error: Exception) -> bool:
+    return "ray.exceptions" in sys.modules and isinstance(error, sys.modules["ray.exceptions"].RayError)
+
+
+def _discard_output() -> None:
+    """What could not be written is not tried once more when the interpreter ends."""
+    with contextlib.suppress(OSError, ValueError):  # of streams that have no file behind them
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

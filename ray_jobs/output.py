@@ -1,0 +1,32 @@
+"""The two consoles that everything prints to, and what is printed where an encoding lacks a sign.
+
+What is printed is text: brackets and colons in the names of classes and files mean nothing. Colour is asked for with
+`style`, or with a `rich.text.Text`.
+"""
+
+import codecs
+import sys
+
+from rich.console import Console
+
+WIDTH = None if sys.stdout.isatty() else 140  # a log file has no edge to wrap at
+PLAIN = {"soft_wrap": True, "markup": False, "emoji": False, "highlight": False}
+out, err = Console(width=WIDTH, **PLAIN), Console(stderr=True, **PLAIN)
+
+NEAREST = {"–": "-", "—": "-", "−": "-", "→": ">", "…": "...", "±": "+-", "×": "x", "·": "*", "•": "*", "‘": "'",
+           "’": "'", "“": '"', "”": '"', "│": "|", "─": "-", "━": "-"}  # fmt: skip
+
+
+def printable_anywhere() -> None:
+    """From now on, what the encoding of the terminal or of a log file lacks is printed by its nearest sign or code."""
+    codecs.register_error("ddb.nearest", _nearest)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # not where tests or notebooks have put something else there
+            stream.reconfigure(errors="ddb.nearest")
+
+
+def _nearest(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    signs = error.object[error.start : error.end]
+    return "".join(NEAREST.get(sign) or sign.encode("ascii", "backslashreplace").decode() for sign in signs), error.end

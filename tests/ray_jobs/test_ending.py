@@ -1,0 +1,124 @@
+"""How the `ddb` command and the job modules end when something is wrong that is no bug of ours."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from ddb.errors import DDBError, Interrupted
+from ray_jobs.ending import TRACEBACK, ending
+
+CONFIG = "configs/colored_digits.yaml"
+
+
+def ddb(*arguments, **options):
+    """A run of the command: exit code, and what it printed."""
+    environment = os.environ | {"COLUMNS": "200"} | options.pop("environment", {})
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment} | options
+    return subprocess.run([sys.executable, "-m", *map(str, arguments)], **options)
+
+
+def left_with(error):
+    """Exit code of a command that meets `error`."""
+    with pytest.raises(SystemExit) as left, ending():
+        raise error
+    return left.value.code
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (DDBError("cdpm: lower it"), 2, "cdpm: lower it"),
+        (Interrupted("interrupted; the same command goes on"), 75, "interrupted; the same command goes on"),
+        (
+            OSError(28, "No space left on device", "/[x]/:dog:"),
+            2,
+            "/[x]/:dog:: No space left on device; free some",
+        ),
+        (MemoryError(), 2, "out of memory: "),
+    ],
+)
+def test_one_line_and_a_code(error, code, said, capsys):
+    assert left_with(error) == code
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and lines[0].startswith(said)
+
+
+def test_the_traceback_is_there_for_who_asks(monkeypatch, capsys):
+    monkeypatch.setenv(TRACEBACK, "1")
+    left_with(OSError(28, "No space left on device"))
+    text = capsys.readouterr().err
+    assert text.startswith("Traceback") and 'File "' in text and text.splitlines()[-1].startswith("No space left")
+
+
+def test_a_bug_stays_a_traceback():
+    with pytest.raises(ZeroDivisionError), ending():
+        _ = 1 / 0
+
+
+def test_what_ray_says_is_one_line(capsys):
+    from ray.exceptions import RaySystemError
+
+    assert left_with(RaySystemError("it is gone\nand more")) == 2
+    assert capsys.readouterr().err == "Ray failed: System error: it is gone; the same command goes on\n"
+
+
+@pytest.mark.parametrize("arguments", [["schema"], ["data", "list"]])
+def test_output_to_a_full_disk_is_one_line(arguments):
+    with open("/dev/full", "w") as full:
+        result = ddb("ray_jobs.cli", *arguments, stdout=full)
+    assert result.returncode == 2
+    assert result.stderr.startswith("No space left on device") and len(result.stderr.splitlines()) == 1
+
+
+def test_a_reader_that_has_enough_ends_it_without_a_word():
+    reading, writing = os.pipe()
+    os.close(reading)
+    result = ddb("ray_jobs.cli", "schema", stdout=writing)
+    os.close(writing)
+    assert result.returncode and not result.stderr
+
+
+def test_output_that_is_not_utf8_has_the_nearest_signs():
+    result = ddb("ray_jobs.cli", "data", "list", environment={"PYTHONIOENCODING": "latin-1"})
+    assert result.returncode == 0 and not result.stderr
+    assert "any folder: dataset.root" in result.stdout and "| - " in result.stdout
+
+
+def test_a_ray_that_is_gone_is_one_line_of_every_command(tmp_path):
+    gone = {"RAY_ADDRESS": "127.0.0.1:1"}
+    for module, *arguments in (("ray_jobs.cli", "run"), ("ray_jobs.run_experiment",)):
+        result = ddb(module, *arguments, CONFIG, "seeds=[0]", "--store", tmp_path, environment=gone)
+        assert result.returncode == 2 and "RAY_ADDRESS=127.0.0.1:1: no Ray answers there" in result.stderr
+        assert len(result.stderr.splitlines()) == 1
+
+
+def test_the_doctor_tells_of_a_ray_that_is_gone(tmp_path):
+    result = ddb("ray_jobs.cli", "doctor", "--store", tmp_path, environment={"RAY_ADDRESS": "127.0.0.1:1"})
+    assert result.returncode == 1 and not result.stderr
+    assert "FAIL Ray (127.0.0.1:1)" in result.stdout and "(Connection refused)" in result.stdout
+
+
+def test_names_are_printed_as_they_are(tmp_path):
+    for name in ("[bold]cat", ":dog: [x]"):
+        (tmp_path / "d" / name).mkdir(parents=True)
+        for i in range(4):
+            Image.new("RGB", (8, 8), (50 * i, 0, 0)).save(tmp_path / "d" / name / f"{i}.png")
+    sheet = tmp_path / "[x]y.png"
+    result = ddb("ray_jobs.cli", "data", "describe", "folder", f"root={tmp_path / 'd'}", "--output", sheet)
+    assert result.returncode == 0, result.stderr
+    assert all(f"{name} " in result.stdout for name in ("[bold]cat", ":dog: [x]"))
+    assert f"contact sheet: {sheet}" in result.stdout and sheet.exists()
+
+
+def test_a_store_that_may_only_be_read_is_read(tmp_path):
+    """Its folder of locks cannot even be made, for root neither: a file has its name."""
+    (tmp_path / ".locks").touch()
+    for arguments in (["status"], ["table"], ["report", "--output", tmp_path / "report.html"]):
+        result = ddb("ray_jobs.cli", *arguments[:1], CONFIG, "seeds=[0]", *arguments[1:], "--store", tmp_path)
+        assert result.returncode == 0, result.stderr
+    result = ddb("ray_jobs.cli", "run", CONFIG, "seeds=[0]", "--store", tmp_path)
+    assert result.returncode == 2 and f"store {tmp_path} cannot be written: " in result.stderr
+    assert len(result.stderr.splitlines()) == 1

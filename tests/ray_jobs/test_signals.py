@@ -1,0 +1,57 @@
+"""A signal to all processes of a run, as `timeout`, batch systems and systemd send it: the run ends in order, and soon.
+
+TMPDIR is long here, as in many a batch job: its name alone would not fit into those of Ray's sockets.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+import yaml
+
+from ddb.artifacts import Store
+from ddb.config_file import load
+from ddb.experiment import plan
+from ray_jobs.ending import INTERRUPTED
+from tests.ray_jobs.conftest import SMALL
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+SECONDS = 15 + 15  # what is promised, and as much again for a machine that does other things
+
+
+def test_sigterm_to_the_whole_group_interrupts_and_loses_nothing(tmp_path):
+    config, long = tmp_path / "erm.yaml", tmp_path / ("x" * 90)
+    config.write_text(yaml.safe_dump(SMALL | {"methods": {"erm": {"steps": 10**6}}}))
+    long.mkdir()
+    command = [sys.executable, "-m", "ray_jobs.cli", "run", str(config), "--store", str(tmp_path / "runs")]
+    run = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        env=os.environ | {"TMPDIR": str(long)},
+    )
+    (cell,) = plan(load(config)).cells
+    store, printed = Store(tmp_path / "runs"), ""
+    while "target erm seed 3: started" not in printed:
+        printed += (line := run.stdout.readline())
+        assert line, printed
+    while not (store.work_path(cell.stage) / "progress.json").exists():
+        assert run.poll() is None
+        time.sleep(0.1)
+    processes = psutil.Process(run.pid).children(recursive=True)
+    began = time.monotonic()
+    os.killpg(run.pid, signal.SIGTERM)
+    printed += run.communicate(timeout=120)[0]
+    took = time.monotonic() - began
+    assert run.returncode == INTERRUPTED and took < SECONDS, (took, printed)
+    assert printed.endswith("interrupted: 1 of 2 stages are left; the same command goes on\n")
+    assert "Traceback" not in printed and "GCS" not in printed
+    assert store.has(cell.stage.inputs["data"]) and store.interrupted(cell.stage) and not store.failure(cell.stage)
+    assert processes and not psutil.wait_procs(processes, timeout=20)[1]
+    assert not [each for each in long.iterdir() if each.name.startswith("ddb-interrupt")]
