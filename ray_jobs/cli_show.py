@@ -47,16 +47,28 @@ def table(
     config: ConfigArgument,
     overrides: Overrides = None,
     format: Annotated[str, typer.Option(help="markdown, latex, csv or json.")] = "markdown",
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ROW",
+            help="Print differences to this row instead, paired by seed, with 95 % intervals: a method, or a method "
+            "and settings, such as 'ddb_two_step sampling.guidance=1'.",
+        ),
+    ] = None,
     store: StoreOption = STORE,
 ) -> None:
     """The table of an experiment from what is finished."""
-    from ddb.report import FORMATS, render, rows
+    from ddb.report import FORMATS, differences, render, render_differences, rows
 
     if format not in FORMATS:
         raise DDBError(f"--format: {format!r} is unknown; known: {', '.join(FORMATS)}")
     graph = plan(config_file.load(config, overrides))
     show_notes(graph)
-    text = render(rows(graph, Store(store)), format)
+    found = rows(graph, Store(store))
+    if against is None:
+        text = render(found, format)
+    else:
+        text = render_differences(differences(found, against), against, format)
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
 
 

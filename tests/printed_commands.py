@@ -79,6 +79,7 @@ WAYS = {
     f"ddb run {DIGITS}": Way(CLONE, SMALL, says="ddb_end_to_end_joint"),
     f"ddb run {DIGITS} sampling.guidance=3 --dry-run": Way(CLONE, SMALL, says="guidance: 3.0"),
     f"ddb table {DIGITS} --format latex": Way(CLONE, SMALL, says="\\bottomrule"),
+    f"ddb table {DIGITS} --against erm": Way(CLONE, SMALL, says="Difference to erm in points"),
     f"ddb status {DIGITS}": Way(CLONE, SMALL, says=DONE),
     f"ddb table {DIGITS}": Way(CLONE, SMALL, says="1/1 seeds"),
     "ddb run CONFIG --dry-run": Way(CLONE, SMALL, says="seed 0"),

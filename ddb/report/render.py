@@ -73,20 +73,20 @@ def _terminal(sheet: Sheet, colors: list[str]) -> Table:
 
 
 def _markdown(rows: list[Row]) -> str:
-    return "\n".join(_markdown_sheet(sheet) for sheet in sheets(rows))
+    return "\n".join(markdown_sheet(sheet) for sheet in sheets(rows))
 
 
-def _markdown_sheet(sheet: Sheet) -> str:
+def markdown_sheet(sheet: Sheet) -> str:
     rule = ["---:" if numeric else "---" for numeric in sheet.numeric]
     table = [[cell.replace("|", r"\|") for cell in line] for line in [sheet.header, rule, *sheet.lines]]
     return "\n".join([*(f"| {' | '.join(line)} |" for line in table), "", sheet.caption, ""])
 
 
 def _latex(rows: list[Row]) -> str:
-    return "% needs \\usepackage{booktabs}\n" + "".join(_latex_sheet(sheet) for sheet in sheets(rows))
+    return "% needs \\usepackage{booktabs}\n" + "".join(latex_sheet(sheet) for sheet in sheets(rows))
 
 
-def _latex_sheet(sheet: Sheet) -> str:
+def latex_sheet(sheet: Sheet) -> str:
     columns = "".join("r" if numeric else "l" for numeric in sheet.numeric)
     body = [" & ".join(_escape(cell) for cell in line) + r" \\" for line in [sheet.header, *sheet.lines]]
     return "\n".join(

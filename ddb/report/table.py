@@ -62,6 +62,7 @@ class Row:
     signal: Signal | None = None  # None for a method without an amplifier
     published: dict[str, Summary] = field(default_factory=dict)  # the paper's numbers, where ours is its benchmark
     papers_setting: bool = False  # whether every setting that matters is known to be the paper's
+    by_seed: dict[str, dict[int, float]] = field(default_factory=dict)  # metric -> seed -> value
     cells: "tuple[Cell, ...]" = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -150,8 +151,18 @@ def _row(cells: "list[Cell]", plan: "Plan", store: Store) -> Row:
         _signal(cells, plan, store),
         published(first.config, first.row, amplified),
         setting_is_known(first.dataset, first.row.label, amplified),
+        _by_seed(done, results),
         tuple(cells),
     )
+
+
+def _by_seed(done: "list[Cell]", results: list[dict[str, Any]]) -> dict[str, dict[int, float]]:
+    found: dict[str, dict[int, float]] = {}
+    for cell, result in zip(done, results, strict=True):
+        for name in METRICS:
+            if result.get(name) is not None:
+                found.setdefault(name, {})[cell.seed] = result[name]
+    return found
 
 
 def _signal(cells: "list[Cell]", plan: "Plan", store: Store) -> Signal | None:
