@@ -29,7 +29,7 @@ CODE_VERSIONS = {
     "cdpm": 2,
     "synthetic": 2,
     "probe": 2,
-    "alignment": 1,
+    "alignment": 2,
     "amplifier": 2,
     "target": 3,
     "validation": 1,

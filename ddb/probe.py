@@ -2,7 +2,8 @@
 
 Two classifiers, one per question, learn from the real training and validation images together, drawn so that every
 (class, bias value) pair comes equally often: then neither answer helps with the other. Their accuracy on the test
-images is printed beside every share they measure. The probe serves evaluation only; no method sees it.
+images is printed beside every share they measure, and their errors there are taken off the aligned share. The probe
+serves evaluation only; no method sees it.
 """
 
 import itertools
@@ -11,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from scipy.stats import binomtest
 from torch import nn
 
 from ddb.classifier import predict
@@ -47,10 +49,14 @@ def train_probe(
 
 
 def alignment(models: dict[str, nn.Module], images: Split, dataset: BiasedDataset) -> dict[str, float | int]:
-    """Shares of the synthetic `images` whose bias value is their label's aligned one, and whose class is their label.
+    """How many of the synthetic `images` follow the bias, and how many show the class of their label.
 
-    The aligned bias value of a class is the commonest among its aligned images of any split. Raises DDBError where a
-    class has none.
+    The aligned bias value of a class is the commonest among its aligned images of any split. The probe errs, too:
+    `aligned_share_seen` is the share that it takes for aligned, and `aligned_share` is what that comes to once its
+    errors on the test images are taken off (Rogan and Gladen, 1978). `aligned_share_low` and `aligned_share_high` bound
+    it: 95 % Wilson intervals of all three rates, at their worst together. Where the test images cannot tell the
+    probe's errors, `aligned_share` is what it saw, and the bounds are None. Raises DDBError where a class has no
+    aligned image.
     """
     value, labels, aligned = (
         np.concatenate(column)
@@ -67,11 +73,45 @@ def alignment(models: dict[str, nn.Module], images: Split, dataset: BiasedDatase
         [np.bincount(value[aligned & (labels == c)]).argmax() for c in range(len(dataset.classes))]
     )  # (C,)
     seen = {name: predict(model, images).argmax(1).numpy() for name, model in models.items()}  # each (N,)
+    taken = seen["bias"] == aligned_value[images.labels]  # (N,) for aligned
+    test = dataset["test"]
+    test_taken = predict(models["bias"], test).argmax(1).numpy() == aligned_value[test.labels]  # (T,)
+    follows = bias_value(test, dataset) == aligned_value[test.labels]  # (T,)
     return {
-        "aligned_share": float((seen["bias"] == aligned_value[images.labels]).mean()),
+        **corrected_share(taken, test_taken[follows], test_taken[~follows]),
         "right_class_share": float((seen["class"] == images.labels).mean()),
         "images": len(images),
     }
+
+
+def corrected_share(taken: np.ndarray, hits: np.ndarray, false_alarms: np.ndarray) -> dict[str, float | None]:
+    """The share that is aligned, given which images are `taken` (N,) for aligned by a judge that errs.
+
+    `hits` (P,) and `false_alarms` (Q,) say which of P aligned and of Q conflicting images it takes for aligned. With
+    rates t, h and f of the three, the share is (t - f) / (h - f). It falls with h and f, and grows with t.
+    """
+    seen = float(taken.mean())
+    found = {"aligned_share": seen, "aligned_share_seen": seen, "aligned_share_low": None, "aligned_share_high": None}
+    if not len(hits) or not len(false_alarms):
+        return found
+    (t_low, t_high), (h_low, h_high), (f_low, f_high) = map(_wilson, (taken, hits, false_alarms))
+    if h_low <= f_high:
+        return found
+
+    def share(t: float, h: float, f: float) -> float:
+        return float(np.clip((t - f) / (h - f), 0, 1))
+
+    return found | {
+        "aligned_share": share(seen, hits.mean(), false_alarms.mean()),
+        "aligned_share_low": share(t_low, h_high, f_high),
+        "aligned_share_high": share(t_high, h_low, f_low),
+    }
+
+
+def _wilson(yes: np.ndarray) -> tuple[float, float]:
+    """95 % interval of the rate behind `yes` (N,) bool."""
+    found = binomtest(int(yes.sum()), len(yes)).proportion_ci(0.95, "wilson")
+    return found.low, found.high
 
 
 def bias_value(split: Split, dataset: BiasedDataset) -> np.ndarray:

@@ -5,7 +5,7 @@ from torch import nn
 
 from ddb.data import BiasedDataset, Split
 from ddb.errors import DDBError
-from ddb.probe import alignment
+from ddb.probe import alignment, corrected_share
 
 
 class _Channel(nn.Module):
@@ -45,7 +45,38 @@ def _dataset(train):
 def test_shares_by_hand():
     """Labels 0, 0, 1, 1 go with values 1, 1, 0, 0; seen are 1, 0, 0, 0, and classes 0, 0, 1, 0."""
     found = alignment(MODELS, DRAWN, _dataset(_split([0, 1], [1, 0])))
-    assert found == {"aligned_share": 3 / 4, "right_class_share": 3 / 4, "images": 4}
+    assert (found["aligned_share_seen"], found["right_class_share"], found["images"]) == (3 / 4, 3 / 4, 4)
+
+
+def _yes(number, of):
+    return np.arange(of) < number
+
+
+def test_the_errors_of_the_probe_are_taken_off():
+    """86 % seen, 95 % of aligned and 20 % of conflicting images taken for aligned: (0.86 - 0.2) / (0.95 - 0.2) = 88 %.
+
+    Wilson: 86 of 100 is 0.7786 to 0.9147, 950 of 1,000 is 0.9347 to 0.9619, 200 of 1,000 is 0.1764 to 0.2259.
+    """
+    found = corrected_share(_yes(86, 100), _yes(950, 1000), _yes(200, 1000))
+    assert found["aligned_share_seen"] == pytest.approx(0.86)
+    assert found["aligned_share"] == pytest.approx(0.88)
+    assert found["aligned_share_low"] == pytest.approx((0.7786 - 0.2259) / (0.9619 - 0.2259), abs=2e-4)
+    assert found["aligned_share_high"] == pytest.approx((0.9147 - 0.1764) / (0.9347 - 0.1764), abs=2e-4)
+
+
+def test_a_perfect_probe_changes_nothing_and_a_blind_one_is_not_corrected():
+    right = corrected_share(_yes(90, 100), _yes(1000, 1000), _yes(0, 1000))
+    assert right["aligned_share"] == 0.9
+    assert right["aligned_share_low"] < 0.9 < right["aligned_share_high"]
+    blind = corrected_share(_yes(90, 100), _yes(50, 100), _yes(50, 100))
+    assert blind == {
+        "aligned_share": 0.9,
+        "aligned_share_seen": 0.9,
+        "aligned_share_low": None,
+        "aligned_share_high": None,
+    }
+    nothing = corrected_share(_yes(90, 100), _yes(5, 5), _yes(0, 0))
+    assert nothing["aligned_share_low"] is None
 
 
 def test_without_aligned_training_images_the_other_splits_tell_what_aligned_means():
