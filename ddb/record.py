@@ -6,7 +6,7 @@ import platform
 import subprocess
 import time
 from datetime import datetime, timezone
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ def write_record(stage: Stage, result: Path, began: float, numbers: dict[str, An
         "code_version": stage.code_version,
         "inputs": {role: f"{needed.name}/{needed.key}" for role, needed in stage.inputs.items()},
         "git": git_state(),
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": {name: installed for name in PACKAGES if (installed := _version(name))},
         "python": platform.python_version(),
         "host": node_name(),
         "device": device_name() if "device" not in numbers else numbers["device"],
@@ -58,3 +58,11 @@ def git_state() -> dict[str, Any] | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return {"commit": commit.strip(), "dirty": bool(changes.strip())}
+
+
+def _version(package: str) -> str | None:
+    """The installed version; None where it is not there, as Ray need not be (`ddb.local`)."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,108 @@
+"""An experiment in this one process, without Ray: one stage after the other, on a GPU where torch sees one.
+
+    python -m ddb.local configs/colored_digits.yaml seeds=[0] --only synthetic
+
+For a machine that has no Ray, and for a debugger. The results are the same artifacts under the same keys as `ddb run`
+makes, so either goes on where the other stopped. Nothing runs in parallel, and nothing is resumed within a stage.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from ddb.artifacts import Stage, Store, Workspace
+from ddb.config_file import load
+from ddb.diffusion import synthetic
+from ddb.diffusion.pipeline import CDPMPipeline
+from ddb.diffusion.process import noise_schedule
+from ddb.diffusion.settings import CDPMSettings, SamplingSettings
+from ddb.diffusion.train import Hooks, train
+from ddb.errors import DDBError
+from ddb.experiment import plan
+from ddb.record import device_name, write_record
+from ddb.stages import Machine, Progress, read_data, run_classifier_stage
+
+EVERY = 10.0  # seconds between two lines of progress
+
+
+def train_cdpm(stage: Stage, store: Store, work: Workspace, progress: Progress, device: str) -> None:
+    """Train the CDPM of `stage` and save its pipeline."""
+    settings, dataset = CDPMSettings.model_validate(stage.config["cdpm"]), read_data(stage, store)
+    lines = []
+
+    def log(step: int, numbers: dict[str, float]) -> None:
+        lines.append(json.dumps({"step": step, **numbers}) + "\n")
+        progress(step, settings.steps, numbers)
+
+    images, labels = dataset["train"].images, dataset["train"].labels
+    network = train(images, labels, len(dataset.classes), settings, stage.config["seed"], Hooks(log), device=device)
+    CDPMPipeline(network.cpu(), noise_schedule(settings.process)).save_pretrained(work.result / "pipeline")
+    (work.result / "losses.jsonl").write_text("".join(lines))
+
+
+def sample(stage: Stage, store: Store, work: Workspace, progress: Progress, device: str, batch: int) -> None:
+    """Draw the synthetic set of `stage`."""
+    settings, seed = SamplingSettings.model_validate(stage.config["sampling"]), stage.config["seed"]
+    pipeline = CDPMPipeline.from_pretrained(store.path(stage.inputs["cdpm"]) / "pipeline").to(device)
+    pipeline.set_progress_bar_config(disable=True)
+    labels, indices = np.divmod(np.arange(pipeline.null_label * settings.images_per_class), settings.images_per_class)
+    tables = []
+    for start in range(0, len(labels), batch):
+        some = slice(start, start + batch)
+        images = synthetic.generate(pipeline, labels[some], indices[some], seed, settings, batch)
+        tables.append(synthetic.to_table(images, labels[some], indices[some], seed, settings.guidance))
+        progress(min(start + batch, len(labels)), len(labels), {})
+    synthetic.write(pa.concat_tables(tables), work.result / "images.parquet")
+
+
+def run(config: Path, settings: list[str], store: Store, only: str | None) -> None:
+    """Compute what is missing. Raises DDBError where a setting or a stage fails."""
+    graph = plan(load(config, settings))
+    machine = Machine("cuda" if torch.cuda.is_available() else "cpu", torch.get_num_threads())
+    for stage in graph.stages(only):
+        if reason := graph.lacks_data(stage):
+            raise DDBError(reason)
+        with store.produce(stage, timeout=0) as work:
+            if work is None:
+                continue
+            began, shown = time.time(), [0.0]
+
+            def progress(step: int, total: int, numbers: dict, stage: Stage = stage, shown: list = shown) -> None:
+                if time.monotonic() - shown[0] > EVERY:
+                    shown[0] = time.monotonic()
+                    loss = f", loss {numbers['loss']:.3f}" if "loss" in numbers else ""
+                    sys.stdout.write(f"{stage.name} {stage.key}: {step}/{total}{loss}\n")
+                    sys.stdout.flush()
+
+            if stage.name == "cdpm":
+                train_cdpm(stage, store, work, progress, machine.device)
+            elif stage.name == "synthetic":
+                sample(stage, store, work, progress, machine.device, graph.config.resources.sampling_batch)
+            else:
+                run_classifier_stage(stage, store, work, progress, machine)
+            write_record(stage, work.result, began, {"device": device_name()})
+        sys.stdout.write(f"{stage.name} {stage.key}: {time.time() - began:.0f} s\n")
+
+
+def main() -> None:
+    """The command line above."""
+    parser = argparse.ArgumentParser(prog="python -m ddb.local", description=__doc__.splitlines()[0])
+    parser.add_argument("config", type=Path)
+    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE")
+    parser.add_argument("--store", type=Path, default=Path("runs"))
+    parser.add_argument("--only", help="stages of this name, and their inputs")
+    arguments = parser.parse_args()
+    try:
+        run(arguments.config, arguments.settings, Store(arguments.store), arguments.only)
+    except DDBError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()
