@@ -1,0 +1,40 @@
+import json
+
+import pytest
+
+from ddb import local
+from ddb.artifacts import Store
+from ddb.config_file import load
+from ddb.diffusion.synthetic import read
+from ddb.experiment import plan
+
+CONFIG = "configs/colored_digits.yaml"
+SMALL = (
+    "seeds=[0] methods={erm:{},ddb_two_step:{}} dataset.image_size=8 cdpm.channels=[16,16] cdpm.steps=4 "
+    "cdpm.batch_size=8 cdpm.engine=ddp sampling.images_per_class=3 sampling.sampler_steps=8 resources.sampling_batch=7 "
+    "amplifier.steps=2 training.steps=2 memorisation=false"
+).split()
+
+
+def test_a_whole_experiment_in_one_process(tmp_path, monkeypatch, capsys):
+    """Every stage of the plan is there under the key that a cluster would use; a second time nothing is computed."""
+    command = ["local", CONFIG, *SMALL, "--store", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", command)
+    local.main()
+    stages, store = plan(load(CONFIG, SMALL)).stages(), Store(tmp_path)
+    assert {"data", "cdpm", "synthetic", "amplifier", "target", "alignment"} <= {stage.name for stage in stages}
+    assert all(store.has(stage) for stage in stages)
+    drawn = next(stage for stage in stages if stage.name == "synthetic")
+    images = read(store.path(drawn))  # 30 in batches of 7, the last of them not full
+    assert [(images.labels == digit).sum() for digit in range(10)] == [3] * 10
+    assert images.paths[:4] == ["synthetic/0/0", "synthetic/0/1", "synthetic/0/2", "synthetic/1/0"]
+    assert json.loads((store.path(drawn) / "record.json").read_text())["key"] == drawn.key
+    capsys.readouterr()
+    local.main()
+    assert capsys.readouterr().out == ""
+
+
+def test_a_mistake_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["local", CONFIG, "cdpm.stepz=4", "--store", str(tmp_path)])
+    with pytest.raises(SystemExit, match="error: cdpm.stepz"):
+        local.main()
