@@ -77,6 +77,7 @@ WAYS = {
     "make demo": Way(CLONE, f'SETTINGS="{SMALL}"', says="runs/demo.png"),
     "ddb doctor": Way(CLONE),
     f"ddb run {DIGITS}": Way(CLONE, SMALL, says="ddb_end_to_end_joint"),
+    f"python -m ddb.local {DIGITS} seeds=[0]": Way(CLONE, SMALL),  # all is there: it computes nothing
     f"ddb run {DIGITS} sampling.guidance=3 --dry-run": Way(CLONE, SMALL, says="guidance: 3.0"),
     f"ddb table {DIGITS} --format latex": Way(CLONE, SMALL, says="\\bottomrule"),
     f"ddb table {DIGITS} --against erm": Way(CLONE, SMALL, says="Difference to erm in points"),
@@ -117,6 +118,8 @@ WAYS = {
     f"ddb bench {DIGITS} seeds=[0] --rounds 5 --output results/colored_digits/bench.json": Way(
         CLONE, f"{SMALL} --rounds 1 --steps 30 --images-per-class 1", says='"training"'
     ),
+    "python -m ddb.diffusion.spread": Way(CLONE, says="| ancestral | 1000 |"),
+    "python -m ddb.speed --output results/gpu/speed.json": Way(CLONE, says="sampling, 16 px"),
     "python -m ray_jobs.audit_check simulate": Way(CLONE, "--draws 2", says="simulated.md"),
     f"python -m ray_jobs.audit_check digits {DIGITS}": Way(
         CLONE,
