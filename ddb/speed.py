@@ -1,6 +1,6 @@
 """How fast the heavy parts run on this machine's device, beside what the device can do; no Ray is needed.
 
-    python -m ddb.speed --output results/gpu/speed.json         # on a GPU, about two minutes; on CPUs much smaller sizes
+    python -m ddb.speed --output results/gpu/speed.json   # on a GPU, about two minutes; on CPUs much smaller sizes
 
 What is timed is the code that an experiment runs: `ddb.diffusion.train`, the pipeline, and the classifiers' training
 loop. The limit is the rate of a large matrix product (in bf16, on a CPU in fp32), measured in the same process. A
@@ -27,9 +27,9 @@ from ddb.diffusion.pipeline import CDPMPipeline
 from ddb.diffusion.process import noise_schedule
 from ddb.diffusion.settings import CDPMSettings, SamplingSettings
 from ddb.diffusion.train import Hooks, train
-from ddb.record import device_name
 from ddb.recipes.erm import mean_loss
 from ddb.recipes.training import Learner, Run, TrainingSettings
+from ddb.record import device_name
 
 CLASSES, IMAGES = 4, 1024
 PAPER = {  # the authors' network for 64 px images

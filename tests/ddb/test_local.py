@@ -9,11 +9,21 @@ from ddb.diffusion.synthetic import read
 from ddb.experiment import plan
 
 CONFIG = "configs/colored_digits.yaml"
-SMALL = (
-    "seeds=[0] methods={erm:{},ddb_two_step:{}} dataset.image_size=8 cdpm.channels=[16,16] cdpm.steps=4 "
-    "cdpm.batch_size=8 cdpm.engine=ddp sampling.images_per_class=3 sampling.sampler_steps=8 resources.sampling_batch=7 "
-    "amplifier.steps=2 training.steps=2 memorisation=false"
-).split()
+SMALL = [
+    "seeds=[0]",
+    "methods={erm:{},ddb_two_step:{}}",
+    "dataset.image_size=8",
+    "cdpm.channels=[16,16]",
+    "cdpm.steps=4",
+    "cdpm.batch_size=8",
+    "cdpm.engine=ddp",
+    "sampling.images_per_class=3",
+    "sampling.sampler_steps=8",
+    "resources.sampling_batch=7",
+    "amplifier.steps=2",
+    "training.steps=2",
+    "memorisation=false",
+]
 
 
 def test_a_whole_experiment_in_one_process(tmp_path, monkeypatch, capsys):
@@ -36,5 +46,5 @@ def test_a_whole_experiment_in_one_process(tmp_path, monkeypatch, capsys):
 
 def test_a_mistake_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["local", CONFIG, "cdpm.stepz=4", "--store", str(tmp_path)])
-    with pytest.raises(SystemExit, match="error: cdpm.stepz"):
+    with pytest.raises(SystemExit, match=r"error: cdpm\.stepz"):
         local.main()
