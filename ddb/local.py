@@ -2,12 +2,14 @@
 
     python -m ddb.local configs/colored_digits.yaml seeds=[0] --only synthetic
 
-For a machine that has no Ray, and for a debugger. The results are the same artifacts under the same keys as `ddb run`
-makes, so either goes on where the other stopped. Nothing runs in parallel, and nothing is resumed within a stage.
+For a machine that has no Ray, and for a debugger. Results have the keys that `ddb run` gives them, so either goes on
+where the other stopped; a CDPM's TensorBoard files are not written. One process does all, whatever
+`resources.cdpm_workers` and `sampling_actors` say, and nothing is resumed within a stage.
 """
 
 import argparse
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -65,7 +67,11 @@ def run(config: Path, settings: list[str], store: Store, only: str | None) -> No
     """Compute what is missing. Raises DDBError where a setting or a stage fails."""
     graph = plan(load(config, settings))
     machine = Machine("cuda" if torch.cuda.is_available() else "cpu", torch.get_num_threads())
-    for stage in graph.stages(only):
+    stages, computed = graph.stages(only), 0
+    if not stages:
+        names = ", ".join(dict.fromkeys(stage.name for stage in graph.stages()))
+        raise DDBError(f"--only: no stage {only!r} in this experiment; it has {names}")
+    for stage in stages:
         if reason := graph.lacks_data(stage):
             raise DDBError(reason)
         with store.produce(stage, timeout=0) as work:
@@ -87,7 +93,9 @@ def run(config: Path, settings: list[str], store: Store, only: str | None) -> No
             else:
                 run_classifier_stage(stage, store, work, progress, machine)
             write_record(stage, work.result, began, {"device": device_name()})
+        computed += 1
         sys.stdout.write(f"{stage.name} {stage.key}: {time.time() - began:.0f} s\n")
+    sys.stdout.write(f"{len(stages)} stages in {store.root}, {computed} of them computed now\n")
 
 
 def main() -> None:
@@ -95,13 +103,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m ddb.local", description=__doc__.splitlines()[0])
     parser.add_argument("config", type=Path)
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE")
-    parser.add_argument("--store", type=Path, default=Path("runs"))
+    parser.add_argument("--store", type=Path, default=Path(os.environ.get("DDB_STORE", "runs")))
     parser.add_argument("--only", help="stages of this name, and their inputs")
     arguments = parser.parse_args()
     try:
         run(arguments.config, arguments.settings, Store(arguments.store), arguments.only)
     except DDBError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted; the stages that are finished are kept")
 
 
 if __name__ == "__main__":

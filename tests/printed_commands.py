@@ -54,6 +54,7 @@ GRANTED = "tests/slurm/test_granted.py::test_each_node_knows_its_own_grant"
 GPU_NODES = "tests/slurm/test_printed_commands.py::test_four_nodes_with_gpus"
 
 DIGITS, GUIDANCE = "configs/colored_digits.yaml", "configs/ablations/guidance.yaml"
+FIVE = f"{GUIDANCE} 'vary.sampling.guidance=[0, 1, 3, 7, 15]'"
 WATERBIRDS, BAR = "configs/benchmarks/waterbirds.yaml", "configs/benchmarks/bar_small.yaml"
 RECIPE_1 = "configs/tables/recipe_1.yaml base=waterbirds"
 SWEEP = "configs/sweeps/colored_digits.yaml"
@@ -77,10 +78,11 @@ WAYS = {
     "make demo": Way(CLONE, f'SETTINGS="{SMALL}"', says="runs/demo.png"),
     "ddb doctor": Way(CLONE),
     f"ddb run {DIGITS}": Way(CLONE, SMALL, says="ddb_end_to_end_joint"),
-    f"python -m ddb.local {DIGITS} seeds=[0]": Way(CLONE, SMALL),  # all is there: it computes nothing
+    f"python -m ddb.local {DIGITS} seeds=[0]": Way(CLONE, SMALL, says="0 of them computed now"),
     f"ddb run {DIGITS} sampling.guidance=3 --dry-run": Way(CLONE, SMALL, says="guidance: 3.0"),
     f"ddb table {DIGITS} --format latex": Way(CLONE, SMALL, says="\\bottomrule"),
     f"ddb table {DIGITS} --against erm": Way(CLONE, SMALL, says="Difference to erm in points"),
+    f"ddb table {DIGITS} --against group_dro": Way(CLONE, SMALL, says="Difference to group_dro in points"),
     f"ddb status {DIGITS}": Way(CLONE, SMALL, says=DONE),
     f"ddb table {DIGITS}": Way(CLONE, SMALL, says="1/1 seeds"),
     "ddb run CONFIG --dry-run": Way(CLONE, SMALL, says="seed 0"),
@@ -94,6 +96,13 @@ WAYS = {
     "ddb run configs/tables/recipe_2.yaml base=waterbirds": Way(CLONE, ROW, says="worst group"),
     f"ddb run {GUIDANCE}": Way(CLONE, TWO_GUIDANCES, says="ddb_end_to_end"),
     f"ddb run {GUIDANCE} 'vary.sampling.guidance=[0, 1, 7]' seeds=[0] --dry-run": Way(CLONE, SMALL, says="7 cells"),
+    f"ddb run {FIVE}": Way(CLONE, TWO_GUIDANCES, says="ddb_end_to_end"),
+    f"ddb table {FIVE} --against 'ddb_two_step sampling.guidance=1'": Way(
+        CLONE, TWO_GUIDANCES, says="Difference to ddb_two_step sampling.guidance=1"
+    ),
+    f"ddb table {FIVE} --against 'ddb_end_to_end sampling.guidance=1'": Way(
+        CLONE, TWO_GUIDANCES, says="Difference to ddb_end_to_end sampling.guidance=1"
+    ),
     f"ddb report {GUIDANCE}": Way(CLONE, TWO_GUIDANCES, says="report.html"),
     f"ddb sweep {SWEEP}": Way(CLONE, SMALL_SWEEP, says="best.yaml"),
     "ddb run configs/<file>.yaml": Way(CLONE, TWO_GUIDANCES),

@@ -41,10 +41,22 @@ def test_a_whole_experiment_in_one_process(tmp_path, monkeypatch, capsys):
     assert json.loads((store.path(drawn) / "record.json").read_text())["key"] == drawn.key
     capsys.readouterr()
     local.main()
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().out == f"{len(stages)} stages in {tmp_path}, 0 of them computed now\n"
 
 
-def test_a_mistake_is_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["local", CONFIG, "cdpm.stepz=4", "--store", str(tmp_path)])
-    with pytest.raises(SystemExit, match=r"error: cdpm\.stepz"):
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([CONFIG, "cdpm.stepz=4"], r"error: cdpm\.stepz"),
+        (["configs/nothing.yaml"], r"error: .*configs/nothing\.yaml"),
+        (
+            [CONFIG, "--only", "target2"],
+            r"error: --only: no stage 'target2' .* it has data, amplifier, cdpm",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line(tmp_path, monkeypatch, words, message):
+    monkeypatch.setattr("sys.argv", ["local", *words, "--store", str(tmp_path)])
+    with pytest.raises(SystemExit, match=message) as ended:
         local.main()
+    assert "\n" not in str(ended.value)

@@ -50,16 +50,27 @@ def test_who_speaks_otherwise_is_no_ray(listener):
     thread.join()
 
 
+@pytest.fixture
+def asked(monkeypatch):
+    """Where connections are made to; they are made."""
+    places, connect = [], socket.create_connection
+    monkeypatch.setattr(socket, "create_connection", lambda place, *more: places.append(place) or connect(place, *more))
+    return places
+
+
 @pytest.mark.parametrize("address", ["auto", "local", "anyscale://x"])
-def test_a_name_that_only_ray_understands_is_left_to_it(address):
+def test_a_name_that_only_ray_understands_is_left_to_it(address, asked):
     reachable(address)
+    assert asked == []
 
 
 @pytest.mark.cluster
-def test_a_ray_is_taken_for_one(capacity):
+def test_a_ray_is_taken_for_one(capacity, asked):
     import ray
 
-    reachable(f"127.0.0.1:{ray.get_runtime_context().gcs_address.rpartition(':')[2]}")
+    port = int(ray.get_runtime_context().gcs_address.rpartition(":")[2])
+    reachable(f"127.0.0.1:{port}")  # without an error
+    assert asked == [("127.0.0.1", port)]
 
 
 @pytest.fixture
