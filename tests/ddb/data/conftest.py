@@ -1,12 +1,16 @@
-"""Tiny image files on disk, and a cache of digests for each test alone."""
+"""Tiny image files on disk, a cache of digests for each test alone, and a server to fetch from."""
 
 import io
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from ddb.data import fetch
+from tests.ddb.data.file_server import Server, source
 
 FORMATS = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG"}
 
@@ -57,3 +61,15 @@ def real():
         return Path(home) / name
 
     return find
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    monkeypatch.setattr(fetch, "BACKOFF", 0)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with Server() as running:
+        threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
+        source(monkeypatch, tmp_path, url=running.url, archive="tar.gz", inside="birds")
+        yield running
+        running.stall.set()
+        running.shutdown()
