@@ -3,12 +3,12 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 STAMP := .venv/.installed
-# In a process of their own: a reader's shell has no Ray beside it, and nothing of what other tests set.
+# Run in a process of their own: a reader's shell shares no Ray and no variables with other tests.
 PRINTED := tests/test_printed_commands.py
 export OMP_WAIT_POLICY := PASSIVE
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help setup demo test test-slurm test-slurm-long test-fast constraints lint format clean
+.PHONY: help setup demo test test-all constraints lint format clean
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
@@ -25,18 +25,13 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup  ## the paper's argument on this machine, in minutes (SETTINGS='key=value ...' changes it)
 	$(BIN)/ddb demo $(SETTINGS)
 
-test: setup  ## run all tests but those that need a SLURM
+test: setup  ## run the tests of every change (under 8 minutes on 2 cores)
+	$(BIN)/python -m pytest -q -m "not slurm and not long"
+
+test-all: setup  ## run all tests (SLURM jobs as root; Debian: apt-get install slurmctld slurmd slurm-client munge)
 	$(BIN)/python -m pytest -q -m "not slurm" --ignore=$(PRINTED)
 	$(BIN)/python -m pytest -q $(PRINTED)
-
-test-slurm: setup  ## run jobs on a local SLURM (as root; Debian: apt-get install slurmctld slurmd slurm-client munge)
-	$(BIN)/python -m pytest -q -m "slurm and not long"
-
-test-slurm-long: setup  ## run the SLURM jobs that take minutes each, such as preemption; .ci/run does not
-	$(BIN)/python -m pytest -q -m "slurm and long"
-
-test-fast: setup  ## run the tests that neither train for long nor start Ray
-	$(BIN)/python -m pytest -q -m "not slow and not cluster and not slurm"
+	$(BIN)/python -m pytest -q -m slurm
 
 constraints: setup  ## pin current versions of everything, for every Python from 3.10 on
 	$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.10 --extra dev \

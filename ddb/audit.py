@@ -58,10 +58,6 @@ class Observations:
     control: np.ndarray
     cluster: np.ndarray  # (V,) int64, the same number for images that depend on each other
 
-    def take(self, rows: np.ndarray, cluster: np.ndarray) -> "Observations":
-        """The validation images `rows` (M,), which may repeat, with their clusters (M,)."""
-        return Observations(*(each[:, rows] for each in (self.flagged, self.erm, self.debiased, self.control)), cluster)
-
 
 @dataclass(frozen=True)
 class Evidence:

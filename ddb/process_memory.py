@@ -3,7 +3,7 @@
 Resident bytes, measured on Linux with Ray 2.60 and PyTorch on CPU, shared pages included: sums err to the safe side.
 """
 
-MB, GB = 2**20, 2**30
+MB = 2**20
 CDPM_WORKER = 1200 * MB  # Python with torch, DeepSpeed and Ray
 CDPM_TASK = 250 * MB  # in a new process; one that Ray uses again after a cell keeps that cell's
 CONTROLLER = 210 * MB  # Ray Train's, one per CDPM

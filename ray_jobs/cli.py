@@ -5,8 +5,6 @@ ddb run configs/colored_digits.yaml sampling.guidance=3 seeds=[0]
 """
 
 import gc
-import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -135,26 +133,6 @@ def doctor(store: StoreOption = STORE) -> None:
         out.print(line)
         failed |= check.status == "FAIL"
     raise typer.Exit(1 if failed else 0)
-
-
-@app.command(epilog="Example: ddb bench configs/colored_digits.yaml --output results/bench.json")
-def bench(
-    config: ConfigArgument,
-    overrides: Overrides = None,
-    steps: Annotated[int, typer.Option(help="CDPM steps per measurement.")] = 100,
-    rounds: Annotated[int, typer.Option(help="Alternations of direct and Ray training.")] = 2,
-    images_per_class: Annotated[int, typer.Option(help="Images per class drawn by each sampler.")] = 10,
-    output: Annotated[Path | None, typer.Option(help="JSON file to write as well.")] = None,
-    store: StoreOption = STORE,
-) -> None:
-    """Measure training through Ray against a direct call, and DPM-Solver++ against 1000 ancestral steps."""
-    from ray_jobs.bench import bench as measure
-
-    graph = plan(config_file.load(config, overrides))
-    text = json.dumps(measure(graph, Store(store), steps, rounds, images_per_class), indent=1)
-    sys.stdout.write(text + "\n")
-    if output:
-        output.write_text(text + "\n")
 
 
 def _config_or_data(arguments: list[str] | None, data: Path | None, store: Path) -> tuple[Path, list[str]]:

@@ -4,9 +4,7 @@ ddb data list
 ddb data check bar
 """
 
-import json
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -122,26 +120,6 @@ def data_fetch(
         report = lambda done, total: bar.update(task, completed=done, total=total)  # noqa: E731
         where = fetch(name, target, lambda folder: verify_counts(config.model_copy(update={"root": folder})), report)
     out.print(f"{name}: verified, in {where}")
-
-
-@data_app.command("bench", epilog="Example: ddb data bench bar --output results/bar_small/data_bench.json")
-def data_bench(
-    name: NameArgument,
-    overrides: Overrides = None,
-    rounds: Annotated[int, typer.Option(help="Alternations of preparing and the Pillow loop.")] = 3,
-    small_files: Annotated[int, typer.Option(help="Files of the larger folder that is fingerprinted.")] = 200_000,
-    output: Annotated[Path | None, typer.Option(help="JSON file to write as well.")] = None,
-) -> None:
-    """Measure preparing against a bare Pillow loop, reading back, and fingerprints of folders of two sizes."""
-    from ray_jobs.bench_data import bench_data
-
-    config = _dataset_config(name, overrides)
-    if not isinstance(config, FilesConfig):
-        raise DDBError(f"{name} is built in: it has no files to measure")
-    text = json.dumps(bench_data(config, rounds, small_files), indent=1) + "\n"
-    sys.stdout.write(text)
-    if output:
-        output.write_text(text)
 
 
 def _dataset_config(name: str, overrides: list[str] | None):

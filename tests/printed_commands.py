@@ -120,23 +120,13 @@ WAYS = {
     "ddb audit --data my_images": Way(CLONE, SIZES, says="audit.html"),
     f"ddb run {BAR}": Way(CLONE, ROW, says="erm"),
     f"ddb export {BAR} results/bar_small": Way(CLONE, ROW, says="results/bar_small/table.md"),
-    "ddb data bench bar image_size=64 --output results/bar_small/data_bench.json": Way(
-        CLONE, "--rounds 1 --small-files 400", says="prepare_to_pillow"
-    ),
     # Measurements.
-    f"ddb bench {DIGITS} seeds=[0] --rounds 5 --output results/colored_digits/bench.json": Way(
-        CLONE, f"{SMALL} --rounds 1 --steps 30 --images-per-class 1", says='"training"'
-    ),
-    "python -m ddb.diffusion.spread": Way(CLONE, says="| ancestral | 1000 |"),
-    "python -m ddb.speed --output results/gpu/speed.json": Way(CLONE, says="sampling, 16 px"),
-    "python -m ray_jobs.audit_check simulate": Way(CLONE, "--draws 2", says="simulated.md"),
-    f"python -m ray_jobs.audit_check digits {DIGITS}": Way(
-        CLONE,
-        f"{SMALL} --ratios 0.05 --draws 2",
-        says="digits.md",  # at another ratio a whole CDPM only for this
-    ),
-    "python -m ray_jobs.bench_store --stages 1000 --rounds 3": Way(CLONE, "--stages 30 --rounds 1", says="ddb table"),
-    "python -m ray_jobs.bench_store --stages 20000 --rounds 1": Way(
+    "python results/ray_train/study.py": Way(CLONE, f"--rounds 1 {SMALL} --steps 60 cdpm.steps=60", says="ray / plain"),
+    "python results/samplers/study.py": Way(CLONE, says="| ancestral | 1000 |"),
+    "python results/gpu/study.py --output results/gpu/speed.json": Way(CLONE, says="sampling, 16 px"),
+    "python results/audit/study.py": Way(CLONE, "--draws 2", says="simulated.md"),
+    "python results/store/study.py --stages 1000 --rounds 3": Way(CLONE, "--stages 30 --rounds 1", says="ddb table"),
+    "python results/store/study.py --stages 20000 --rounds 1": Way(
         CLONE, "--stages 30 --command status", says="ddb status"
     ),
     # On a Ray that is there already.

@@ -45,8 +45,7 @@ def clone(tmp_path_factory):
 
 
 @pytest.mark.cluster
-@pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.long
 @pytest.mark.parametrize("command", run_by(CLONE))
 def test_it_does_what_the_document_says(command, clone):
     """In the order of WAYS: later commands find what earlier ones have computed."""

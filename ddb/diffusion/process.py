@@ -48,7 +48,7 @@ def even_timesteps(schedule: DDPMScheduler, steps: int, bound: float = np.inf) -
 
     They begin at pure noise: the last timestep, or the first whose log(sigma / alpha) passes `bound`. Timesteps that
     are even in time, as the field's schedulers space them, take so large a last step that fine detail is lost: 15 of
-    them keep 79 % of the spread where these keep 103 % (`python -m ddb.diffusion.spread`).
+    them keep 79 % of the spread where these keep 103 % (`results/samplers/study.py`).
     """
     noise = np.log((1 - schedule.alphas_cumprod.double()) / schedule.alphas_cumprod.double()).numpy() / 2  # (T,)
     first = min(int(np.searchsorted(noise, bound)), len(noise) - 1)

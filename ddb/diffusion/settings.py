@@ -73,7 +73,7 @@ class SamplingSettings(Settings):
 
     @model_validator(mode="after")
     def _enough(self):
-        # Fewer leave a spread of fine detail that is off by more than 5 % (python -m ddb.diffusion.spread).
+        # Fewer leave a spread of fine detail that is off by more than 5 % (results/samplers/study.py).
         if self.sampler == "ancestral" and self.sampler_steps < 150:
             raise ValueError(f"sampler_steps {self.sampler_steps} are too few for the ancestral sampler; 150 or more")
         return self

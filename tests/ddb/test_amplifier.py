@@ -31,23 +31,20 @@ def signals(loss, misclassified):
     return Signals([f"{i}.png" for i in range(count)], labels, predicted, loss, np.exp(-loss), misclassified)
 
 
-def test_one_seed_one_amplifier(train):
-    models = []
-    for seed in (3, 3, 4):
-        torch.rand(5)  # the global generator has no say
-        models.append(train_amplifier(train, train, FEW, Run(seed=seed, name="amplifier"))[0].state_dict())
-    same, other = [[torch.equal(models[0][name], model[name]) for name in models[0]] for model in models[1:]]
-    assert all(same) and not all(other)
-
-
-def test_the_curve_counts_the_errors_on_the_real_images(train):
+def test_the_curve_and_the_signals_are_the_models_view_of_the_real_images(train):
     model, curve = train_amplifier(train, train, FEW, Run(seed=0, name="amplifier"))
+    logits = predict(model, train.images)
+    wrong = logits.argmax(1).numpy() != train.labels
     assert [point["step"] for point in curve] == [2, 4, 6]
     assert curve[-1]["epoch"] == pytest.approx(6 * 16 / 1300)
-    wrong = predict(model, train.images).argmax(1).numpy() != train.labels
     assert curve[-1]["errors"] == wrong.sum()
     assert curve[-1]["conflicting_errors"] == (wrong & ~train.aligned).sum()
     assert curve[-1]["conflicting_total"] == (~train.aligned).sum() == 65
+    result, probability = compute_signals(model, train), torch.softmax(logits, 1).numpy()
+    assert result.paths == train.paths and result.loss.dtype == np.float32
+    np.testing.assert_allclose(result.probability, probability[np.arange(1300), train.labels], rtol=1e-4)
+    np.testing.assert_allclose(result.loss, -np.log(result.probability), rtol=1e-3, atol=1e-5)
+    assert np.array_equal(result.misclassified, wrong)
 
 
 @pytest.fixture
@@ -78,44 +75,13 @@ def test_real_images_are_judged_at_the_resolution_of_synthetic_ones(photos, sour
     assert not np.array_equal(one.loss, compute_signals(model, photos, native.view()).loss)
 
 
-def test_without_an_interval_the_curve_has_a_point_after_every_epoch(train):
-    """1,300 images in batches of 500: epochs end in steps 3, 6 and 8."""
-    settings = AmplifierSettings(steps=8, batch_size=500)
-    _, curve = train_amplifier(train, train, settings, Run(seed=0, name="amplifier"))
-    assert [point["step"] for point in curve] == [3, 6, 8]
-
-
-def test_the_curve_has_no_conflicting_errors_where_the_bias_is_unknown(train):
+def test_without_interval_and_bias_labels_the_curve_has_a_point_after_every_epoch_without_conflicting_errors(train):
+    """The first 100 of each class in batches of 400: epochs end in steps 3, 5 and 8; 9 is the last step."""
+    settings = AmplifierSettings(steps=9, batch_size=400, images_per_class=100)
     blind = Split(train.images, train.labels, train.paths)
-    _, curve = train_amplifier(blind, blind, FEW, Run(seed=0, name="amplifier"))
+    _, curve = train_amplifier(blind, blind, settings, Run(seed=0, name="amplifier"))
+    assert [(point["step"], point["epoch"]) for point in curve] == [(3, 1.2), (5, 2.0), (8, 3.2), (9, 3.6)]
     assert curve[0]["conflicting_errors"] is None and curve[0]["conflicting_total"] is None
-
-
-def test_images_per_class_takes_the_prefix_of_the_synthetic_set(train):
-    three = AmplifierSettings(steps=2, batch_size=8, images_per_class=3)
-    prefix = np.sort(np.concatenate([np.flatnonzero(train.labels == label)[:3] for label in range(10)]))
-    subset = Split(train.images[prefix], train.labels[prefix], [train.paths[i] for i in prefix])
-    whole_set, _ = train_amplifier(train, train, three, Run(seed=0, name="amplifier"))
-    prefix_set, _ = train_amplifier(
-        subset, train, AmplifierSettings(steps=2, batch_size=8), Run(seed=0, name="amplifier")
-    )
-    assert torch.equal(predict(whole_set, train.images[:50]), predict(prefix_set, train.images[:50]))
-
-
-def test_too_few_synthetic_images_are_refused(train):
-    greedy = AmplifierSettings(images_per_class=5000)
-    with pytest.raises(DDBError, match="images_per_class: 5000 asked for, but class 0 has only"):
-        train_amplifier(train, train, greedy, Run(seed=0, name="amplifier"))
-
-
-def test_signals_are_the_models_view_of_each_image(train):
-    model, _ = train_amplifier(train, train, FEW, Run(seed=0, name="amplifier"))
-    result = compute_signals(model, train)
-    probability = torch.softmax(predict(model, train.images), 1).numpy()
-    assert result.paths == train.paths and result.loss.dtype == np.float32
-    np.testing.assert_allclose(result.probability, probability[np.arange(1300), train.labels], rtol=1e-4)
-    np.testing.assert_allclose(result.loss, -np.log(result.probability), rtol=1e-3, atol=1e-5)
-    assert np.array_equal(result.misclassified, probability.argmax(1) != train.labels)
 
 
 def test_signals_survive_the_file(tmp_path):
@@ -129,9 +95,6 @@ def test_signals_survive_the_file(tmp_path):
         before, after = getattr(written, name), getattr(read, name)
         assert np.array_equal(before, after) and before.dtype == after.dtype
     torch.from_numpy(read.loss)  # a read-only view of Arrow's memory would warn, and could not be written
-
-
-def test_missing_signals_are_named(tmp_path):
     with pytest.raises(DDBError, match=r"signals .*nowhere\.parquet cannot be read"):
         Signals.read(tmp_path / "nowhere.parquet")
 
@@ -142,9 +105,6 @@ def test_quality_by_hand():
     quality = signal_quality(found, np.array([False, False, True, True]))
     # pairs (conflicting, aligned) ranked rightly by the loss: 4>2, 4>0.5, 1>0.5 of four
     assert quality == {"precision": 0.5, "recall": 0.5, "auroc": 0.75, "errors": 2, "conflicting": 2}
-
-
-def test_quality_of_nothing_is_none():
     clean = signals([0.1, 0.2], [False, False])
     quality = signal_quality(clean, np.array([True, True]))
     assert quality == {"precision": None, "recall": None, "auroc": None, "errors": 0, "conflicting": 0}

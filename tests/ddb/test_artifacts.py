@@ -44,7 +44,7 @@ def _write_then_hang(root):
     with Store(root).produce(STAGE) as work:
         (work.result / "half").touch()
         (work.resume / "checkpoint").touch()
-        time.sleep(60)
+        time.sleep(3600)
 
 
 def test_a_killed_writer_leaves_its_checkpoint_and_nothing_that_looks_finished(tmp_path):
@@ -89,11 +89,7 @@ def test_a_failure_is_recorded_until_success(tmp_path):
     with store.produce(STAGE):
         pass
     assert store.failure(STAGE) is None
-
-
-def test_a_failure_whose_record_is_damaged_is_still_a_failure(tmp_path):
-    store = Store(tmp_path)
-    store.fail(STAGE, "out of memory")
+    store.fail(STAGE, "out of memory again")
     store.failure_path(STAGE).write_text("")
     assert store.failure(STAGE).endswith(f"damaged: {store.failure_path(STAGE)}")
 
@@ -172,11 +168,10 @@ def _go_on(root):
     assert Store(root).has(STAGE) and not Store(root).work_path(STAGE).exists()
 
 
-@pytest.mark.parametrize("mode", [0o2775, 0o2755])
-def test_two_users_share_a_store_that_their_group_may_write(mode, open_folder):
+def test_two_users_share_a_store_that_their_group_may_write(open_folder):
     root = open_folder / "runs"
     root.mkdir()
     os.chown(root, 12345, GROUP)
-    root.chmod(mode)
+    root.chmod(0o2775)
     assert _as_user(12345, _leave_in_the_middle, root)
-    assert _as_user(12346, _go_on, root) == (mode == 0o2775)
+    assert _as_user(12346, _go_on, root)

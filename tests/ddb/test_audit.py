@@ -13,46 +13,28 @@ from ddb.audit import Evidence, Observations, audit_plan, clusters, weigh, write
 from ddb.config import check
 from ddb.data import BiasedDataset, Split
 from ddb.errors import DDBError
-from ddb.evidence import Interval
+from ddb.evidence import Interval, interval
 
 
 def bits(*rows):
     return np.array([[c == "1" for c in row] for row in rows])
 
 
-def test_the_evidence_by_hand():
-    """Of six flagged images the debiased model is right in five, ERM in two and the control in three."""
+def test_the_evidence_by_hand_on_the_images_that_each_seeds_amplifier_flags():
+    """Seed 0 flags image 0, where debiasing helps; seed 1 flags images 0 and 1, where ERM is right too. One cluster."""
     seen = Observations(
-        flagged=bits("1111110000"),
-        erm=bits("0000111111"),
-        debiased=bits("1111011111"),
-        control=bits("0001111111"),
-        cluster=np.array([0, 0, 1, 1, 2, 2, 3, 4, 5, 6]),
+        flagged=bits("1000", "1100"),
+        erm=bits("0000", "1111"),
+        debiased=bits("1111", "1111"),
+        control=bits("1000", "0011"),
+        cluster=np.array([5, 5, 6, 7]),
     )
     found = weigh(seen)
-    assert (found.seeds, found.validation, found.flagged, found.clusters) == (1, 10, 6, 3)
-    assert (found.erm, found.debiased, found.control) == pytest.approx((2 / 6, 5 / 6, 3 / 6))
-    assert found.gain.estimate == pytest.approx(3 / 6) and found.lead.estimate == pytest.approx(2 / 6)
-
-
-def test_each_seed_is_judged_on_the_images_that_its_own_amplifier_flags():
-    """Seed 0: image 0 gained. Seed 1: images 0 and 1, neither changed."""
-    seen = Observations(
-        bits("1000", "1100"), bits("0000", "1111"), bits("1111", "1111"), bits("0000", "0000"), np.arange(4)
-    )
-    found = weigh(seen)
-    assert (found.seeds, found.flagged, found.clusters) == (2, 2, 2)
-    assert found.erm == pytest.approx(2 / 3) and found.debiased == 1.0
-    assert found.gain.estimate == pytest.approx(1 / 3) and found.gain.seeds == pytest.approx(1 / 4)
-
-
-def test_images_taken_more_than_once_keep_the_clusters_that_they_are_given():
-    seen = Observations(bits("1100"), bits("0011"), bits("1011"), bits("0011"), np.arange(4))
-    taken = seen.take(np.array([0, 0, 1]), np.array([5, 5, 6]))
-    found = weigh(taken)
-    assert (found.validation, found.flagged, found.clusters) == (3, 3, 2) and found.gain.estimate == pytest.approx(
-        2 / 3
-    )
+    assert (found.seeds, found.validation, found.flagged, found.clusters) == (2, 4, 2, 1)
+    assert (found.erm, found.debiased, found.control) == pytest.approx((2 / 3, 1, 1 / 3))
+    assert found.gain.estimate == pytest.approx(1 / 3) and found.lead.estimate == pytest.approx(2 / 3)
+    assert found.gain.seeds == pytest.approx(1 / 4)
+    assert found.gain == interval(seen.debiased.astype(int) - seen.erm, seen.flagged, seen.cluster)
 
 
 def evidence(gain, lead=None, seeds=2):
@@ -131,14 +113,10 @@ def dataset(name, images, paths):
     return BiasedDataset(name, ("a", "b"), {}, {"val": split})
 
 
-def test_colourings_of_one_scan_are_one_cluster_whatever_they_look_like():
-    images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
-    val = dataset("colored_digits", images, ["scan0001_3_red.png", "scan0002_3_red.png", "scan0001_3_blue.png"])
-    assert clusters(val, np.ones(3, bool)).tolist() == [0, 1, 0]
-
-
-def test_elsewhere_near_duplicates_among_the_flagged_are_one_cluster():
+def test_colourings_of_one_scan_or_else_near_duplicates_among_the_flagged_are_one_cluster():
     images = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)
+    val = dataset("colored_digits", images[:3], ["scan0001_3_red.png", "scan0002_3_red.png", "scan0001_3_blue.png"])
+    assert clusters(val, np.ones(3, bool)).tolist() == [0, 1, 0]
     images[[1, 2, 4]] = images[0]
     found = clusters(dataset("folder", images, list("abcde")), np.array([True, True, False, True, True]))
     assert found[0] == found[1] == found[4] and len(set(found)) == 3

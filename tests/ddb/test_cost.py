@@ -41,19 +41,16 @@ def test_costs_by_hand(told):
     assert found["target"].seconds == pytest.approx(2 * (0.5 * 300 + 0.1 * 2 * 2000))
 
 
-def test_without_guidance_a_step_is_one_network_pass(told):
-    graph = plan(resolve({"methods": {"ddb_two_step": {}}, "sampling": {"guidance": 0, "sampler_steps": 8}}))
-    found = {each.name: each for each in cost.estimate(graph, graph.stages())}
-    assert found["synthetic"].unit_seconds == 8
-
-
 def test_a_method_costs_as_much_as_it_trains(told):
     """Without looks at validation images: erm 10 steps of 4 images, jtt 3 more, lff and the joint recipe twice."""
     few = {"steps": 10, "batch_size": 4, "evaluate_every": 10}
     rows = {"erm": {}, "jtt": {"identification_steps": 3}, "lff": {}, "ddb_end_to_end_joint": {}}
-    graph = plan(resolve({"training": few, "methods": rows, "memorisation": False}))
+    sampling = {"guidance": 0, "sampler_steps": 8}
+    graph = plan(resolve({"training": few, "methods": rows, "sampling": sampling, "memorisation": False}))
     seconds = [cost.estimate(graph, [cell.stage])[0].seconds - 0.1 * 2000 for cell in graph.cells]
     assert seconds == pytest.approx([0.5 * 40, 0.5 * 52, 0.5 * 80, 0.5 * 80])
+    drawn = cost.estimate(graph, [each.stage for each in graph.synthetic.values()])
+    assert [each.unit_seconds for each in drawn] == [8]  # one pass a step, as there is no guidance
 
 
 def test_absent_benchmarks_are_estimated_from_their_published_size(told, monkeypatch, tmp_path):

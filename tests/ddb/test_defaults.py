@@ -6,7 +6,6 @@ from PIL import Image
 
 from ddb.config import check
 from ddb.defaults import configuration_for
-from ddb.errors import DDBError
 
 
 def folder(root, side, number=10):
@@ -28,19 +27,9 @@ def test_the_resolution_fits_images_and_machine(tmp_path, side, gpu, size):
 
 def test_numbers_follow_the_number_of_images(tmp_path):
     values, _ = configuration_for(folder(tmp_path / "few", 16), False)
-    assert (values["cdpm"]["steps"], values["sampling"]["images_per_class"], values["training"]["steps"]) == (
-        900,
-        50,
-        500,
-    )
+    assert (values["cdpm"]["steps"], values["sampling"]["images_per_class"]) == (900, 50)
+    assert values["training"]["steps"] == 500
     values, reasons = configuration_for(folder(tmp_path / "more", 16, 1500), False)  # 2,100 train, 1,050 per class
     assert (values["cdpm"]["steps"], values["sampling"]["images_per_class"]) == (1300, 200)
     assert values["training"]["steps"] == 1000
     assert any("held out by us" in reason for reason in reasons)
-
-
-def test_an_unusable_folder_is_one_clear_error(tmp_path):
-    with pytest.raises(DDBError, match="needs a folder per class, at least two; it has 0"):
-        configuration_for(tmp_path, False)
-    with pytest.raises(DDBError, match="nowhere"):
-        configuration_for(tmp_path / "nowhere", False)

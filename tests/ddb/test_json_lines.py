@@ -9,11 +9,9 @@ WHOLE = b'{"step": 1}\n{"step": 2}\n'
 @pytest.mark.parametrize(
     ("tail", "cut"),
     [
-        (b"", 0),
         (b'{"step"', 7),
         (b'{"step": 3}', 11),
         (b"\0\0\0", 3),
-        (b'{"st\n', 5),
         (b'{"a\n\0\0\n\xff', 8),
         (b"3\n", 2),
     ],

@@ -3,10 +3,6 @@
 import subprocess
 import sys
 
-import pytest
-
-from ddb.lazy import lazy
-
 PROGRAM = """
 import sys
 import ray_jobs.cli
@@ -19,15 +15,6 @@ assert len(graph.stages()) > 100
 render(rows(graph, Store(sys.argv[1])), "markdown")
 print([name for name in ("torch", "torchvision", "sklearn", "scipy", "ray", "matplotlib") if name in sys.modules])
 """
-
-
-def test_a_module_is_imported_when_a_name_of_it_is_asked_for():
-    module = lazy("wave")
-    sys.modules.pop("wave", None)
-    assert "wave" not in sys.modules
-    assert module.Wave_read.__name__ == "Wave_read" and "wave" in sys.modules
-    with pytest.raises(AttributeError):
-        _ = module.nothing
 
 
 def test_a_plan_and_its_table_import_nothing_heavy(tmp_path):

@@ -48,11 +48,8 @@ def test_a_whole_experiment_in_one_process(tmp_path, monkeypatch, capsys):
     ("words", "message"),
     [
         ([CONFIG, "cdpm.stepz=4"], r"error: cdpm\.stepz"),
-        (["configs/nothing.yaml"], r"error: .*configs/nothing\.yaml"),
-        (
-            [CONFIG, "--only", "target2"],
-            r"error: --only: no stage 'target2' .* it has data, amplifier, cdpm",
-        ),
+        (["configs/nothing.yaml"], r"error: .*configs/nothing\.yaml: No such file"),
+        ([CONFIG, "--only", "target2"], r"error: --only: no stage 'target2' .* it has data, amplifier, cdpm"),
     ],
 )
 def test_a_mistake_is_one_line(tmp_path, monkeypatch, words, message):

@@ -41,15 +41,8 @@ def _data():
 
 
 def _cdpm():
-    dataset, seen = load_dataset(ColoredDigitsConfig(image_size=8)), []
-    train(
-        dataset["train"].images,
-        dataset["train"].labels,
-        10,
-        SMALL,
-        0,
-        Hooks(log=lambda step, n: seen.append(n["loss"])),
-    )
+    split, seen = load_dataset(ColoredDigitsConfig(image_size=8))["train"], []
+    train(split.images, split.labels, 10, SMALL, 0, Hooks(log=lambda step, numbers: seen.append(numbers["loss"])))
     return seen[-1]
 
 

@@ -26,7 +26,7 @@ def distributions(search):
     return {name: dimension.distribution() for name, dimension in search.space.items()}
 
 
-def test_the_default_point_is_read_from_the_configuration():
+def test_the_default_point_is_read_from_the_configuration_and_is_always_a_choice():
     found = sweep(overrides=["methods.ddb_two_step.gamma=2", "sweep.trials=7"])
     assert found.default == {
         "sampling.guidance": 1.0,
@@ -34,9 +34,6 @@ def test_the_default_point_is_read_from_the_configuration():
         "methods.ddb_two_step.gamma": 2.0,
     }
     assert found.settings.trials == 7
-
-
-def test_the_default_is_always_a_choice():
     found = sweep(overrides=["sampling.guidance=7"])
     assert found.space["sampling.guidance"].choices == (0, 1, 3, 7) and found.default["sampling.guidance"] == 7
 
@@ -68,27 +65,17 @@ def test_a_sweep_with_another_space_or_default_is_another_study_but_more_trials_
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (
-            {"space": {"sampling.guidence": {"choices": [1]}}},
-            "sweep.space.sampling.guidence: is no setting of",
-        ),
-        ({"space": {"seeds": {"choices": [1]}}}, "sweep.space.seeds: is no setting of the row"),
+        ({"space": {"sampling.guidence": {"choices": [1]}}}, "sweep.space.sampling.guidence: is no setting of"),
         ({"space": {"resources.cell_cpus": {"choices": [1]}}}, "sweep.space.resources.cell_cpus: is no setting"),
         (
             {"space": {"sampling.guidance": {"uniform": [2, 3]}}},
-            "sweep.space.sampling.guidance: must include the default, ",
+            "sweep.space.sampling.guidance: must include the",
         ),
         ({"space": {"sampling.guidance": {"choices": [1, -1]}}}, "sampling.guidance: input should be greater than"),
         ({"space": {"sampling.guidance": {"uniform": [3, 1]}}}, "sweep.space.sampling.guidance: uniform must go from"),
-        (
-            {"space": {"sampling.guidance": {}}},
-            "sweep.space.sampling.guidance: must be one of choices, uniform,",
-        ),
+        ({"space": {"sampling.guidance": {}}}, "sweep.space.sampling.guidance: must be one of choices, uniform,"),
         ({"space": {"methods.erm.steps": {"choices": [1]}}}, "sweep.space.methods.erm.steps: is no setting of"),
-        (
-            {"space": {"sampling.images_per_class": {"uniform": [20, 200]}}},
-            "amplifier.images_per_class: input should be a",
-        ),
+        ({"space": {"sampling.images_per_class": {"uniform": [20, 200]}}}, "amplifier.images_per_class: input should "),
         ({"space": {"cdpm.steps": {"choices": [9]}}}, "sweep.space.cdpm.steps: all trials share data set and CDPM"),
         ({"space": {"dataset.seed": {"choices": [0, 1]}}}, "sweep.space.dataset.seed: all trials share data set and"),
         (
@@ -97,7 +84,6 @@ def test_a_sweep_with_another_space_or_default_is_another_study_but_more_trials_
         ),
         ({"space": {}}, "sweep.space: dictionary should have at least 1 item"),
         ({"rungs": [0.5, 0.25, 1]}, "sweep: rungs must be two or more ascending shares above 0, the last 1"),
-        ({"rungs": [0.25, 0.5]}, "sweep: rungs must be two or more ascending shares above 0, the last 1"),
         ({"rungs": [1]}, "sweep: rungs must be two or more ascending shares above 0, the last 1"),
         ({"objective": "test_average"}, "sweep.objective: input should be 'val_average', 'val_worst_group' or"),
     ],
@@ -158,13 +144,6 @@ def test_a_dimension_knows_its_values(dimension, inside, outside):
     assert found.distribution()._contains(found.distribution().to_internal_repr(inside))
 
 
-def test_the_study_begins_with_the_default(tmp_path):
-    search = sweep()
-    study, _ = open_study(tmp_path, search)
-    assert study.ask(distributions(search)).params == search.default
-    assert len(study.get_trials()) == 1
-
-
 def test_a_trial_that_a_kill_interrupted_is_queued_again_once(tmp_path):
     """One whole trial, one stopped early, one under way; the study is opened again, twice."""
     search = sweep()
@@ -186,9 +165,10 @@ def test_a_trial_that_a_kill_interrupted_is_queued_again_once(tmp_path):
     assert [trial.number for trial in ended(study)] == [0, 1, 3]
 
 
-def test_a_kill_before_the_values_were_written_loses_no_queued_point(tmp_path):
+def test_the_study_begins_with_the_default_which_a_kill_before_its_values_were_written_does_not_lose(tmp_path):
     search = sweep()
     study, _ = open_study(tmp_path, search)
+    assert len(study.get_trials()) == 1
     study.ask()  # taken from the queue, its values not written yet
     study, _ = open_study(tmp_path, search)
     assert study.ask(distributions(search)).params == search.default

@@ -11,21 +11,18 @@ from ddb.config_file import resolve
 from ddb.experiment import plan
 from ray_jobs.cluster import connected
 
-os.environ |= {
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # a checkpoint counts once the controller has polled it
-    "RAY_worker_niceness": "0",  # at Ray's 15, whoever else is at work on the machine leaves workers almost nothing
-}
+os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = "0.2"  # a checkpoint counts once the controller has polled it
 
 SMALL = {
     "seeds": [3],
     "dataset": {"image_size": 8},
-    "cdpm": {"channels": [16, 16], "steps": 24, "batch_size": 8, "warmup_steps": 2},
+    "cdpm": {"channels": [16, 16], "steps": 80, "batch_size": 8, "warmup_steps": 2},
     "sampling": {"images_per_class": 3, "sampler_steps": 8},
     "amplifier": {"steps": 4},
     "training": {"steps": 4},
     "methods": {"erm": {}, "ddb_two_step": {}, "ddb_end_to_end_joint": {}},
     "memorisation": False,
-    "resources": {"checkpoint_every": 8, "sampling_batch": 16},
+    "resources": {"checkpoint_every": 16, "sampling_batch": 16},
 }
 
 

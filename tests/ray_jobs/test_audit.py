@@ -1,19 +1,14 @@
 """The audit of a small experiment on a real local Ray: what it runs, what it writes."""
 
-import json
-from types import SimpleNamespace
-
 import pyarrow.parquet as pq
 import pytest
-import yaml
 
 from ddb.config import check
 from ray_jobs import audit as command
-from ray_jobs import audit_check
 from ray_jobs.run_experiment import run_plan
 from tests.ray_jobs.conftest import SMALL, lend
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 
 def test_scores_and_page_of_an_experiment(tmp_path, finished, capacity, monkeypatch):
@@ -35,14 +30,3 @@ def test_scores_and_page_of_an_experiment(tmp_path, finished, capacity, monkeypa
     assert result.evidence.reason.split(".")[0] in page and "colored_digits" in page
     shown = [path for path in table["path"].to_pylist() if path in page]
     assert shown and len(shown) <= 10 * command.BREAKING
-
-    # The check of the audit finds the same stages in the store.
-    monkeypatch.setattr(audit_check, "execute", lambda graph, store: sum(not store.has(s) for s in graph.stages()))
-    arguments = SimpleNamespace(config=tmp_path / "small.yaml", overrides=[], ratios=[0.05], draws=2)
-    arguments.store, arguments.output = tmp_path / "runs", tmp_path / "check"
-    arguments.config.write_text(yaml.safe_dump(config.model_dump(mode="json")))
-    audit_check.run_digits(arguments, "the command")
-    drawn = json.loads((tmp_path / "check" / "digits.json").read_text())
-    assert drawn["whole"] == [{"conflict_ratio": 0.05, "verdict": evidence.verdict, "reason": evidence.reason}]
-    assert [row["scans"] for row in drawn["drawn"]] == list(audit_check.SIZES)
-    assert evidence.reason in (tmp_path / "check" / "digits.md").read_text()

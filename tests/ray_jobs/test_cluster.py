@@ -49,6 +49,7 @@ print(capacity.cpus, [pid for pid in pids if psutil.pid_exists(pid) and psutil.P
 """
 
 
+@pytest.mark.long
 def test_a_local_ray_leaves_no_process_behind():
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     result = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=environment)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from PIL import Image
+from ray.exceptions import RaySystemError
 
 from ddb.errors import DDBError, Interrupted
 from ray_jobs.ending import TRACEBACK, ending
@@ -28,22 +28,19 @@ def left_with(error):
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "said"),
+    ("error", "code", "line"),
     [
         (DDBError("cdpm: lower it"), 2, "cdpm: lower it"),
         (Interrupted("interrupted; the same command goes on"), 75, "interrupted; the same command goes on"),
-        (
-            OSError(28, "No space left on device", "/[x]/:dog:"),
-            2,
-            "/[x]/:dog:: No space left on device; free some",
-        ),
+        (OSError(28, "No space left on device", "/[x]/:dog:"), 2, "/[x]/:dog:: No space left on device; free some"),
         (MemoryError(), 2, "out of memory: "),
+        (RaySystemError("it is gone\nand more"), 2, "Ray failed: System error: it is gone; the same command goes on"),
     ],
 )
-def test_one_line_and_a_code(error, code, said, capsys):
+def test_one_line_and_a_code(error, code, line, capsys):
     assert left_with(error) == code
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1 and lines[0].startswith(said)
+    assert len(lines) == 1 and lines[0].startswith(line)
 
 
 def test_the_traceback_is_there_for_who_asks(monkeypatch, capsys):
@@ -56,13 +53,6 @@ def test_the_traceback_is_there_for_who_asks(monkeypatch, capsys):
 def test_a_bug_stays_a_traceback():
     with pytest.raises(ZeroDivisionError), ending():
         _ = 1 / 0
-
-
-def test_what_ray_says_is_one_line(capsys):
-    from ray.exceptions import RaySystemError
-
-    assert left_with(RaySystemError("it is gone\nand more")) == 2
-    assert capsys.readouterr().err == "Ray failed: System error: it is gone; the same command goes on\n"
 
 
 @pytest.mark.parametrize("arguments", [["schema"], ["data", "list"]])
@@ -87,30 +77,15 @@ def test_output_that_is_not_utf8_has_the_nearest_signs():
     assert "any folder: dataset.root" in result.stdout and "| - " in result.stdout
 
 
-def test_a_ray_that_is_gone_is_one_line_of_every_command(tmp_path):
+def test_an_address_without_a_ray_is_one_line_of_every_command(tmp_path):
     gone = {"RAY_ADDRESS": "127.0.0.1:1"}
     for module, *arguments in (("ray_jobs.cli", "run"), ("ray_jobs.run_experiment",)):
         result = ddb(module, *arguments, CONFIG, "seeds=[0]", "--store", tmp_path, environment=gone)
         assert result.returncode == 2 and "RAY_ADDRESS=127.0.0.1:1: no Ray answers there" in result.stderr
         assert len(result.stderr.splitlines()) == 1
-
-
-def test_the_doctor_tells_of_a_ray_that_is_gone(tmp_path):
-    result = ddb("ray_jobs.cli", "doctor", "--store", tmp_path, environment={"RAY_ADDRESS": "127.0.0.1:1"})
-    assert result.returncode == 1 and not result.stderr
-    assert "FAIL Ray (127.0.0.1:1)" in result.stdout and "(Connection refused)" in result.stdout
-
-
-def test_names_are_printed_as_they_are(tmp_path):
-    for name in ("[bold]cat", ":dog: [x]"):
-        (tmp_path / "d" / name).mkdir(parents=True)
-        for i in range(4):
-            Image.new("RGB", (8, 8), (50 * i, 0, 0)).save(tmp_path / "d" / name / f"{i}.png")
-    sheet = tmp_path / "[x]y.png"
-    result = ddb("ray_jobs.cli", "data", "describe", "folder", f"root={tmp_path / 'd'}", "--output", sheet)
-    assert result.returncode == 0, result.stderr
-    assert all(f"{name} " in result.stdout for name in ("[bold]cat", ":dog: [x]"))
-    assert f"contact sheet: {sheet}" in result.stdout and sheet.exists()
+    doctor = ddb("ray_jobs.cli", "doctor", "--store", tmp_path, environment=gone)
+    assert doctor.returncode == 1 and not doctor.stderr
+    assert "FAIL Ray (127.0.0.1:1)" in doctor.stdout and "(Connection refused)" in doctor.stdout
 
 
 def test_a_store_that_may_only_be_read_is_read(tmp_path):

@@ -16,26 +16,19 @@ def of_task(cause, text="ray::f()\n  File b.py\nValueError: inside"):
     return RayTaskError("f", text, cause)
 
 
-def test_a_users_mistake_is_its_own_line():
-    assert explain(of_task(DDBError("cdpm: lower it"))) == "cdpm: lower it"
-
-
 @pytest.mark.parametrize(
-    ("cause", "said"),
+    ("cause", "line"),
     [
+        (DDBError("cdpm: lower it"), "cdpm: lower it"),
         (OSError(28, "No space left on device", "/runs/x"), "/runs/x: No space left on device; free some, or name"),
         (PermissionError(13, "Permission denied", "/runs/x"), "/runs/x: Permission denied; its owner can permit it"),
         (RuntimeError("I/O error: No space left on device (os error 28)"), "No space left on device; free some, or"),
+        (OutOfMemoryError("Memory was\n30 GB / 31 GB"), "killed for lack of memory: Memory was 30 GB / 31 GB"),
     ],
 )
-def test_what_the_system_refuses_is_one_line(cause, said):
+def test_a_mistake_or_a_full_machine_is_one_line(cause, line):
     text = explain(of_task(cause, f"ray::f()\n  File b.py\n{cause!r}\n{cause}"))
-    assert text.startswith(said) and "\n" not in text
-
-
-def test_a_worker_that_ray_killed_for_memory_is_reported_as_that():
-    said = explain(of_task(OutOfMemoryError("Memory on the node was\n30 GB / 31 GB")))
-    assert said == "killed for lack of memory: Memory on the node was 30 GB / 31 GB"
+    assert text.startswith(line) and "\n" not in text
 
 
 @pytest.mark.parametrize(
@@ -50,13 +43,10 @@ def test_a_worker_that_ended_without_a_word_most_likely_lacked_memory(error):
     assert explain(error).startswith("killed, most likely for lack of memory")
 
 
-def test_a_training_failure_is_that_of_the_rank_where_it_began():
+def test_a_training_failure_is_that_of_the_worker_where_it_began():
     failures = {0: RuntimeError("Connection closed by peer"), 1: ValueError("not a number")}
     whole = explain(WorkerGroupError(TRACEBACK, failures))
     assert TRACEBACK in whole and headline(whole) == "ValueError: not a number"
-
-
-def test_a_controllers_failure_is_what_its_worker_said():
     whole = explain(ControllerError(of_task(ValueError("inside"))))
     assert "File b.py" in whole and headline(whole) == "ValueError: inside"
 

@@ -1,8 +1,7 @@
-"""A look at a store: what it imports, and how its work grows with the number of stages. Seconds and memory are measured
-by `python -m ray_jobs.bench_store`."""
+"""Commands that only read a store: what they import, and how their work grows with the number of stages. Seconds and
+memory are measured by `results/store/study.py`."""
 
 import json
-import re
 import subprocess
 import sys
 from collections import Counter
@@ -10,7 +9,10 @@ from collections import Counter
 import pytest
 
 from ray_jobs import cli
-from ray_jobs.bench_store import COMMANDS, make_store
+from tests.studies import study
+
+STUDY = study("store")
+COMMANDS = STUDY.COMMANDS
 
 HEAVY = ("torch", "torchvision", "ray", "pandas", "numpy", "pyarrow", "sklearn", "matplotlib", "diffusers", "deepspeed")
 # What the script `ddb` does, and then what has been imported.
@@ -28,7 +30,7 @@ def stores(tmp_path_factory):
     """Finished stores by number of stages: the configuration of each, its store beside it. One point for 5 stages."""
     found = {}
     for asked in (200, 400, 800):
-        config, stages = make_store(tmp_path_factory.mktemp("store"), asked, seeds=1)
+        config, stages = STUDY.make_store(tmp_path_factory.mktemp("store"), asked, seeds=1)
         found[stages] = config
     return found
 
@@ -77,13 +79,3 @@ def test_the_work_of_a_look_grows_as_the_stages_do(stores, monkeypatch, capsys, 
     assert large - middle < 2.05 * (middle - small)
     if command != "table":  # which reads what every cell found
         assert counts[0][1] == counts[1][1] == counts[2][1]
-
-
-def test_the_benchmark_measures_each_command_alone():
-    command = [sys.executable, "-m", "ray_jobs.bench_store", "--stages", "100", "--rounds", "1", "--command", "status"]
-    ended = subprocess.run(command, capture_output=True, text=True)
-    stages, line = ended.stdout.splitlines()
-    assert stages == "112 finished stages"
-    wall, cpu, memory = (float(number) for number in re.findall(r"[\d.]+", line))
-    assert line.startswith("ddb status ") and wall > 0 and cpu > 0
-    assert 10 < memory < 250

@@ -15,7 +15,7 @@ from ray_jobs.job import execute
 from ray_jobs.run_experiment import run_plan
 from tests.ray_jobs.conftest import SMALL
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 
 @pytest.fixture

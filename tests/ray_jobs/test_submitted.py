@@ -22,7 +22,7 @@ from tests.ray_jobs.conftest import SMALL
 
 pytestmark = [
     pytest.mark.cluster,
-    pytest.mark.timeout(600),
+    pytest.mark.long,
     pytest.mark.skipif(not has_dashboard(), reason="Ray's job server is not installed: pip install 'ray[default]'"),
 ]
 RAY = str(Path(sys.executable).with_name("ray"))
@@ -49,21 +49,20 @@ def cluster(tmp_path_factory):
             [RAY, "start", "--head", "--block", "--node-ip-address=127.0.0.1", "--disable-usage-stats", *options],
             env=environment, stdout=file, stderr=file, start_new_session=True,
         )  # fmt: skip
-    deadline = time.monotonic() + 60
     while "Ray runtime started" not in log.read_text():
-        assert head.poll() is None and time.monotonic() < deadline, log.read_text()
+        assert head.poll() is None, log.read_text()
         time.sleep(0.1)
     yield environment | {"RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{ports['dashboard-port']}"}
     started = [head, *psutil.Process(head.pid).children(recursive=True)]
     for process in started:  # on SIGTERM they would take half a minute for goodbyes
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    head.wait(timeout=60)
+    head.wait()
 
 
 def submitted(line, environment):
     """What a shell makes of a line with `ray job submit`."""
-    done = subprocess.run(["bash", "-c", line], env=environment, capture_output=True, text=True, timeout=400)
+    done = subprocess.run(["bash", "-c", line], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
 
 
@@ -86,5 +85,5 @@ def test_a_printed_command_runs_as_a_submitted_job(command, cluster, tmp_path):
 
 def test_a_mistake_is_the_jobs_failure_and_its_last_line(cluster, tmp_path):
     job = [RAY, "job", "submit", "--working-dir", ".", "--", "python", "-m", "ray_jobs.sweep", "nowhere.yaml"]
-    done = subprocess.run(job, env=cluster, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(job, env=cluster, capture_output=True, text=True)
     assert done.returncode != 0 and "configuration nowhere.yaml: No such file or directory" in done.stdout + done.stderr

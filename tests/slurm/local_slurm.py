@@ -163,7 +163,7 @@ class LocalSlurm:
         self.call("slurmctld", "-f", str(self.configuration))
         for name in self.names:
             self.start_node(name)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 600
         while self.call("sinfo", "-h", "-t", "idle", "-o", "%D").strip() != str(len(self.names)):
             if time.monotonic() > deadline:
                 raise TimeoutError((self.directory / "slurmctld.log").read_text()[-2000:])
@@ -172,7 +172,7 @@ class LocalSlurm:
 
     def __exit__(self, *error) -> None:
         subprocess.run(["scancel", "--user=root"], env=self.environment)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 600
         while self.call("squeue", "--noheader") and time.monotonic() < deadline:  # else their steps outlive us
             time.sleep(0.2)
         for name in ("slurmctld", *(f"slurmd.{name}" for name in self.names), "munge"):
@@ -202,7 +202,7 @@ class LocalSlurm:
         fields = self.call("scontrol", "show", "job", str(number), "--oneliner").split()
         return dict(field.split("=", 1) for field in fields if "=" in field)
 
-    def wait(self, number: int, states: tuple[str, ...] = (), timeout: float = 240) -> dict[str, str]:
+    def wait(self, number: int, states: tuple[str, ...] = (), timeout: float = 1200) -> dict[str, str]:
         """Until the job is over, or in one of `states`; a requeued job is started without its two minutes of rest."""
         deadline, resting = time.monotonic() + timeout, None
         while time.monotonic() < deadline:

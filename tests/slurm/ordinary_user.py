@@ -24,6 +24,7 @@ PROFILE = """\
 umask 077
 export SLURM_CONF={configuration}
 export LD_LIBRARY_PATH={python}/lib
+export RAY_worker_niceness=0
 cd "$HOME/{folder}" && . .venv/bin/activate
 """
 
@@ -60,9 +61,9 @@ class OrdinaryUser:
         subprocess.run(["pkill", "-KILL", "-u", NAME], capture_output=True)
         subprocess.run(["userdel", NAME], capture_output=True)
 
-    def shell(self, command: str, timeout: float = 120) -> subprocess.CompletedProcess:
+    def shell(self, command: str) -> subprocess.CompletedProcess:
         """What a login shell in the project's folder, with its environment active, makes of a command line."""
-        return subprocess.run(["su", "-", NAME, "-c", command], capture_output=True, text=True, timeout=timeout)
+        return subprocess.run(["su", "-", NAME, "-c", command], capture_output=True, text=True)
 
     def write(self, path: str, text: str) -> None:
         """A file of theirs in the project's folder."""

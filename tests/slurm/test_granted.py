@@ -41,14 +41,10 @@ def slurm(tmp_path_factory):
 REQUESTS = {
     # CPUs, MB, GPUs here and in all, and which
     "--nodes=1 --cpus-per-task=1 --gpus=fake:1 --mem-per-gpu=700": ["n1 1 700 1/1 0"],
-    "--nodes=1 --cpus-per-task=2 --mem-per-cpu=600": ["n1 2 1200 0/0"],
-    "--nodes=2 --cpus-per-task=1 --mem=0": ["n1 1 1500 0/0", "n2 1 1500 0/0"],
-    "--nodes=2 --cpus-per-task=1 --gpus-per-node=2 --mem=800": ["n1 1 800 2/4 0,1", "n2 1 800 2/4 0,1"],
     "--nodes=2 --ntasks=3 --mem-per-cpu=400": ["n1 2 800 0/0", "n2 1 400 0/0"],
     "--nodes=2 --gpus=3 --mem=800": ["n1 1 800 2/3 0,1", "n2 1 800 1/3 0"],
     # All GPUs of the nodes, which nobody asked for; one node has none.
     "--nodes=3 --exclusive": ["n1 2 1500 2/4 0,1", "n2 2 1500 2/4 0,1", "n3 2 1500 0/4"],
-    "--nodes=2 --exclusive --cpus-per-task=1 --mem=900": ["n1 2 900 2/4 0,1", "n2 2 900 2/4 0,1"],
     "--nodes=1 --cpus-per-task=2 --mem=900 --export=NONE": ["n1 2 900 0/0"],
 }
 
@@ -58,7 +54,7 @@ def test_each_node_knows_its_own_grant(slurm, tmp_path, request_):
     script = tmp_path / "tell.sbatch"
     script.write_text(f"#!/bin/bash\nexec {sys.executable} - <<'EOF'\n{START}\nEOF\n")
     options = ["--wait", "--time=2", f"--output={tmp_path}/log", f"--chdir={tmp_path.cwd()}"]
-    subprocess.run(["sbatch", *options, *request_.split(), script], env=slurm.environment, check=True, timeout=100)
+    subprocess.run(["sbatch", *options, *request_.split(), script], env=slurm.environment, check=True)
     said = (tmp_path / "log").read_text().splitlines()
     assert sorted(line.strip() for line in said if line.startswith("n")) == REQUESTS[request_], said
 

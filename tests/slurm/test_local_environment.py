@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from slurm import environment_file, hold
+from slurm import environment_file
 from slurm.errors import LaunchError
 from slurm.local_environment import unpack
 
@@ -21,12 +21,9 @@ def archive(tmp_path, *names):
     return {"DDB_ENVIRONMENT": str(tmp_path / "made.tar.gz")}
 
 
-def test_without_the_setting_nothing_is_unpacked(tmp_path):
+def test_scripts_start_the_interpreter_of_the_copy(tmp_path):
     assert unpack({}, tmp_path) is None and unpack({"DDB_ENVIRONMENT": ""}, tmp_path) is None
     assert not list(tmp_path.iterdir())
-
-
-def test_scripts_start_the_interpreter_of_the_copy(tmp_path):
     python = unpack(archive(tmp_path, "bin/python", "bin/ray"), tmp_path)
     assert python == tmp_path / "environment" / "bin" / "python"
     assert python.with_name("ray").read_text() == f"#!{python}\nprint()\n"
@@ -57,10 +54,3 @@ def test_the_environment_file_is_its_owners_and_a_shell_reads_it(tmp_path, monke
     shown = subprocess.run(["sh", "-c", f'. {path}; echo "$PATH|$RAY_ADDRESS|$DDB_STORE|$DDB_DATA"'],
                            capture_output=True, text=True, check=True).stdout  # fmt: skip
     assert shown.strip() == f"{python.parent}:/usr/bin:/bin|127.0.0.1:1|{tmp_path}/it's mine|{tmp_path}/data"
-
-
-def test_the_idle_timeout_is_minutes_and_0_is_none():
-    assert hold.idle_timeout("1.5") == 90 and hold.idle_timeout("0") is None
-    for text in ("soon", "-1", "nan"):
-        with pytest.raises(LaunchError, match=f"DDB_IDLE_TIMEOUT={text}: must be a number of minutes"):
-            hold.idle_timeout(text)

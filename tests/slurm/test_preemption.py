@@ -15,7 +15,7 @@ from tests.slurm.conftest import experiment, log, submitted, until
 from tests.slurm.local_slurm import LocalSlurm, Settings, missing
 from tests.slurm.test_jobs import locally, stage, training_step, weights
 
-pytestmark = [pytest.mark.slurm, pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slurm, pytest.mark.long]
 SCRIPT = ("--nodes=1", "--cpus-per-task=2", "slurm/ddb.sbatch")
 CHECKPOINT_EVERY = 100  # steps; so what an interruption saves between two of them is seen
 
@@ -44,7 +44,7 @@ def reference(tmp_path_factory):
 
 
 def trained_to(store, path, step, job_log):
-    until(lambda: training_step(store, path) >= step, 240, job_log)
+    until(lambda: training_step(store, path) >= step, job_log)
 
 
 def preempt(slurm):
@@ -60,9 +60,9 @@ def lost_steps(store, path):
 
 def goes_on(slurm, job, directory):
     """What SLURM says of the job at its end, which is cancelled once its command has begun again."""
-    until(lambda: slurm.job(job)["Restarts"] == "1", 100, directory / f"{job}.log")
-    slurm.wait(job, ("RUNNING",), timeout=60)
-    until(lambda: log(directory, job).count("starting: ddb run") == 2, 100, directory / f"{job}.log")
+    until(lambda: slurm.job(job)["Restarts"] == "1", directory / f"{job}.log")
+    slurm.wait(job, ("RUNNING",))
+    until(lambda: log(directory, job).count("starting: ddb run") == 2, directory / f"{job}.log")
     slurm.call("scancel", str(job))
     return slurm.wait(job)
 
@@ -74,14 +74,14 @@ def test_preempted_with_a_grace_time_and_requeued_by_hand(plain, reference, tmp_
     job_log = tmp_path / f"{job}.log"
     trained_to(store, path, 60, job_log)
     preempt(plain)
-    until(lambda: plain.job(job)["Restarts"] == "1", 100, job_log)
+    until(lambda: plain.job(job)["Restarts"] == "1", job_log)
     assert store.interrupted(stage(path, "cdpm")) and log(tmp_path, job).count("queued again") == 1
     reached = training_step(store, path)
 
-    plain.wait(job, ("RUNNING",), timeout=60)
+    plain.wait(job, ("RUNNING",))
     trained_to(store, path, reached + 60, job_log)
     plain.call("scontrol", "requeue", str(job))
-    done = plain.wait(job, timeout=400)
+    done = plain.wait(job)
     assert (done["JobState"], done["ExitCode"], done["Restarts"]) == ("COMPLETED", "0:0", "2"), log(tmp_path, job)
     assert torch.equal(weights(store, path), undisturbed)
     assert lost_steps(store, path) <= 2 * 20  # the step in hand each time, not a hundred

@@ -1,7 +1,5 @@
 """The documents' SLURM commands, as an ordinary user types them in a clone, on nodes like those that they name."""
 
-import time
-
 import pytest
 
 from tests.printed_commands import (
@@ -17,10 +15,11 @@ from tests.printed_commands import (
     line,
     run_by,
 )
+from tests.slurm.conftest import until
 from tests.slurm.local_slurm import Settings
 from tests.slurm.ordinary_user import user_of_a_cluster
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.slurm
 
 
 @pytest.fixture(scope="module")
@@ -29,18 +28,15 @@ def user():
         yield user
 
 
-def enter(user, command, job="", timeout=120):
+def enter(user, command, job=""):
     """Run a printed command with what its entry appends: its output."""
-    done = user.shell(line(command, JOBID=job), timeout)
+    done = user.shell(line(command, JOBID=job))
     assert done.returncode == WAYS[command].exit_code, done.stdout + done.stderr
     return done.stdout
 
 
 def until_its_ray_is_up(log, nodes):
-    deadline = time.monotonic() + 300
-    while f"all {nodes} nodes have run a task" not in (log.read_text() if log.exists() else ""):
-        assert time.monotonic() < deadline, log.read_text() if log.exists() else "no log"
-        time.sleep(0.5)
+    until(lambda: log.exists() and f"all {nodes} nodes have run a task" in log.read_text(), log)
 
 
 def test_the_first_job_in_five_minutes(user):
@@ -49,14 +45,12 @@ def test_the_first_job_in_five_minutes(user):
     job = enter(user, submit).split()[1]
     log = user.project / "runs" / "slurm" / f"{job}.log"
     until_its_ray_is_up(log, 2)
-    deadline = time.monotonic() + 60
-    while WAYS[attach].says not in (looked := enter(user, attach, job)):  # Ray's own status is some seconds old
-        assert time.monotonic() < deadline, looked
+    until(lambda: WAYS[attach].says in enter(user, attach, job), log)  # Ray's own status is some seconds old
     state = user.shell(f"ddb status {DIGITS} {SMALL}").stdout
     assert f"job {job}: RUNNING on n[1-2]" in state and "target erm seed 0" in state
     table = user.shell(f"ddb table {DIGITS} {SMALL}")  # while the job runs
     assert table.returncode == 0 and "ddb_two_step" in table.stdout, table.stderr
-    done = user.slurm.wait(int(job), timeout=500)
+    done = user.slurm.wait(int(job))
     assert (done["JobState"], done["ExitCode"]) == ("COMPLETED", "0:0"), log.read_text()
     assert (user.project / "runs" / "slurm" / f"{job}.0").stat().st_mode & 0o777 == 0o700
     assert f"job {job}: COMPLETED on n[1-2]" in user.shell(f"ddb status {DIGITS} {SMALL}").stdout
@@ -68,7 +62,7 @@ def test_a_job_by_hand(user, command):
     """Of an experiment, after the test above: its results are found. Else a look at what it would compute."""
     job = enter(user, command).split()[-1]
     log = user.project / f"ddb-{job}.log"
-    done = user.slurm.wait(int(job), timeout=500)
+    done = user.slurm.wait(int(job))
     assert (done["JobState"], done["ExitCode"]) == ("COMPLETED", "0:0"), log.read_text()
     nodes = 2 if "--nodes=2" in command else 1
     assert done["NumNodes"] == str(nodes) and WAYS[command].says in log.read_text()
@@ -81,14 +75,14 @@ def test_a_job_without_a_command(user):
     until_its_ray_is_up(user.project / f"ddb-{job}.log", 2)
     assert WAYS[run].says in enter(user, run, job)
     assert user.shell(f"scancel --signal=USR1 {job}").returncode == 0
-    done = user.slurm.wait(int(job), timeout=120)
+    done = user.slurm.wait(int(job))
     assert (done["JobState"], done["ExitCode"]) == ("COMPLETED", "0:0")
 
 
 @pytest.mark.long
 def test_an_interactive_allocation(user):
     (command,) = run_by(TERMINAL)
-    assert WAYS[command].says in enter(user, command, timeout=400)
+    assert WAYS[command].says in enter(user, command)
 
 
 @pytest.mark.long
@@ -107,9 +101,9 @@ def test_four_nodes_with_gpus(user):
     try_out, submit, status = run_by(GPU_NODES)
     assert WAYS[try_out].says in enter(user, try_out)
     job = enter(user, submit).split()[1]
-    started = user.slurm.wait(int(job), ("RUNNING",), timeout=60)
+    started = user.slurm.wait(int(job), ("RUNNING",))
     assert started["NodeList"] == "n[1-4]" and started["TresPerNode"].endswith("gpu:8")
     state = enter(user, status)
     assert f"job {job}: " in state and " on n[1-4]" in state
     user.shell(f"scancel {job}")  # if it has not ended yet
-    assert user.slurm.wait(int(job), timeout=60)["JobState"] in ("CANCELLED", "FAILED")
+    assert user.slurm.wait(int(job))["JobState"] in ("CANCELLED", "FAILED")

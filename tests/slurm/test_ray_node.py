@@ -27,84 +27,55 @@ from slurm.ray_node import (
     start_command,
     temporary_directory,
 )
+from tests.slurm.conftest import until
 
 NODE = Allocation("77.1", "n2", 1, 2, 4, 2, 4, 8 * 2**30, 2 * 2**30, "127.0.0.1", "lo")
 PYTHON = Path(sys.executable)
 
 
-def test_ports_are_different_and_free():
-    ports = free_ports("127.0.0.1", 20, None)
-    assert len(set(ports)) == 20
-    for port in ports:
-        with socket.socket() as trial:
-            trial.bind(("127.0.0.1", port))
-
-
-def test_a_taken_port_of_a_range_is_passed_over_and_a_full_range_is_named():
-    (first,) = free_ports("127.0.0.1", 1, None)
-    first = min(first, 65000)
-    with socket.socket() as taken:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        taken.bind(("127.0.0.1", first))
-        taken.listen()
+def test_free_ports_skip_a_taken_port_and_name_a_range_that_is_full():
+    assert len(set(free_ports("127.0.0.1", 20, None))) == 20
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        first = taken.getsockname()[1]
         found = free_ports("127.0.0.1", 3, f"{first}-{first + 40}")
-        assert first not in found and all(first < port <= first + 40 for port in found)
+        assert len(set(found)) == 3 and all(first < port <= first + 40 for port in found)
         with pytest.raises(LaunchError, match=f"DDB_PORTS={first}-{first}: 0 of these ports are free .* needs 2"):
             free_ports("127.0.0.1", 2, f"{first}-{first}")
 
 
-@pytest.mark.parametrize("allowed", ["20000", "20000-", "30000-20000", "80-90", "65000-70000", "a-b"])
-def test_a_malformed_range_is_refused(allowed):
-    with pytest.raises(LaunchError, match=f"DDB_PORTS={allowed}: must be a range"):
-        free_ports("127.0.0.1", 1, allowed)
-
-
-def test_directories_are_private_empty_and_of_names_that_nobody_guesses():
-    first, second = (temporary_directory({"TMPDIR": "/tmp"}) for _ in range(2))
+def test_the_temporary_directory_is_private_new_and_short():
+    long = "/scratch/" + 40 * "x"
+    first, second = (temporary_directory({"TMPDIR": place}) for place in ("/tmp", long))
     assert first != second and oct(first.stat().st_mode)[-3:] == "700"
     assert [path.name for path in first.iterdir()] == [LOCK] and first.name.startswith(PREFIX)
+    assert second.parent == Path("/tmp") and len(f"{second}/r") <= LIMIT
     for directory in (first, second):
         shutil.rmtree(directory)
-
-
-def test_a_long_tmpdir_gives_way_and_a_long_wish_is_refused_with_the_limit():
-    long = "/scratch/" + 40 * "x"
-    directory = temporary_directory({"TMPDIR": long})
-    assert directory.parent == Path("/tmp") and len(f"{directory}/r") <= LIMIT
-    shutil.rmtree(directory)
     with pytest.raises(LaunchError, match=f"DDB_TMPDIR={long}: 49 bytes are too long .* the limit is 28$"):
         temporary_directory({"DDB_TMPDIR": long})
     with pytest.raises(LaunchError, match=r"temporary directory in /proc: .*; set DDB_TMPDIR"):
         temporary_directory({"DDB_TMPDIR": "/proc"})
 
 
-def test_what_a_killed_launcher_left_is_removed_and_what_a_running_one_has_is_not(tmp_path):
-    script = f"""
-import time
-from slurm import ray_node
-ray_node.LIMIT = 200
-print(ray_node.temporary_directory({{"DDB_TMPDIR": {str(tmp_path)!r}}}), flush=True)
-time.sleep(60)
-"""
-    launchers = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    first, second = (Path(launcher.stdout.readline().strip()) for launcher in launchers)
-    (tmp_path / "ddb-fresh").mkdir()  # of a launcher that has not come to its lock yet
-    link = tmp_path / "ddb-link"  # a trap of somebody else's: the lock file behind it would be ours
-    link.symlink_to(second)
-    launchers[0].kill()
-    launchers[0].wait()
+def test_directories_of_killed_launchers_are_removed_and_others_stay(tmp_path, monkeypatch):
+    monkeypatch.setattr("slurm.ray_node.LIMIT", 200)
+    running = temporary_directory({"DDB_TMPDIR": str(tmp_path)})
+    killed, starting, elsewhere = (tmp_path / name for name in ("ddb-killed", "ddb-starting", "elsewhere"))
+    for directory in (killed, starting, elsewhere):
+        directory.mkdir()
+    for directory in (killed, elsewhere):
+        (directory / LOCK).touch()  # a lock file that no process holds
+    link = tmp_path / "ddb-link"  # another user's trap: the lock file behind it is ours
+    link.symlink_to(elsewhere)
     remove_abandoned(tmp_path)
-    assert set(tmp_path.iterdir()) == {second, tmp_path / "ddb-fresh", link} and first != second
-    launchers[1].kill()
-    launchers[1].wait()
+    assert set(tmp_path.iterdir()) == {running, starting, elsewhere, link} and (elsewhere / LOCK).exists()
 
 
 def test_ray_is_given_what_was_granted_and_every_port(tmp_path):
     ports = {name: 21000 + i for i, name in enumerate(port_names(head=False))}
     command = start_command(PYTHON, NODE, "127.0.0.9:6000", ports, tmp_path)
-    assert {"--num-cpus=4", "--num-gpus=2", f"--memory={6 * 2**30}", f"--object-store-memory={2 * 2**30}"} < set(
-        command
-    )
+    resources = {"--num-cpus=4", "--num-gpus=2", f"--memory={6 * 2**30}", f"--object-store-memory={2 * 2**30}"}
+    assert resources < set(command)
     assert {"--address=127.0.0.9:6000", "--min-worker-port=0", "--max-worker-port=0", "--block"} < set(command)
     assert {f"--{name}={port}" for name, port in ports.items()} < set(command) and "--head" not in command
     ports = {name: 21000 + i for i, name in enumerate(port_names(head=True))}
@@ -113,24 +84,30 @@ def test_ray_is_given_what_was_granted_and_every_port(tmp_path):
 
 
 def test_another_clusters_address_and_token_are_not_passed_on(tmp_path):
-    inherited = {"RAY_ADDRESS": "10.0.0.1:6379", "RAY_AUTH_TOKEN": "old", "CUDA_VISIBLE_DEVICES": "3", "HOME": "/h"}
-    inherited |= {
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-        "DDB_INTERRUPT_FILE": "/tmp/old",
-        "RAY_worker_niceness": "0",
-    }
+    foreign = {"RAY_ADDRESS": "10.0.0.1:6379", "RAY_AUTH_TOKEN": "old", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
+    kept = {"CUDA_VISIBLE_DEVICES": "3", "HOME": "/h", "RAY_worker_niceness": "5"}
+    inherited = foreign | kept | {"DDB_INTERRUPT_FILE": "/tmp/old"}
     ours = private_environment(inherited, tmp_path / "token", NODE, tmp_path / "flag")
-    assert "RAY_ADDRESS" not in ours and "RAY_AUTH_TOKEN" not in ours
+    assert not set(foreign) & set(ours) and kept.items() <= ours.items()
     assert ours["RAY_AUTH_MODE"] == "token" and ours["RAY_AUTH_TOKEN_PATH"] == str(tmp_path / "token")
-    assert ours["CUDA_VISIBLE_DEVICES"] == "3" and ours["GLOO_SOCKET_IFNAME"] == "lo"
-    assert "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" not in ours and ours["DDB_INTERRUPT_FILE"] == str(tmp_path / "flag")
-    assert ours["RAY_worker_niceness"] == "0"  # a setting of the user's, which ties to nothing
+    assert ours["GLOO_SOCKET_IFNAME"] == "lo" and ours["DDB_INTERRUPT_FILE"] == str(tmp_path / "flag")
     alone = private_environment(inherited, tmp_path / "token", replace(NODE, nodes=1), tmp_path / "flag")
     assert alone["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"  # loopback only
 
 
-def started(node, *commands, seconds=20):
-    """`start` with these commands for Ray's, one after the other: the ports of every attempt."""
+@pytest.fixture
+def node(tmp_path):
+    node = RayNode(PYTHON, NODE, tmp_path, tmp_path / "n2.log", dict(os.environ))
+    yield node
+    node.process.kill()
+    node.process.wait()
+
+
+def start(node, *commands, seconds=60):
+    """`node.start` with these commands instead of Ray's, one per attempt: the ports of every attempt.
+
+    Each command has printed something before its time limit is checked, however busy the machine is.
+    """
     tried = []
 
     def command(python, allocation, head, ports, directory):
@@ -139,34 +116,28 @@ def started(node, *commands, seconds=20):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("slurm.ray_node.start_command", command)
-        node.start(None, seconds, lambda: False)
+        node.start(None, seconds, lambda: not until(node.log.read_text, node.log))
     return tried
 
 
-UP, TAKEN = "echo Ray runtime started; sleep 60", "echo Address already in use; exit 1"
+UP, TAKEN = "echo Ray runtime started; sleep 300", "echo Address already in use; exit 1"
 
 
-def test_a_start_whose_port_was_taken_meanwhile_is_tried_again_on_others(tmp_path):
-    node = RayNode(PYTHON, NODE, tmp_path, tmp_path / "n2.log", dict(os.environ))
-    first, second, third = started(node, TAKEN, TAKEN, UP)
-    assert node.alive and not set(first.values()) & set(second.values()) and node.ports == third
-    node.process.kill()
-    node.process.wait()
+def test_a_start_is_repeated_on_other_ports_if_a_port_was_taken(node):
+    first, second, third = start(node, TAKEN, TAKEN, UP)
+    assert node.alive and first != second != third and node.ports == third
 
 
 @pytest.mark.parametrize(
     ("command", "seconds", "message"),
     [
-        (TAKEN, 20, "Ray could not start on n2:\nAddress already in use"),
-        ("echo slowly; sleep 60", 0.5, r"Ray did not start on n2 within 0 s \(DDB_START_TIMEOUT\):\nslowly"),
+        (TAKEN, 60, "Ray could not start on n2:\nAddress already in use"),
+        ("echo slowly; sleep 300", 0.5, r"Ray did not start on n2 within 0 s \(DDB_START_TIMEOUT\):\nslowly"),
     ],
 )
-def test_a_ray_that_does_not_come_up_is_told_with_the_end_of_its_log(tmp_path, command, seconds, message):
-    node = RayNode(PYTHON, NODE, tmp_path, tmp_path / "n2.log", dict(os.environ))
+def test_a_failed_start_is_reported_with_the_end_of_its_log(node, command, seconds, message):
     with pytest.raises(LaunchError, match=message):
-        started(node, command, seconds=seconds)
-    node.process.kill()
-    node.process.wait()
+        start(node, command, seconds=seconds)
 
 
 SCRIPT = """
@@ -197,7 +168,7 @@ def test_descendants_end_also_those_that_left_the_group_and_are_deaf_to_sigterm_
     assert child in {process.pid for process in started}
     launcher.stdin.write("\n")
     launcher.stdin.flush()
-    assert launcher.stdout.readline() == "over\n" and launcher.wait(timeout=20) == 0
+    assert launcher.stdout.readline() == "over\n" and launcher.wait() == 0
     assert not [process for process in started if process.is_running()]
     assert other.poll() is None
     other.kill()

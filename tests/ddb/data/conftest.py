@@ -1,6 +1,5 @@
 """Tiny image files on disk, a cache of digests for each test alone, and a server to fetch from."""
 
-import io
 import os
 import threading
 from pathlib import Path
@@ -12,8 +11,6 @@ from PIL import Image
 from ddb.data import fetch
 from tests.ddb.data.file_server import Server, source
 
-FORMATS = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG"}
-
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path_factory, monkeypatch):
@@ -21,21 +18,6 @@ def cache(tmp_path_factory, monkeypatch):
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("DDB_CACHE", str(folder))
     return folder
-
-
-@pytest.fixture
-def put(tmp_path):
-    """put("a/b.png", ..., colour=...) writes 8 x 8 images below tmp_path, in the format of their endings."""
-
-    def write(*names, colour=(200, 30, 60)):
-        for name in names:
-            path = tmp_path / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            content = io.BytesIO()
-            Image.new("RGB", (8, 8), colour).save(content, FORMATS[path.suffix[1:].lower()])
-            path.write_bytes(content.getvalue())
-
-    return write
 
 
 @pytest.fixture
@@ -48,6 +30,30 @@ def picture():
         return path
 
     return write
+
+
+@pytest.fixture
+def put(tmp_path, picture):
+    """put("a/b.png", ...) writes small pictures below tmp_path."""
+
+    def write(*names):
+        for name in names:
+            picture(tmp_path / name)
+
+    return write
+
+
+@pytest.fixture
+def unlistable(monkeypatch):
+    """Folders called "shut" cannot be listed."""
+    original = os.scandir
+
+    def scandir(path):
+        if os.fspath(path).endswith("shut"):
+            raise PermissionError(13, "Permission denied")
+        return original(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
 
 
 @pytest.fixture

@@ -107,7 +107,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body[: server.breaks.pop(0)] if server.breaks else body)
         self.wfile.flush()
-        server.stall.wait(20)
+        server.stall.wait(300)
 
 
 def source(monkeypatch, tmp_path, name="waterbirds", **fields):

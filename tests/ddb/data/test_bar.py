@@ -3,9 +3,7 @@ import pytest
 
 from ddb.data import load_dataset
 from ddb.data.bar import CLASSES, BARConfig, published
-from ddb.data.images import read_image
 from ddb.errors import DDBError
-from ddb.settings import build
 
 
 @pytest.fixture
@@ -17,7 +15,7 @@ def flat(tmp_path, picture):
     return tmp_path
 
 
-def test_a_tenth_of_every_class_is_held_out_and_said_so(flat):
+def test_a_tenth_of_every_class_is_held_out_and_noted(flat):
     dataset = load_dataset(BARConfig(root=flat))
     assert dataset.classes == CLASSES and "pole vaulting" in dataset.classes
     assert np.bincount(dataset["train"].labels).tolist() == [9] * 6
@@ -25,11 +23,7 @@ def test_a_tenth_of_every_class_is_held_out_and_said_so(flat):
     assert not set(dataset["train"].paths) & set(dataset["val"].paths)
     assert dataset.notes[0].startswith("val: 6 images, 10% of the training images held out by us")
     assert dataset["train"].aligned is None and not dataset.bias_attributes
-
-
-def test_the_hold_out_follows_from_its_seed_alone(flat):
-    first, again, other = (load_dataset(BARConfig(root=flat, holdout_seed=s))["val"].paths for s in (0, 0, 1))
-    assert first == again != other
+    assert load_dataset(BARConfig(root=flat, holdout_seed=1))["val"].paths != dataset["val"].paths
 
 
 def test_some_of_the_classes(flat):
@@ -65,57 +59,7 @@ def test_mistakes_are_named(flat, picture):
         load_dataset(BARConfig(root=flat))
 
 
-def test_the_real_files(real):
-    dataset = load_dataset(BARConfig(root=real("bar")))
-    train = np.bincount(dataset["train"].labels) + np.bincount(dataset["val"].labels)
-    assert dict(zip(CLASSES, train.tolist(), strict=True)) == {
-        "climbing": 326,
-        "diving": 520,
-        "fishing": 163,
-        "pole vaulting": 279,
-        "racing": 336,
-        "throwing": 317,
-    }
-    assert np.bincount(dataset["test"].labels).tolist() == [105, 159, 42, 131, 132, 85]
-
-
-def test_the_palette_image_among_the_real_files_is_read(real):
-    from PIL import Image
-
-    palette = [path for path in real("bar").glob("test/*") if Image.open(path).mode == "P"]
-    assert len(palette) == 1 and read_image(palette[0]).mode == "RGB"
-
-
-def test_a_share_of_the_variant_that_is_not_there_is_named(tmp_path, put):
-    put("train/align/climbing/a_0_0.jpg", "train/align/diving/b_1_1.jpg", "train/conflict/1pct/climbing/c_0_1.jpg")
-    put("valid/e_0_0.jpg", "test/f_1_0.jpg")
-    with pytest.raises(DDBError, match="conflict/5pct"):
-        load_dataset(BARConfig(root=tmp_path, variant="5pct"))
-
-
-def test_variant_names_are_checked_like_any_others(tmp_path, put):
-    put("train/align/climbing/a_0_0.jpg", "train/align/pole vaulting/b_1_1.jpg", "valid/e_0_0.jpg", "test/f_1_0.jpg")
-    put("train/conflict/1pct/pole vaulting/c_0_1.jpg")
-    with pytest.raises(DDBError, match=r"c_0_1\.jpg: its name .* contradicts its folder"):
-        load_dataset(BARConfig(root=tmp_path, variant="1pct"))
-
-
-def test_an_empty_or_missing_folder_is_named(tmp_path, put):
-    put("test/pole vaulting_1.jpg")
-    with pytest.raises(DDBError, match="train: No such file"):
-        load_dataset(BARConfig(root=tmp_path))
-    (tmp_path / "train").mkdir()
-    with pytest.raises(DDBError, match="no train images"):
-        load_dataset(BARConfig(root=tmp_path))
-
-
 def test_only_variants_know_the_bias_and_only_the_original_has_published_counts():
     assert BARConfig().bias_labels is False and BARConfig(variant="1pct").bias_labels is True
     assert published(BARConfig(variant="1pct")) == {}
     assert published(BARConfig(classes=("throwing", "fishing"))) == {"train": (317, 163), "test": (85, 42)}
-
-
-@pytest.mark.parametrize(("name", "value"), [("holdout", 1), ("holdout_seed", -1), ("variant", "2pct")])
-def test_a_setting_out_of_range_is_named(name, value):
-    with pytest.raises(DDBError, match=rf"^dataset\.{name}: .*\(got {value!r}\)$"):
-        build(BARConfig, {name: value}, "dataset")

@@ -1,10 +1,8 @@
 import numpy as np
 import pytest
 
-from ddb.data import groups, load_dataset
+from ddb.data import load_dataset
 from ddb.data.colored_digits import PALETTE, ColoredDigitsConfig
-from ddb.errors import DDBError
-from ddb.settings import build
 
 
 @pytest.fixture(scope="module")
@@ -43,23 +41,3 @@ def test_construction_is_deterministic_and_the_seed_changes_it(dataset):
     again, other = load_dataset(ColoredDigitsConfig()), load_dataset(ColoredDigitsConfig(seed=1))
     assert np.array_equal(again["train"].images, dataset["train"].images)
     assert other["train"].paths != dataset["train"].paths
-
-
-def test_groups_are_class_by_alignment(dataset):
-    train = dataset["train"]
-    chosen = np.flatnonzero(~train.aligned)[0]
-    assert groups(train)[chosen] == 2 * train.labels[chosen] + 1
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"conflict_ration": 0.1}, "dataset.conflict_ration: unknown setting; did you mean 'conflict_ratio'?"),
-        ({"conflict_ratio": 2}, "dataset.conflict_ratio: input should be less than or equal to 1 (got 2)"),
-        ({"seed": "x"}, "dataset.seed: input should be a valid integer"),
-    ],
-)
-def test_a_wrong_setting_is_one_line_with_its_name(values, message):
-    with pytest.raises(DDBError) as error:
-        build(ColoredDigitsConfig, values, "dataset")
-    assert str(error.value).startswith(message) and "\n" not in str(error.value)

@@ -39,26 +39,29 @@ def test_an_http_error_is_one_line_that_says_what_to_do(server, tmp_path, status
     assert len(server.asked) == requests and not root.exists() and not download(root).exists()
 
 
-@pytest.mark.parametrize("host", ["refused", "no such host"])
-def test_a_host_that_cannot_be_reached_is_told_at_once(monkeypatch, tmp_path, host):
+def test_an_unreachable_host_is_an_error_at_once(monkeypatch, tmp_path):
     monkeypatch.setattr(module, "BACKOFF", 1000)
     monkeypatch.setenv("no_proxy", "*")
     with socket.socket() as free:  # bound and not listening: nobody else gets the port meanwhile
         free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}" if host == "refused" else "ddb.invalid"
+        address = f"127.0.0.1:{free.getsockname()[1]}"
         source(monkeypatch, tmp_path, url=f"http://{address}/birds.tar.gz")
         with pytest.raises(DDBError, match=rf"^http://{address}/birds.tar.gz: [A-Z].*DDB_SOURCES.*by hand at [^\n]+$"):
             fetch("waterbirds", tmp_path / "birds", accept)
 
 
 def test_a_server_that_falls_silent_is_left_and_the_part_kept(server, monkeypatch, tmp_path):
-    monkeypatch.setattr(module, "TIMEOUT", 0.1)
     monkeypatch.setattr(module, "RETRIES", 0)
     server.stall.clear()
-    server.breaks = [module.CHUNK + 1]
-    with pytest.raises(DDBError, match=r"birds.tar.gz: (timed out|.*timed out); .*DDB_SOURCES"):
-        fetch("waterbirds", tmp_path / "birds", accept)
-    assert (download(tmp_path / "birds") / "birds.tar.gz.part").stat().st_size == module.CHUNK
+    part = download(tmp_path / "birds") / "birds.tar.gz.part"
+    for seconds in (0.1, 1, 10, 60):  # a busy machine may need longer for the first bytes
+        monkeypatch.setattr(module, "TIMEOUT", seconds)
+        server.breaks = [module.CHUNK + 1]
+        with pytest.raises(DDBError, match=r"birds.tar.gz: (timed out|.*timed out); .*DDB_SOURCES"):
+            fetch("waterbirds", tmp_path / "birds", accept)
+        if part.exists():
+            break
+    assert part.stat().st_size == module.CHUNK
 
 
 def _fetch_in_child(root, hang):
@@ -66,7 +69,7 @@ def _fetch_in_child(root, hang):
         accept(folder)
         if hang:
             (root.parent / "verifying").touch()
-            time.sleep(60)
+            time.sleep(300)
 
     fetch("waterbirds", root, verify)
 
@@ -80,9 +83,8 @@ def test_a_killed_fetch_leaves_nothing_that_looks_finished_and_continues(server,
         server.breaks = [module.CHUNK + 1000]
     child = multiprocessing.get_context("spawn").Process(target=_fetch_in_child, args=(root, moment == "verifying"))
     child.start()
-    reached = part if moment == "downloading" else tmp_path / "verifying"
-    deadline = time.monotonic() + 60
-    while not reached.exists() and time.monotonic() < deadline:
+    reached, size = (part, module.CHUNK) if moment == "downloading" else (tmp_path / "verifying", 0)
+    while not (reached.exists() and reached.stat().st_size == size):
         time.sleep(0.02)
     os.kill(child.pid, signal.SIGKILL)
     child.join()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from ddb.data.images import EXTENSIONS, depth, is_image_name, metadata_is_damaged, read_array, read_image
+from ddb.data.images import EXTENSIONS, is_image_name, metadata_is_damaged, read_array, read_image
 from ddb.errors import DDBError
 
 
@@ -25,50 +25,18 @@ def test_transparency_is_laid_on_white(tmp_path):
     assert pixel(tmp_path / "a.png") == (224, 204, 244)
     Image.new("LA", (2, 2), (0, 0)).save(tmp_path / "b.png")
     assert pixel(tmp_path / "b.png") == (255, 255, 255)
-    palette = Image.new("P", (2, 2), 1)
-    palette.putpalette([0, 0, 0, 9, 8, 7])
-    palette.save(tmp_path / "c.png", transparency=1)
-    assert pixel(tmp_path / "c.png") == (255, 255, 255)
 
 
 def test_palette_grey_and_black_and_white_become_rgb(tmp_path):
     palette = Image.new("P", (2, 2), 1)
     palette.putpalette([0, 0, 0, 9, 8, 7])
     palette.save(tmp_path / "p.png")
-    Image.new("L", (2, 2), 77).save(tmp_path / "l.png")
-    Image.new("1", (2, 2), 1).save(tmp_path / "1.png")
     assert pixel(tmp_path / "p.png") == (9, 8, 7)
-    assert pixel(tmp_path / "l.png") == (77, 77, 77)
-    assert pixel(tmp_path / "1.png") == (255, 255, 255)
-
-
-def test_sixteen_bits_keep_their_upper_eight(tmp_path):
-    Image.fromarray(np.full((2, 2), 0x1234, np.uint16)).save(tmp_path / "a.png")
-    assert pixel(tmp_path / "a.png") == (0x12, 0x12, 0x12)
-
-
-def test_exif_orientation_turns_the_picture_upright(tmp_path):
-    """Orientation 6: stored rows are the columns from right to left, so the first stored pixel is at the top right."""
-    stored = np.zeros((2, 3, 3), np.uint8)  # 3 wide, 2 high
-    stored[0, 0] = 250
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.fromarray(stored).save(tmp_path / "a.png", exif=exif)
-    image = read_image(tmp_path / "a.png")
-    assert image.size == (2, 3) and image.getpixel((1, 0)) == (250, 250, 250) and image.getpixel((0, 0)) == (0, 0, 0)
-
-
-def test_cmyk_and_animations(tmp_path):
-    Image.new("CMYK", (8, 8), (0, 0, 0, 255)).save(tmp_path / "a.jpg")
-    assert max(pixel(tmp_path / "a.jpg")) < 60
-    frames = [Image.new("RGB", (2, 2), color) for color in ((255, 0, 0), (0, 0, 255))]
-    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    assert pixel(tmp_path / "a.gif") == (255, 0, 0)
-
-
-@pytest.mark.parametrize("name", ["two words.png", 'it\'s "q".png', "ünï☃.png", "<script>alert(1)<script>.png"])
-def test_any_name_is_fine(tmp_path, picture, name):
-    assert pixel(picture(tmp_path / name, 5)) == (5, 5, 5)
+    palette.save(tmp_path / "p.png", transparency=1)
+    assert pixel(tmp_path / "p.png") == (255, 255, 255)
+    for mode, value, rgb in (("L", 77, (77, 77, 77)), ("1", 1, (255, 255, 255))):
+        Image.new(mode, (2, 2), value).save(tmp_path / "a.png")
+        assert pixel(tmp_path / "a.png") == rgb
 
 
 def _bomb(path, side=20_000):
@@ -92,11 +60,17 @@ BROKEN = {
     "empty": (lambda path: path.touch(), "an empty file"),
     "text": (lambda path: path.write_text("no picture"), "not an image"),
     "missing": (lambda path: None, "no such file"),
-    "bomb": (_bomb, "pixels"),
+    "folder": (lambda path: path.mkdir(), "broken image"),
+    "bomb": (_bomb, "a decompression bomb; more than 100,000,000 pixels are refused"),
+    "smaller bomb": (  # Pillow only warns of it
+        lambda path: _bomb(path, 11_000),
+        "11000 x 11000 pixels; more than 100,000,000 are refused",
+    ),
     "float": (lambda path: Image.new("F", (2, 2), 0.5).save(path, "tiff"), "floating-point grey values"),
 }
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("kind", BROKEN)
 def test_what_cannot_be_read_is_one_line_that_names_the_file(tmp_path, kind):
     path = tmp_path / f"{kind} 'file'.jpg"
@@ -114,16 +88,6 @@ def test_resizing_is_antialiased(tmp_path):
     Image.fromarray(board).convert("RGB").save(tmp_path / "a.png")
     small = read_array(tmp_path / "a.png", 8)
     assert small.shape == (8, 8, 3) and small.dtype == np.uint8 and (np.abs(small.astype(int) - 127) < 16).all()
-
-
-def test_what_is_taken_for_an_image():
-    assert [is_image_name(name) for name in ("a.JPG", "b.jpeg", "c.txt", ".d.png", "e")] == [
-        True,
-        True,
-        False,
-        False,
-        False,
-    ]
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
@@ -150,18 +114,6 @@ def test_sixteen_bits_in_either_byte_order_are_cut_off_never_clipped(tmp_path, v
         mode = "I;16" if order == "<" else "I;16B"
         Image.frombytes(mode, (2, 2), values.tobytes()).save(tmp_path / "a.tif")
         assert pixel(tmp_path / "a.tif") == (value >> 8,) * 3
-
-
-def test_exif_orientation_of_a_photo(tmp_path):
-    """A JPEG of 24 x 16 whose stored top left 8 x 8 is white: upright it is 16 x 24, and white at the top right."""
-    stored = np.zeros((16, 24, 3), np.uint8)
-    stored[:8, :8] = 255
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.fromarray(stored).save(tmp_path / "a.jpg", exif=exif, quality=95)
-    image = np.asarray(read_image(tmp_path / "a.jpg"))
-    assert image.shape == (24, 16, 3)
-    assert image[1:7, 9:15].min() > 240 and image[1:7, 1:7].max() < 15 and image[9:].max() < 15
 
 
 def exif(order, *entries, tail=b""):
@@ -230,7 +182,7 @@ def test_sound_metadata_is_not_damaged(tmp_path):
         assert read_image(tmp_path / name).size == (8, 16) and not metadata_is_damaged(tmp_path / name)
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("orientation", [*range(1, 9), 77])  # 77 means nothing
 def test_every_orientation_is_turned_as_pillow_turns_it(tmp_path, orientation):
     noise = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     entry = Image.Exif()
@@ -238,11 +190,6 @@ def test_every_orientation_is_turned_as_pillow_turns_it(tmp_path, orientation):
     Image.fromarray(noise).save(tmp_path / "a.png", exif=entry)
     with Image.open(tmp_path / "a.png") as stored:
         assert read_image(tmp_path / "a.png").tobytes() == ImageOps.exif_transpose(stored).tobytes()
-
-
-def test_an_orientation_that_there_is_not_is_no_turn(tmp_path):
-    Image.new("RGB", (16, 8)).save(tmp_path / "a.jpg", exif=exif("<", (0x0112, 3, 1, 77)))
-    assert read_image(tmp_path / "a.jpg").size == (16, 8)
 
 
 def test_reading_damaged_metadata_writes_nothing_to_the_terminal(tmp_path):
@@ -258,15 +205,8 @@ def test_every_ending_is_one_that_pillow_reads_and_the_usual_ones_are_there():
     Image.init()
     readable = {ending for ending, kind in Image.EXTENSION.items() if kind in {*Image.OPEN, "MPO"}}
     assert set(EXTENSIONS) <= readable
-    assert {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".avif"} <= set(
-        EXTENSIONS
-    )
-
-
-def test_the_bits_of_a_grey_value(tmp_path):
-    Image.fromarray(np.zeros((2, 2), np.uint16)).save(tmp_path / "16.png")
-    Image.new("L", (2, 2)).save(tmp_path / "8.png")
-    assert (depth(tmp_path / "16.png"), depth(tmp_path / "8.png")) == (16, 8)
+    images = ["a.JPG", "a.jpeg", "a.jpe", "a.jfif", "a.Png", "a.gif", "a.bmp", "a.webp", "a.tif", "a.tiff", "a.avif"]
+    assert [name for name in (*images, "c.txt", ".d.png", "e") if is_image_name(name)] == images
 
 
 def test_cmyk_colours_are_not_inverted(tmp_path):
@@ -274,16 +214,6 @@ def test_cmyk_colours_are_not_inverted(tmp_path):
     Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "a.jpg", quality=95)
     red, green, blue = pixel(tmp_path / "a.jpg")
     assert red > 240 and green < 15 and blue < 15
-
-
-def test_a_bomb_below_pillows_limit_is_refused_before_it_unfolds(tmp_path):
-    """121 million pixels: Pillow only warns of those; the file has some kilobytes."""
-    _bomb(tmp_path / "a.png", 11_000)
-    assert (tmp_path / "a.png").stat().st_size < 200_000
-    with warnings.catch_warnings(), pytest.raises(DDBError) as error:
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        read_image(tmp_path / "a.png")
-    assert str(error.value) == f"{tmp_path}/a.png: 11000 x 11000 pixels; more than 100,000,000 are refused"
 
 
 FORMATS = {"jpeg": {}, "png": {}, "gif": {}, "bmp": {}, "webp": {"lossless": True}, "tiff": {"compression": "tiff_lzw"}}
@@ -303,10 +233,3 @@ def test_a_file_cut_anywhere_is_a_picture_or_one_line_that_names_it(tmp_path, ki
             refused += 1
             assert str(error).startswith(f"{path}: ") and len(str(error).splitlines()) == 1
     assert refused > len(whole) / 13 / 2
-
-
-def test_a_folder_named_like_an_image_is_one_line(tmp_path):
-    (tmp_path / "a.jpg").mkdir()
-    with pytest.raises(DDBError, match=r"a\.jpg: broken image") as error:
-        read_image(tmp_path / "a.jpg")
-    assert len(str(error.value).splitlines()) == 1

@@ -66,32 +66,16 @@ def test_alignment_is_taken_from_training_alone(load):
 
 
 def test_with_two_attributes_both_must_agree(load):
-    text = "img_filename,y,bg,obj,split\n" + "".join(
-        f"{i:02d}.png,{y},{bg},{obj},{split}\n"
-        for i, (y, bg, obj, split) in enumerate(
-            [(0, 0, 0, 0)] * 3 + [(0, 1, 0, 0), (0, 0, 1, 0)] + [(1, 1, 1, 0)] * 3 + [(1, 0, 0, 0)]
-            + [(0, 0, 0, 1), (1, 1, 0, 1), (0, 1, 1, 2), (1, 1, 1, 2)]
-        )
-    )  # fmt: skip
-    dataset = load(text, bias=["bg", "obj"])
+    """Cats on sofas with sticks, dogs on grass with balls: in sorted order no value has the number of its class."""
+    cat, dog = "cat,sofa,stick", "dog,grass,ball"
+    train = [cat] * 3 + ["cat,grass,stick", "cat,sofa,ball"] + [dog] * 3 + ["dog,sofa,stick"]
+    rows = [*(f"{row},0" for row in train), f"{cat},1", "dog,grass,stick,1", "cat,grass,ball,2", f"{dog},2"]
+    table = "".join(f"{i:02d}.png,{row}\n" for i, row in enumerate(rows))
+    dataset = load(f"img_filename,y,bg,obj,split\n{table}", bias=["bg", "obj"])
     assert dataset["train"].aligned.tolist() == [True] * 3 + [False, False] + [True] * 3 + [False]
     assert groups(dataset["train"]).tolist() == [0, 0, 0, 1, 2, 4, 4, 4, 7]
     assert dataset["val"].aligned.tolist() == [True, False] and groups(dataset["val"]).tolist() == [0, 6]
     assert dataset["test"].aligned.tolist() == [False, True] and groups(dataset["test"]).tolist() == [3, 4]
-
-
-def test_with_two_attributes_groups_follow_alignment_whatever_the_values_are_called(load):
-    """Cats on sofas with balls, dogs on grass with sticks: in sorted order no value has the number of its class."""
-    text = "img_filename,y,bg,obj,split\n" + "".join(
-        f"{i:02d}.png,{row}\n"
-        for i, row in enumerate(
-            ["cat,sofa,stick,0"] * 2 + ["dog,grass,ball,0"] * 2 + ["cat,grass,stick,0", "dog,grass,stick,0"]
-            + ["cat,sofa,stick,1", "dog,grass,ball,1", "cat,sofa,stick,2", "dog,grass,ball,2"]
-        )
-    )  # fmt: skip
-    dataset = load(text, bias=["bg", "obj"])
-    assert dataset["train"].aligned.tolist() == [True] * 4 + [False] * 2
-    assert groups(dataset["train"]).tolist() == [0, 0, 4, 4, 1, 6]
 
 
 def test_without_bias_columns_nothing_is_guessed(load):
@@ -99,13 +83,6 @@ def test_without_bias_columns_nothing_is_guessed(load):
     assert dataset.bias_attributes == {}
     assert all(split.bias is None and split.aligned is None for split in dataset.splits.values())
     assert MetadataConfig(bias=()).bias_labels is False and MetadataConfig().bias_labels is True
-
-
-def test_classes_are_in_numeric_order_where_all_are_numbers(load):
-    text = "img_filename,y,split\n" + "".join(f"{s}_{y}.png,{y},{s}\n" for s in range(3) for y in (10, 9, 1, 0))
-    dataset = load(text, bias=[])
-    assert dataset.classes == ("0", "1", "9", "10")
-    assert dataset["train"].labels.tolist() == [0, 1, 3, 2]  # 0_0, 0_1, 0_10, 0_9
 
 
 @pytest.mark.parametrize(
@@ -137,36 +114,20 @@ def test_a_byte_order_mark_windows_line_ends_quotes_and_unicode_are_read(load):
     assert dataset["train"].paths == sorted(expected)
 
 
-def test_the_order_of_rows_does_not_matter(load):
-    lines = PLAIN.splitlines()
-    one, other = load(PLAIN), load("\n".join([lines[0], *reversed(lines[1:])]))
-    for name in ("train", "val", "test"):
-        assert one[name].paths == other[name].paths
-        assert one[name].labels.tolist() == other[name].labels.tolist()
-        assert one[name].aligned.tolist() == other[name].aligned.tolist()
-
-
 @pytest.mark.parametrize(
     ("text", "settings", "message"),
     [
         (None, {}, "metadata.csv: No such file"),
         (PLAIN, {"bias": ["plaice"]}, "metadata.csv: no column 'plaice'; it has img_filename, y, place, split"),
-        (PLAIN, {"label": "target"}, "metadata.csv: no column 'target'"),
-        (PLAIN, {"filename": "file"}, "metadata.csv: no column 'file'"),
-        (PLAIN, {"split": "part"}, "metadata.csv: no column 'part'"),
         ("", {}, "metadata.csv: no column 'img_filename'; it has none"),
-        (PLAIN + "i.png,1,,2\n", {}, "metadata.csv: line 10 has no value in column 'place'"),
         (PLAIN + "i.png,1\n", {}, "metadata.csv: line 10 has no value in column 'place'"),
         ("img_filename,y,place,split\n\n\na.png,,0,0\n", {}, "metadata.csv: line 4 has no value in column 'y'"),
         (b"img_filename,y,place,split\n\xff\xfe.png,0,0,0\n", {}, "metadata.csv: not a CSV table"),
         (f"img_filename,y,place,split\n{'x' * 200_000},0,0,0\n", {}, "metadata.csv: not a CSV table"),
         (PLAIN + "i.png,1,0,0\n", {}, "no value of 'place' is the commonest of class '1', so none is aligned with it; "
                                       "leave it out of dataset.bias"),
-        (PLAIN, {"splits": {"train": "train", "val": "1", "test": "2"}}, "dataset.splits has"),
         (PLAIN, {"splits": {"train": "0", "val": "one", "test": "2"}}, "dataset.splits has"),
         (PLAIN, {"splits": {"train": "0", "val": "1"}}, "dataset.splits has"),
-        (PLAIN + "i.png,2,0,2\n", {}, "no training images of class 2"),
-        ("img_filename,y,place,split\n" + "".join(f"{s}.png,0,0,{s}\n" for s in range(3)), {}, "at least two classes"),
         (PLAIN, {"splits": {"training": "0"}}, "dataset.splits"),
         (PLAIN, {"labels": "y"}, "dataset.labels: unknown setting; did you mean 'label'?"),
     ],
@@ -177,18 +138,6 @@ def test_what_is_wrong_is_named(load, text, settings, message):
     assert message in str(error.value)
 
 
-def test_a_folder_in_place_of_the_table_is_named(load, tmp_path):
-    (tmp_path / "metadata.csv").mkdir()
-    with pytest.raises(DDBError, match=r"metadata\.csv: Is a directory"):
-        load(None)
-
-
-def test_a_file_that_two_rows_of_a_split_name_is_refused(load):
-    """Paths are the identity of images; the second row may say another class."""
-    with pytest.raises(DDBError, match=r"a\.png"):
-        load(PLAIN + "a.png,1,1,0\n")
-
-
 @pytest.mark.parametrize("name", ["../outside.png", "/etc/outside.png", "a/../../outside.png"])
 def test_a_file_outside_the_folder_is_refused(tmp_path, name):
     rows = "".join(f"{split}{i}.png,{i},{i},{split}\n" for split in (0, 1, 2) for i in (0, 1))
@@ -197,7 +146,7 @@ def test_a_file_outside_the_folder_is_refused(tmp_path, name):
         index(MetadataConfig(root=tmp_path), tmp_path)
 
 
-@pytest.mark.parametrize("value", ["nan", "NaN", "N/A", "<NA>", "null", " "])
+@pytest.mark.parametrize("value", ["N/A", " "])
 @pytest.mark.parametrize("column", ["img_filename", "y", "place", "split"])
 def test_a_word_for_no_value_is_refused_in_any_column(load, column, value):
     row = {"img_filename": "i.png", "y": "1", "place": "0", "split": "2"} | {column: value}
@@ -242,15 +191,10 @@ def test_paths_from_windows_are_read(load, put):
         load(PLAIN + "..\\i.png,1,1,0\n")
 
 
-def test_one_file_written_in_two_ways_stands_in_two_rows(load, tmp_path):
-    for name in ("./a.png", "x/../a.png", f"{tmp_path}/a.png"):
+def test_two_rows_of_one_file_are_refused_however_they_write_its_name(load, tmp_path):
+    for name in ("a.png", "./a.png", "x/../a.png", f"{tmp_path}/a.png"):
         with pytest.raises(DDBError, match=r"a\.png stands in two rows of the same split"):
             load(PLAIN + f"{name},1,1,0\n")
-
-
-def test_a_file_in_two_splits_is_told(load):
-    expected = "warning: files in more than one split: 1, 1 of them with another class, such as a.png"
-    assert load(PLAIN + "a.png,1,1,2\n").reading == (expected,)
 
 
 def words(text, *names):
@@ -285,9 +229,3 @@ def test_writing_the_default_splits_out_changes_nothing(load):
 def test_words_that_are_not_all_known_are_refused(load, names):
     with pytest.raises(DDBError, match=r"column 'split' says '.*'; dataset.splits has 0, 1, 2"):
         load(words(PLAIN, *names))
-
-
-def test_images_beside_the_table_that_it_does_not_name_are_told(load, put):
-    put("a.png", "z.png", "more/y.png")
-    expected = "left out: 2 images that no split takes (more 1, not in a folder 1), such as more/y.png"
-    assert load(PLAIN).reading == (expected,)

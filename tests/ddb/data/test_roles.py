@@ -37,11 +37,9 @@ def test_what_names_mean(name, role):
     ("folders", "expected"),
     [
         ("train/cat train/dog test/cat test/dog", {"train": "train", "test": "test"}),
-        ("Training/cat Training/dog Testing/cat Testing/dog", {"train": "Training", "test": "Testing"}),
         ("train/cat train/dog dev/cat Test_set/dog", {"train": "train", "val": "dev", "test": "Test_set"}),
         ("train/cat train/dog val/cat evaluation/dog", {"train": "train", "val": "val", "test": "evaluation"}),
         ("train/cat train/dog evaluation/dog", {"train": "train", "val": "evaluation"}),
-        ("train2017/cat train2017/dog val2017/cat", {"train": "train2017", "val": "val2017"}),
         ("seg_train/cat seg_train/dog seg_test/dog seg_pred", {"train": "seg_train", "test": "seg_test"}),
         ("train/cat train/dog test/cat unlabeled", {"train": "train", "test": "test"}),
         ("train/cat train/dog backup/cat backup/dog", {"train": "train"}),

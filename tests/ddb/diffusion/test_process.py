@@ -3,11 +3,12 @@ import pytest
 
 from ddb.diffusion.process import NUM_TIMESTEPS, PURE_NOISE, even_timesteps, noise_schedule, sampler
 from ddb.diffusion.settings import SamplingSettings
-from ddb.diffusion.spread import MEAN, TEXTURE, gaussian
 from ddb.errors import DDBError
 from ddb.settings import build
+from tests.studies import study
 
 PROCESSES = ["fast", "paper"]
+SAMPLERS = study("samplers")
 
 
 @pytest.mark.parametrize("process", PROCESSES)
@@ -17,10 +18,10 @@ PROCESSES = ["fast", "paper"]
 )
 def test_samplers_reproduce_a_gaussian(process, kind, steps):
     """The fewest steps that are allowed, the defaults and the paper's: 95 to 105 % of the spread, at the right mean."""
-    found = gaussian(process, SamplingSettings(sampler=kind, sampler_steps=steps))
-    assert found.mean().item() == pytest.approx(MEAN, abs=0.01)
-    assert found.std().item() == pytest.approx(TEXTURE, rel=0.05)
-    coarse = gaussian(process, SamplingSettings(sampler=kind, sampler_steps=steps), std=0.5)
+    found = SAMPLERS.gaussian(process, SamplingSettings(sampler=kind, sampler_steps=steps))
+    assert found.mean().item() == pytest.approx(SAMPLERS.MEAN, abs=0.01)
+    assert found.std().item() == pytest.approx(SAMPLERS.TEXTURE, rel=0.05)
+    coarse = SAMPLERS.gaussian(process, SamplingSettings(sampler=kind, sampler_steps=steps), std=0.5)
     assert coarse.std().item() == pytest.approx(0.5, rel=0.05)
 
 

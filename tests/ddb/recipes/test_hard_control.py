@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from ddb.amplifier import Signals
 from ddb.data import Split
 from ddb.recipes.group_dro import GroupDROSettings, fit_group_dro
 from ddb.recipes.hard_control import ControlSettings, control, cross_fitted_loss, hardest
 from ddb.recipes.pseudo_groups import pseudo_groups
 from ddb.recipes.training import Run
+from tests.ddb.recipes.hand_made import signals
 
 
 def test_as_many_of_each_class_the_hardest_that_the_amplifier_recognises():
@@ -42,11 +42,9 @@ def test_the_hardest_images_are_those_that_a_model_of_other_images_gets_wrong(tr
 
 def test_it_is_the_recipe_with_other_groups_and_counts_the_steps_of_all(train):
     wrong = np.isin(np.arange(41), [5, 25])
-    loss = np.where(wrong, 5.0, 0.1).astype(np.float32)
-    signals = Signals(train.paths, train.labels, np.where(wrong, 1 - train.labels, train.labels), loss, loss, wrong)
     told, few = [], {"steps": 40, "evaluate_every": 20}
     run = Run(0, "control", progress=lambda step, total, numbers: told.append((step, total)))
-    control(train, signals, ControlSettings(**few), run)
+    control(train, signals(train, wrong), ControlSettings(**few), run)
     assert told == [(step, 80) for step in range(1, 81)] and ControlSettings(**few).trained_steps == 80
     assert run.history[0]["note"] == "control: 2 hard images in place of 2"
     hard = np.isin(np.arange(41), [3, 24])

@@ -1,33 +1,18 @@
 """JTT: the identification model and its error set, how often that is drawn, and the amplifier's in its place."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
 
-from ddb.amplifier import Signals
 from ddb.classifier import predict
-from ddb.data import ColoredDigitsConfig, load_dataset
 from ddb.data.loading import View
-from ddb.errors import DDBError
-from ddb.recipes import get_method, jtt, training
+from ddb.recipes import get_method, training
 from ddb.recipes.erm import mean_loss
 from ddb.recipes.jtt import JttSettings, identification_errors
 from ddb.recipes.training import Learner, Run, TrainingSettings, fit
-from ddb.settings import build
+from tests.ddb.recipes.hand_made import signals
 
 FEW = {"steps": 4, "evaluate_every": 2, "batch_size": 16}
-
-
-@pytest.fixture(scope="module")
-def dataset():
-    return load_dataset(ColoredDigitsConfig())
-
-
-@pytest.fixture(scope="module")
-def train(dataset):
-    return dataset["train"]
 
 
 @pytest.fixture
@@ -44,13 +29,6 @@ def learners(monkeypatch):
     return made
 
 
-def of(train, wrong):
-    """Signals whose error set is `wrong` (N,) bool."""
-    predicted = np.where(wrong, (train.labels + 1) % 10, train.labels)
-    number = np.zeros(len(train), np.float32)
-    return Signals(list(train.paths), train.labels, predicted, number, number, wrong)
-
-
 def trained(name, train, given=None, run=None, **settings):
     method, run = get_method(name), run or Run(seed=0, name=name)
     return method.function(train, given, method.settings_class(**{**FEW, **settings}), run), run
@@ -64,11 +42,12 @@ def same(one, two):
 def test_the_error_set_is_drawn_so_many_times_as_often(train, learners):
     """Three of 1,300 images wrong and upweight 7: 3 * 7 + 1297 = 1318 shares."""
     wrong = np.isin(np.arange(1300), [0, 5, 1299])
-    trained("jtt_ddb", train, of(train, wrong), upweight=7)
+    _, run = trained("jtt_ddb", train, signals(train, wrong), upweight=7)
     (target,) = learners
     np.testing.assert_allclose(target.probability[wrong], 7 / 1318)
     np.testing.assert_allclose(target.probability[~wrong], 1 / 1318)
     assert target.run.stream == "target"
+    assert run.history[0] == {"step": 0, "note": "error set: 3 of 1300 training images"}
 
 
 def test_the_error_set_is_that_of_erm_with_its_own_stream(train):
@@ -82,46 +61,34 @@ def test_the_error_set_is_that_of_erm_with_its_own_stream(train):
     assert 0 < errors.sum() < 1300
 
 
-def test_the_identification_model_is_trained_as_the_target_unless_told_otherwise(train, learners):
-    trained("jtt", train, identification_steps=3, learning_rate=2e-3, weight_decay=0.3)
+def test_the_identification_model_is_trained_as_the_target_unless_told_otherwise(dataset, learners):
+    """It is given no validation images."""
+    train, validation = dataset["train"], dataset["val"].take(np.arange(40))
+    run = Run(seed=0, name="jtt", validation=validation)
+    common = {"identification_steps": 3, "learning_rate": 2e-3, "weight_decay": 0.3}
+    trained("jtt", train, run=run, **common, selection="val_average")
     own = {"identification_learning_rate": 1e-5, "identification_weight_decay": 0}
-    trained("jtt", train, identification_steps=3, learning_rate=2e-3, weight_decay=0.3, **own)
+    trained("jtt", train, **common, **own)
     used = [(each.optimizer.defaults["lr"], each.optimizer.defaults["weight_decay"]) for each in learners]
     assert used == [(2e-3, 0.3), (2e-3, 0.3), (1e-5, 0), (2e-3, 0.3)]
     streams = [(each.run.stream, each.settings.steps, each.probability is None) for each in learners]
     assert streams == [("identification", 3, True), ("target", 4, False)] * 2
-
-
-def test_the_identification_model_sees_no_validation_images(dataset, learners):
-    validation = dataset["val"].take(np.arange(40))
-    run = Run(seed=0, name="jtt", validation=validation)
-    trained("jtt", dataset["train"], run=run, identification_steps=4, selection="val_average")
-    first, target = learners
+    first, target = learners[:2]
     assert first.run.validation is None and first.settings.selection == "last"
     assert target.run.validation is validation and target.settings.selection == "val_average"
 
 
-def test_history_tells_the_size_of_the_error_set_and_then_of_the_target(train):
-    wrong = np.arange(1300) < 12
-    _, run = trained("jtt_ddb", train, of(train, wrong))
-    assert run.history[0] == {"step": 0, "note": "error set: 12 of 1300 training images"}
-    _, run = trained("jtt", train, identification_steps=6)
-    assert run.history[0]["note"].startswith("error set: ")
-    assert [entry["step"] for entry in run.history] == [0, 2, 4]
-
-
-def test_progress_counts_the_steps_of_both(train):
+def test_history_is_that_of_the_target_and_progress_counts_the_steps_of_both(train):
     told = []
     run = Run(seed=0, name="jtt", progress=lambda step, total, numbers: told.append((step, total)))
-    trained("jtt", train, run=run, identification_steps=3)
-    assert told == [(step, 7) for step in range(1, 8)]
+    trained("jtt", train, run=run, identification_steps=6)
+    assert run.history[0]["note"].startswith("error set: ")
+    assert [entry["step"] for entry in run.history] == [0, 2, 4]
+    assert told == [(step, 10) for step in range(1, 11)]
 
 
-@pytest.mark.parametrize("name", ["jtt", "jtt_ddb"])
-def test_an_empty_error_set_is_erm_and_says_so(train, name, monkeypatch):
-    none = np.zeros(1300, bool)
-    monkeypatch.setattr(jtt, "identification_errors", lambda *arguments: none)
-    model, run = trained(name, train, of(train, none))
+def test_an_empty_error_set_is_erm_and_says_so(train):
+    model, run = trained("jtt_ddb", train, signals(train, np.zeros(1300, bool)))
     plain, erm = trained("erm", train)
     assert run.history[0] == {"step": 0, "note": "the error set is empty: no image is upweighted"}
     assert same(model, plain) and run.history[1:] == erm.history
@@ -131,31 +98,6 @@ def test_with_one_error_set_both_are_one_method(train):
     """To the bit: what the identification model drew leaves no trace in the target."""
     errors = identification_errors(train, JttSettings(**FEW, identification_steps=5), Run(seed=0, name="jtt"))
     baseline, run = trained("jtt", train, identification_steps=5, upweight=9)
-    plug_in, other = trained("jtt_ddb", train, of(train, errors), upweight=9)
+    plug_in, other = trained("jtt_ddb", train, signals(train, errors), upweight=9)
     assert same(baseline, plug_in) and run.history == other.history
-    assert not same(baseline, trained("jtt_ddb", train, of(train, ~errors), upweight=9)[0])
-
-
-def test_the_baseline_needs_nothing_of_the_amplifier():
-    needs = [(m.needs_signals, m.needs_groups, m.needs_synthetic) for m in map(get_method, ("jtt", "jtt_ddb"))]
-    assert needs == [(False, False, False), (True, False, False)]
-
-
-def test_the_plug_in_has_no_identification_model_and_wants_its_own_signals(train):
-    for setting in ("identification_steps", "identification_learning_rate", "identification_weight_decay"):
-        with pytest.raises(DDBError, match=rf"methods.jtt_ddb.{setting}: unknown setting"):
-            build(get_method("jtt_ddb").settings_class, {setting: 1}, "methods.jtt_ddb")
-    right = of(train, ~train.aligned)
-    with pytest.raises(DDBError, match="signals: their 1300 rows"):
-        trained("jtt_ddb", train, dataclasses.replace(right, paths=right.paths[::-1]))
-
-
-@pytest.mark.slow
-def test_a_perfect_error_set_beats_erm_on_conflicting_images(dataset):
-    """Validation images, 150 steps; the full training has a wider gap."""
-    train, validation, accuracy = dataset["train"], dataset["val"], {}
-    for name, given in (("erm", None), ("jtt_ddb", of(dataset["train"], ~train.aligned))):
-        model, _ = trained(name, train, given, steps=150, batch_size=64, evaluate_every=150)
-        correct = predict(model, validation).argmax(1).numpy() == validation.labels
-        accuracy[name] = correct[~validation.aligned].mean()
-    assert accuracy["jtt_ddb"] > accuracy["erm"] + 0.03
+    assert not same(baseline, trained("jtt_ddb", train, signals(train, ~errors), upweight=9)[0])

@@ -7,18 +7,13 @@ import pytest
 import torch
 
 from ddb.classifier import predict
-from ddb.data import ColoredDigitsConfig, Split, load_dataset
+from ddb.data import Split
 from ddb.errors import DDBError
 from ddb.recipes.erm import mean_loss
 from ddb.recipes.registry import METHODS, get_method, method
 from ddb.recipes.training import Learner, Run, TrainingSettings, first_per_class, fit
 
 FEW = TrainingSettings(steps=6, evaluate_every=2, batch_size=16)
-
-
-@pytest.fixture(scope="module")
-def dataset():
-    return load_dataset(ColoredDigitsConfig())
 
 
 def tiny(count):
@@ -46,11 +41,6 @@ def test_a_batch_is_a_function_of_its_step():
             assert np.array_equal(backward.draw(number), batches[number - 1])
 
 
-def test_a_batch_may_be_larger_than_the_split():
-    learner = Learner(tiny(3), mean_loss, TrainingSettings(batch_size=8), run())
-    assert np.bincount(learner.draw(1), minlength=3).min() >= 2
-
-
 def test_sampling_weights_are_proportions():
     learner = Learner(tiny(4), mean_loss, TrainingSettings(batch_size=1000), run(), np.array([0.0, 1.0, 1.0, 2.0]))
     share = np.bincount(learner.draw(1), minlength=4) / 1000
@@ -60,31 +50,9 @@ def test_sampling_weights_are_proportions():
 def test_methods_share_a_stream_and_seeds_and_the_amplifier_have_their_own():
     draws = [
         Learner(tiny(50), mean_loss, FEW, Run(seed, name, stream=stream)).draw(1).tolist()
-        for seed, name, stream in [
-            (0, "erm", "target"),
-            (0, "mine", "target"),
-            (1, "erm", "target"),
-            (0, "a", "amplifier"),
-        ]
+        for seed, name, stream in [(0, "a", "target"), (0, "b", "target"), (1, "a", "target"), (0, "a", "amplifier")]
     ]
     assert draws[0] == draws[1] and draws[0] != draws[2] and draws[0] != draws[3]
-
-
-def test_the_batch_that_the_loss_sees(dataset):
-    seen = []
-
-    def loss(batch):
-        seen.append(batch)
-        return batch.cross_entropy.mean()
-
-    train, notes = dataset["train"], []
-    fit(train, loss, TrainingSettings(steps=2, batch_size=8), run(), before_step=notes.append)
-    assert [batch.step for batch in seen] == notes == [1, 2]
-    batch = seen[0]
-    assert batch.images.shape == (8, 3, 16, 16) and batch.logits.shape == (8, 10)
-    assert np.array_equal(train.labels[batch.index.numpy()], batch.labels.numpy())
-    expected = torch.nn.functional.cross_entropy(batch.logits, batch.labels, reduction="none")
-    assert torch.equal(batch.cross_entropy, expected)
 
 
 def test_history_and_progress(dataset):
@@ -106,7 +74,7 @@ def test_validation_does_not_touch_the_trajectory(dataset):
     assert torch.equal(predict(watched, images), predict(blind, images))
 
 
-@pytest.mark.parametrize("criterion", ["val_average", "val_worst_group", "val_pseudo_worst_group"])
+@pytest.mark.parametrize("criterion", ["val_average", "val_pseudo_worst_group"])
 def test_selection_keeps_the_best_on_validation_and_ties_keep_the_earlier(dataset, criterion, monkeypatch):
     """Validation accuracies are scripted: 0.25, 0.75, 0.75, 0.5. The second must stay."""
     validation = tiny(4)
@@ -146,20 +114,12 @@ def test_a_criterion_that_cannot_be_computed_is_refused(dataset):
         fit(dataset["train"], mean_loss, settings, run(validation=dataset["val"]))
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_loss_that_is_not_finite_names_method_step_and_learning_rate(dataset, bad):
+def test_a_loss_that_is_not_finite_names_method_step_and_learning_rate(dataset):
     def loss(batch):
-        return batch.cross_entropy.mean() * (bad if batch.step == 3 else 1)
+        return batch.cross_entropy.mean() * (float("inf") if batch.step == 3 else 1)
 
-    with pytest.raises(DDBError, match=rf"erm: the loss is {bad} at step 3; lower learning_rate \(it is 0.003\)"):
+    with pytest.raises(DDBError, match=r"erm: the loss is inf at step 3; lower learning_rate \(it is 0.003\)"):
         fit(dataset["train"], loss, FEW, run())
-
-
-def test_sgd_is_a_choice(dataset):
-    settings = FEW.model_copy(update={"optimizer": "sgd"})
-    learner = Learner(dataset["train"], mean_loss, settings, run())
-    assert learner.optimizer.defaults["momentum"] == 0.9 and learner.optimizer.defaults["lr"] == 3e-3
-    learner.step(1)
 
 
 def test_first_per_class_is_a_prefix(dataset):
@@ -170,14 +130,17 @@ def test_first_per_class_is_a_prefix(dataset):
         wanted = [path for path, own in zip(train.paths, train.labels, strict=True) if own == label][:5]
         assert [path for path, own in zip(five.paths, five.labels, strict=True) if own == label] == wanted
     assert first_per_class(train, None) is train
+    with pytest.raises(DDBError, match="images_per_class: 5000 asked for, but class 0 has only"):
+        first_per_class(train, 5000)
 
 
 def test_methods_by_name():
-    assert {"erm", "group_dro", "ddb_two_step", "ddb_two_step_error_set"} <= set(METHODS)
-    assert {"ddb_end_to_end", "ddb_end_to_end_joint"} <= set(METHODS)
-    needs = {name: (m.needs_signals, m.needs_groups, m.needs_synthetic) for name, m in METHODS.items()}
-    assert needs["erm"] == (False, False, False) and needs["group_dro"] == (False, True, False)
-    assert needs["ddb_two_step"] == (True, False, False) and needs["ddb_end_to_end_joint"] == (False, False, True)
+    kinds = {"needs_signals": [], "needs_groups": [], "needs_synthetic": []}
+    for kind, names in kinds.items():
+        names += sorted(name for name, each in METHODS.items() if getattr(each, kind))
+    recipe_1 = ["ddb_two_step", "ddb_two_step_control", "ddb_two_step_error_set"]
+    assert kinds["needs_signals"] == ["ddb_end_to_end", *recipe_1, "jtt_ddb", "lff_ddb"]
+    assert kinds["needs_groups"] == ["group_dro"] and kinds["needs_synthetic"] == ["ddb_end_to_end_joint"]
     with pytest.raises(DDBError, match="'ddb_two_stp' is unknown; did you mean 'ddb_two_step'"):
         get_method("ddb_two_stp")
     with pytest.raises(ValueError, match="two methods are named 'erm'"):

@@ -3,15 +3,11 @@
 import json
 from dataclasses import dataclass
 
-import numpy as np
 import pytest
 
 from ddb.artifacts import Stage, Store
 from ddb.config import methods
 from ddb.config_file import Experiment, Point, resolve
-from ddb.data import prepared
-from ddb.data.colored_digits import ColoredDigitsConfig, load
-from ddb.diffusion import synthetic
 from ddb.diffusion.settings import SamplingSettings
 from ddb.experiment import AmplifierRun, Cell, Plan, SyntheticSet
 from ddb.recipes import METHODS
@@ -95,32 +91,10 @@ class Fake(Plan):
 
 
 @pytest.fixture
-def fake(tmp_path):
-    return Fake(Experiment((Point({}, CONFIG),)), store=Store(tmp_path / "runs"))
+def store(tmp_path):
+    return Store(tmp_path / "runs")
 
 
 @pytest.fixture
-def dataset():
-    return load(ColoredDigitsConfig())
-
-
-@pytest.fixture
-def figured(fake, dataset):
-    """`fake` with the data set, synthetic sets (noisy aligned real images), alignment and both amplifiers' curves."""
-    with fake.store.produce(DATA) as work:
-        prepared.write(dataset, work.result)
-    train, random = dataset["train"], np.random.default_rng(0)
-    for guidance in (0.0, 1.0):
-        stage = fake.draw(0, guidance, 0.978 + 0.02 * guidance)
-        chosen = np.concatenate([np.flatnonzero(train.aligned & (train.labels == c))[-2:] for c in range(10)])
-        noise = random.normal(0, 12, train.images[chosen].shape)
-        images = np.clip(train.images[chosen] + noise, 0, 255).astype(np.uint8)
-        with fake.store.produce(stage) as work:
-            table = synthetic.to_table(images, train.labels[chosen], np.tile([0, 1], 10), 0, guidance)
-            synthetic.write(table, work.result / "images.parquet")
-    total = int((~train.aligned).sum())
-    for seed in range(3):
-        for drawn, rate in ((fake.draw(seed, 0.0), 0.002), (None, 0.22)):
-            left = [round(total * np.exp(-rate * epoch * (1 + 0.2 * seed))) for epoch in range(1, 16)]
-            fake.amplify(seed, drawn, curve=fake.curve(left, total))
-    return fake
+def fake(store):
+    return Fake(Experiment((Point({}, CONFIG),)), store=store)

@@ -20,6 +20,7 @@ VALUES = {
     "seeds": [0, 1],
     "memorisation": False,
 }
+GUIDED = {"vary": {"sampling.guidance": [0, 1]}}
 SECONDS = {"data": 1, "cdpm": 10, "synthetic": 8, "probe": 2, "alignment": 1, "amplifier": 3, "target": 5}
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -77,7 +78,7 @@ def complete(graph, store, data=None, skip=()):
         if stage.name == "data":
             finish(store, stage, lambda directory: prepared.write(data, directory))
         elif stage.name == "synthetic":
-            finish(store, stage, lambda directory, stage=stage: _draw(stage, directory))
+            finish(store, stage, lambda directory, stage=stage: draw(stage, directory))
         elif stage.name == "amplifier":
             quality = {"quality": {"precision": 1.0, "recall": 0.5, "auroc": 0.75}} if known else {}
             left = 2 if known else None
@@ -109,7 +110,7 @@ def signals(data):
     return Signals(train.paths, train.labels, predicted, loss, np.exp(-loss), predicted != train.labels)
 
 
-def _draw(stage, directory):
+def draw(stage, directory):
     guidance, number = (stage.config["sampling"][name] for name in ("guidance", "images_per_class"))
     labels, indices = np.repeat([0, 1], number), np.tile(np.arange(number), 2)
     images = np.stack([np.full((8, 8, 3), (guidance, c, i), np.uint8) for c, i in zip(labels, indices, strict=True)])

@@ -1,15 +1,7 @@
-"""Costs by hand: what is finished, what sharing saved, and images that were drawn for others."""
+"""Costs by hand: what is finished, what sharing saved, and a method that uses a part of the images."""
 
-import pytest
-
-from ddb.artifacts import Store
 from ddb.report.costs import costs
 from tests.ddb.report.hand_made import complete, finish, make_plan
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path)
 
 
 def graph():
@@ -18,7 +10,7 @@ def graph():
     return make_plan("seeds=[0]", methods=methods, vary={"sampling.images_per_class": [2, 4]})
 
 
-def test_each_cell_alone_pays_for_all_that_it_needs_and_half_the_images_for_half_of_them(store):
+def test_each_cell_alone_would_pay_for_all_that_it_needs_and_half_of_the_images_cost_half(store):
     complete(graph(), store)
     found = costs(graph(), store)
     assert found.cells == 5
@@ -26,21 +18,18 @@ def test_each_cell_alone_pays_for_all_that_it_needs_and_half_the_images_for_half
     erm, two_step, end_to_end = 1 + 5, [1 + 10 + i + 3 + 5 for i in (4, 8)], [1 + 10 + i + 5 for i in (4, 8)]
     assert found.unshared == erm + sum(two_step) + sum(end_to_end) == 100
     assert found.shared == 1 + 10 + 8 + 2 * 3 + 5 * 5 == 50
-    assert found.seconds == 50 + 2 + 1  # and the probe and the alignment, on which no cell rests
+    assert found.seconds == 50 + 2 + 1  # and the probe and the alignment, which no cell needs
 
 
-def test_stages_are_counted_by_kind(store):
+def test_only_finished_cells_are_compared_and_stages_are_counted_by_kind(store):
     complete(graph(), store, skip=("target", "alignment"))
-    kinds = {kind.name: kind for kind in costs(graph(), store).kinds}
+    found = costs(graph(), store)
+    assert (found.cells, found.shared, found.unshared) == (0, 0, 0)
+    kinds = {kind.name: kind for kind in found.kinds}
     assert list(kinds) == ["data", "cdpm", "synthetic", "probe", "alignment", "amplifier", "target"]
-    assert (kinds["amplifier"].planned, kinds["amplifier"].stages, kinds["amplifier"].seconds) == (2, 2, 6)
-    assert kinds["amplifier"].mean == 3
-    assert (kinds["target"].planned, kinds["target"].stages, kinds["target"].mean) == (5, 0, None)
-
-
-def test_only_finished_cells_are_compared(store):
-    complete(graph(), store, skip=("target",))
-    assert (costs(graph(), store).cells, costs(graph(), store).shared, costs(graph(), store).unshared) == (0, 0, 0)
+    amplifier, target = kinds["amplifier"], kinds["target"]
+    assert (amplifier.planned, amplifier.stages, amplifier.seconds, amplifier.mean) == (2, 2, 6, 3)
+    assert (target.planned, target.stages, target.mean) == (5, 0, None)
     cells = {(cell.method, cell.settings["sampling.images_per_class"]): cell for cell in graph().cells}
     finish(store, cells["ddb_two_step", 2].stage)
     found = costs(graph(), store)

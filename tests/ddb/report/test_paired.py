@@ -9,7 +9,7 @@ import pytest
 
 from ddb.errors import DDBError
 from ddb.report.paired import differences, interval, render_differences
-from ddb.report.table import Row, rows
+from ddb.report.table import Row
 
 METRIC = "conflicting_accuracy"
 
@@ -26,16 +26,12 @@ def test_an_interval_by_hand():
     assert interval([0.4]) == {"mean": 0.4, "low": None, "high": None, "n": 1}
 
 
-def test_differences_are_taken_seed_by_seed():
+def test_differences_are_paired_by_the_seeds_that_both_rows_have():
     """The rows spread by 30 points over the seeds, their difference by none."""
     erm, dro = row("erm", [0.3, 0.5, 0.6]), row("group_dro", [0.4, 0.6, 0.7])
     (found,) = differences([erm, dro], "erm")
     assert found.row is dro and found.reference is erm
     assert found.metrics[METRIC] == pytest.approx({"mean": 0.1, "low": 0.1, "high": 0.1, "n": 3})
-
-
-def test_only_shared_seeds_count():
-    erm = row("erm", [0.3, 0.5, 0.6])
     assert differences([erm, row("group_dro", [0.4, 0.7])], "erm")[0].metrics[METRIC]["n"] == 2
     assert differences([erm, row("group_dro", [])], "erm")[0].metrics == {}
 
@@ -79,9 +75,3 @@ def test_all_formats():
     assert list(csv.reader(io.StringIO(render_differences(found, "erm", "csv"))))[1][-1] == cell
     (value,) = json.loads(render_differences(found, "erm", "json"))
     assert value["against"]["method"] == "erm" and value["differences"][METRIC]["n"] == 3
-
-
-def test_the_store_gives_the_values_of_each_seed(fake):
-    for seed in (0, 2):
-        fake.add("erm", seed, {"average_accuracy": 0.5 + seed / 10})
-    assert rows(fake, fake.store)[0].by_seed == {"average_accuracy": {0: 0.5, 2: 0.7}}

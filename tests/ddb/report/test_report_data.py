@@ -1,59 +1,17 @@
-"""What the report says of cells and stages: states, errors, origins, and a configuration that gives the same again."""
+"""What the report is made of: titles of stages, configurations that repeat the experiment, and pictures in order."""
 
 import pytest
 import yaml
 
-from ddb.artifacts import Store
 from ddb.config_file import CONFIGS, load, resolve
 from ddb.experiment import plan
+from ddb.report import report_images
 from ddb.report.report_data import gather
-from tests.ddb.report.hand_made import COMMIT, complete, make_plan
-
-VARY = {"vary": {"sampling.guidance": [0, 1]}}
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "runs")
+from ddb.report.report_images import conflicts, gallery
+from tests.ddb.report.hand_made import GUIDED, complete, make_plan
 
 
-def test_every_number_has_its_seed_and_its_origin(store):
-    graph = make_plan(**VARY)
-    complete(graph, store)
-    report = gather(graph, store)
-    assert [(e.row.method, e.row.guidance) for e in report.rows] == [
-        ("erm", None),
-        ("ddb_two_step", 0),
-        ("ddb_two_step", 1),
-    ]
-    last = report.rows[-1]
-    assert [result.cell.seed for result in last.results] == [0, 1]
-    assert [result.metrics["average_accuracy"] for result in last.results] == pytest.approx([0.81, 0.91])
-    assert last.groups == ["cat/aligned", "cat/conflicting"]
-    facts = last.results[0].facts
-    assert facts.commit == f"{COMMIT}, with uncommitted changes" and facts.machine == "host-a, cpu (2 cores)"
-    assert facts.state == "finished" and facts.record["seconds"] == 5
-    [(configuration, seeds)] = last.configurations
-    assert seeds == [0, 1] and '"method": "ddb_two_step"' in configuration and '"seed"' not in configuration
-    assert report.cells("finished") == 6 and report.cells("missing", "failed", "blocked") == 0
-
-
-def test_a_failed_stage_names_its_last_line_and_the_cells_that_wait(store):
-    graph = make_plan(**VARY)
-    cdpm = next(stage for stage in graph.stages() if stage.name == "cdpm" and stage.config["seed"] == 1)
-    target = next(cell.stage for cell in graph.cells if cell.method == "erm" and cell.seed == 0)
-    store.fail(cdpm, "Traceback\n  line 1\nValueError: the loss is not finite\n")
-    store.fail(target, "")
-    report = gather(graph, store)
-    found = {failure.facts.title: failure for failure in report.failures}
-    assert set(found) == {"cdpm, seed 1", "erm, seed 0"}
-    assert found["cdpm, seed 1"].facts.error == "ValueError: the loss is not finite"
-    assert found["cdpm, seed 1"].cells == ["ddb_two_step, w = 0, seed 1", "ddb_two_step, w = 1, seed 1"]
-    assert found["erm, seed 0"].facts.error == "no message"
-    assert [report.cells(state) for state in ("finished", "failed", "blocked", "missing")] == [0, 1, 2, 3]
-
-
-def test_stages_are_told_apart_by_what_varies(store):
+def test_titles_of_stages_have_what_varies(store):
     vary = {"sampling.guidance": [1], "dataset.conflict_ratio": [0.1, 0.2]}
     graph = make_plan("seeds=[0]", vary=vary, memorisation=True)
     titles = [facts.title for facts in gather(graph, store).stages.values()]
@@ -68,40 +26,89 @@ def test_stages_are_told_apart_by_what_varies(store):
     } <= set(titles)
 
 
-def test_what_varies_is_told_with_its_values(store):
-    report = gather(make_plan(**VARY), store)
-    assert report.varied == {"guidance w (scale 1 + w)": ["0", "1"]}
-    assert (report.datasets, report.methods, report.seeds) == (["colored_digits"], ["erm", "ddb_two_step"], [0, 1])
-
-
-def test_provenance_counts_and_spans_all_stages(store):
-    graph = make_plan("seeds=[0]")
-    complete(graph, store)
-    provenance = gather(graph, store).provenance
-    # data, CDPM, images, amplifier, probe, alignment; two targets, computed beside changes
-    assert provenance.commits == {COMMIT: 6, f"{COMMIT}, with uncommitted changes": 2}
-    assert provenance.machines == {"host-a, cpu (2 cores)": 8}
-    assert provenance.packages == {"python": "3.11.7", "torch": "2.9.0"}
-    assert provenance.period == ("2026-01-02T03:03:55+00:00", "2026-01-02T03:04:05+00:00")  # the longest took 10 s
-
-
 @pytest.mark.parametrize(
-    "name",
-    ["colored_digits", "ablations/guidance", "ablations/sampler", "ablations/recipe_variants", "benchmarks/bar_small"],
+    ("name", "titles"),
+    [
+        ("colored_digits", [""]),
+        ("ablations/guidance", [""]),
+        ("ablations/sampler", [""]),  # several grids
+        ("benchmarks/bar_small", [""]),
+        ("tables/recipe_1", ["colored_digits", "bar_small"]),  # a file for each data set
+    ],
 )
-def test_the_configuration_gives_the_same_experiment_again(name, store):
-    graph = plan(load(CONFIGS / f"{name}.yaml", ["seeds=[0]"]))
-    [(title, text)] = gather(graph, store).provenance.configurations
-    again = plan(resolve(yaml.safe_load(text)))
-    assert title == ""
-    assert [(c.method, c.stage.key) for c in again.cells] == [(c.method, c.stage.key) for c in graph.cells]
-    assert {stage.key for stage in again.stages()} == {stage.key for stage in graph.stages()}
-
-
-def test_each_data_set_of_several_has_a_configuration_of_its_own(store):
-    vary = {"vary": {"base": ["colored_digits", "bar_small"], "sampling.guidance": [0, 1]}}
-    graph = plan(resolve({"methods": {"erm": {}, "ddb_two_step": {}}, "seeds": [0], **vary}))
+def test_the_configurations_repeat_the_experiment(name, titles, store):
+    vary = [f"vary.base=[{', '.join(titles)}]"] if len(titles) > 1 else []
+    graph = plan(load(CONFIGS / f"{name}.yaml", ["seeds=[0]", *vary]))
     found = gather(graph, store).provenance.configurations
-    assert [title for title, _ in found] == ["colored_digits", "bar_small"]
-    again = [cell.stage.key for _, text in found for cell in plan(resolve(yaml.safe_load(text))).cells]
-    assert sorted(again) == sorted(cell.stage.key for cell in graph.cells)
+    assert [title for title, _ in found] == titles
+    again = [plan(resolve(yaml.safe_load(text))) for _, text in found]
+    assert [cell.stage.key for each in again for cell in each.cells] == [cell.stage.key for cell in graph.cells]
+    assert {stage.key for each in again for stage in each.stages()} == {stage.key for stage in graph.stages()}
+
+
+def colors(part):
+    """The one colour of each tile."""
+    assert all((image == image[0, 0]).all() for image in part)
+    return [tuple(map(int, image[0, 0])) for image in part]
+
+
+def test_rows_of_pictures_are_guidances_and_columns_the_same_noise(store):
+    graph = make_plan(**GUIDED)
+    complete(graph, store)
+    found = gallery(graph, store)
+    assert (found.classes, found.columns, found.seed, found.notes) == (("cat", "dog"), 8, 0, [])
+    assert [(strip.title, strip.detail) for strip in found.strips] == [
+        ("real, aligned", "66.7% of the training images"),
+        ("real, conflicting", "33.3% of the training images"),
+        ("w = 0", "scale 1, 90.0% aligned"),
+        ("w = 1", "scale 2, 95.0% aligned"),
+    ]
+    aligned, conflicting, *synthetic = found.strips
+    assert [colors(part) for part in aligned.parts] == [[(0,) * 3, (10,) * 3], [(30,) * 3, (40,) * 3]]
+    assert [colors(part) for part in conflicting.parts] == [[(20,) * 3], [(50,) * 3]]
+    for guidance, strip in enumerate(synthetic):
+        assert [colors(part) for part in strip.parts] == [[(guidance, c, i) for i in range(3)] for c in (0, 1)]
+
+
+def test_pictures_are_of_the_lowest_finished_seed_with_notes_on_missing_sets(store):
+    graph = make_plan(**GUIDED)
+    complete(graph, store, skip=("synthetic", "alignment", "amplifier", "target"))
+    found = gallery(graph, store)
+    assert (found.seed, found.notes) == (None, ["No synthetic set of this data set is finished yet."])
+    only = make_plan("seeds=[1]", vary={"sampling.guidance": [1]})
+    complete(only, store, skip=("amplifier", "target", "alignment"))
+    found = gallery(graph, store)
+    assert found.seed == 1
+    assert [(strip.title, strip.detail) for strip in found.strips[2:]] == [("w = 1", "scale 2")]
+    assert found.notes == [
+        "Not drawn yet: w = 0.",
+        "Where no share of aligned images is given, it is not measured yet.",
+    ]
+
+
+def test_sets_of_one_guidance_have_their_settings_and_a_note_counts_what_does_not_fit(store, monkeypatch):
+    graph = make_plan("seeds=[0]", vary={"sampling.sampler_steps": [8, 10]})
+    complete(graph, store)
+    assert [strip.detail for strip in gallery(graph, store).strips[2:]] == [
+        "scale 2, sampler steps 8, 95.0% aligned",
+        "scale 2, sampler steps 10, 95.0% aligned",
+    ]
+    monkeypatch.setattr(report_images, "SETS", 1)
+    monkeypatch.setattr(report_images, "CLASSES", 1)
+    found = gallery(graph, store)
+    assert len(found.strips) == 3 and all(len(strip.parts) == 1 for strip in found.strips)
+    assert found.notes == ["The first 1 of 2 synthetic sets.", "The first 1 of 2 classes."]
+
+
+def test_the_list_begins_with_the_highest_loss(store, monkeypatch):
+    graph = make_plan(**GUIDED)
+    complete(graph, store, skip=("target",))
+    found = conflicts(graph, store)
+    assert [image.path for image in found.images] == [f"train/{i}.png" for i in (2, 5, 4, 3, 1, 0)]
+    first = found.images[0]
+    assert (first.label, first.predicted, first.score, first.conflicting) == ("cat", "dog", 7.5, True)
+    assert (first.image == 20).all() and first.image.shape == (8, 8, 3)
+    assert (found.total, found.conflicting, found.found) == (6, 2, 2)
+    assert found.run.stage.inputs["synthetic"].config["sampling"]["guidance"] == 0
+    monkeypatch.setattr(report_images, "CONFLICTS", 1)
+    assert [image.path for image in conflicts(graph, store).images] == ["train/2.png"]

@@ -1,8 +1,8 @@
-"""How fast the heavy parts run on this machine's device, beside what the device can do; no Ray is needed.
+"""Speed of training and sampling on this machine's device, and the share of the device's limit. Needs no Ray.
 
-    python -m ddb.speed --output results/gpu/speed.json   # on a GPU, about two minutes; on CPUs much smaller sizes
+    python results/gpu/study.py --output results/gpu/speed.json   # GPU: about two minutes; CPU: much smaller sizes
 
-What is timed is the code that an experiment runs: `ddb.diffusion.train`, the pipeline, and the classifiers' training
+The timed code is that of an experiment: `ddb.diffusion.train`, the pipeline, and the classifiers' training
 loop. The limit is the rate of a large matrix product (in bf16, on a CPU in fp32), measured in the same process. A
 multiplication with its addition counts as two operations, and a training step as three forward passes.
 """
@@ -136,9 +136,8 @@ def _seconds(work: Callable[[], Any], device: torch.device) -> float:
     return time.perf_counter() - began
 
 
-def main() -> None:
-    """Print the rates as a table, and write them as JSON where asked."""
-    parser = argparse.ArgumentParser(prog="python -m ddb.speed", description=__doc__.splitlines()[0])
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, help="JSON file to write as well")
     arguments = parser.parse_args()
     found = measure(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
@@ -148,7 +147,3 @@ def main() -> None:
     if arguments.output:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
         arguments.output.write_text(json.dumps(found, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,13 +1,13 @@
 """How much of an image's fine detail a sampler keeps, measured where the right answer is known.
 
-    python -m ddb.diffusion.spread          # the table in results/README.md
+    python results/samplers/study.py          # prints the table in results/README.md
 
 Data from N(m, s^2) has an exact predictor: with x_t = a x_0 + b e,
 
     E[x_0 | x_t] = m + a s^2 (x_t - a m) / (a^2 s^2 + b^2).
 
-What a sampler makes of it must have standard deviation s again. s = 0.15, of pixels in [-1, 1], is texture; too few or
-badly spaced steps flatten it (below 100 %) or, in the ancestral sampler, leave noise in it (above).
+A perfect sampler ends with standard deviation s. s = 0.15, with pixels in [-1, 1], is texture; too few or badly spaced
+steps flatten it (below 100 %), or the ancestral sampler leaves noise in it (above).
 """
 
 import torch
@@ -35,16 +35,10 @@ def gaussian(process: str, settings: SamplingSettings, std: float = TEXTURE, num
     return x.flatten()
 
 
-def table() -> str:
-    """Markdown: the spread that each sampler leaves over the right one, for both processes."""
-    lines = ["| sampler | steps | process fast | process paper |", "|---|---|---|---|"]
+if __name__ == "__main__":
+    print("| sampler | steps | process fast | process paper |\n|---|---:|---:|---:|")
     for name, counts in STEPS.items():
         for steps in counts:
             settings = SamplingSettings(sampler=name, sampler_steps=steps)
             kept = [f"{(gaussian(process, settings).std() / TEXTURE).item():.1%}" for process in ("fast", "paper")]
-            lines.append(f"| {name} | {steps} | " + " | ".join(kept) + " |")
-    return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    print(table())
+            print(f"| {name} | {steps} | " + " | ".join(kept) + " |")

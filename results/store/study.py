@@ -1,10 +1,10 @@
-"""What looking at a large store costs: the real commands as processes of their own, on a store made for it.
+"""Time and memory of `ddb status`, `ddb run --dry-run` and `ddb table` on a large store, each in a process of its own.
 
-    python -m ray_jobs.bench_store --stages 1000 --rounds 3
+    python results/store/study.py --stages 1000 --rounds 3
 
-The experiment varies the guidance for ten seeds and two methods; all of its stages are finished, with records as real
-stages write them and numbers of no meaning. Printed for each command: the best of the rounds, in seconds by the clock
-and of the CPU, and the largest peak of its memory.
+Creates a store for an experiment that varies the guidance for ten seeds and two methods. All stages are finished, with
+complete records and made-up metrics. Prints for each command the fastest round (wall-clock and CPU seconds) and the
+largest peak of memory.
 """
 
 import argparse
@@ -92,8 +92,7 @@ def measure(arguments: list[str]) -> Cost:
     return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
-def main() -> None:
-    """Command line of the module."""
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stages", type=int, default=1000, help="finished stages, about")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each command")
@@ -107,7 +106,3 @@ def main() -> None:
             costs = [measure(asked) for _ in range(arguments.rounds)]
             wall, cpu, memory = min(c.wall for c in costs), min(c.cpu for c in costs), max(c.memory for c in costs)
             print(f"ddb {command:14} {wall:6.2f} s  {cpu:6.2f} s of CPU  {memory:5.0f} MB", flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,12 @@
+"""The signals of an amplifier, written by hand."""
+
+import numpy as np
+
+from ddb.amplifier import Signals
+
+
+def signals(split, wrong, loss=None):
+    """Signals that misclassify `wrong` (N,) bool; the loss (N,) is 5 for those images and 0.1 for the others."""
+    loss = np.asarray(np.where(wrong, 5, 0.1) if loss is None else loss, np.float32)
+    predicted = np.where(wrong, (split.labels + 1) % (split.labels.max() + 1), split.labels)
+    return Signals(list(split.paths), split.labels, predicted, loss, np.exp(-loss), np.asarray(wrong))
