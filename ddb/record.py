@@ -48,8 +48,14 @@ def device_name() -> str:
 
 
 def git_state() -> dict[str, Any] | None:
-    """Commit and whether tracked files differ from it; None outside a checkout."""
+    """Commit and whether tracked files differ from it; None outside a checkout.
+
+    Of the copy that `ddb submit` made for a job: those of the checkout at that time, and the path of the copy.
+    """
     here = Path(__file__).parent
+    snapshot = here.parent / "snapshot.json"
+    if snapshot.exists():
+        return json.loads(snapshot.read_text())
     commands = (["git", "rev-parse", "HEAD"], ["git", "status", "--porcelain", "--untracked-files=no"])
     try:
         commit, changes = (

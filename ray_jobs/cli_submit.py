@@ -1,14 +1,16 @@
-"""`ddb submit`: an experiment or a search as a SLURM job, or as a chain of them.
+"""`ddb submit`: an experiment or a search as a SLURM job, by one `sbatch` command that a dry run prints.
 
-ddb submit configs/colored_digits.yaml seeds=[0] --nodes 2 --gpus-per-node 4 --time 12:00:00 --dry-run
+ddb submit configs/colored_digits.yaml seeds=[0] --nodes 2 --gpus-per-node 4 --time 12:00:00 -- --partition=gpu
 """
 
 import contextlib
+import os
 import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
 
+import platformdirs
 import typer
 
 from ddb import config_file
@@ -16,37 +18,24 @@ from ddb.artifacts import Store
 from ddb.data import DataMissing
 from ddb.errors import DDBError
 from ddb.experiment import plan
+from ddb.record import git_state
 from ray_jobs.cli_options import STORE, ConfigArgument, StoreOption
 from ray_jobs.cluster import shell_environment
 from ray_jobs.job import err, out, show_notes
-from slurm import queue
-from slurm.batch import Request, check, difference, render
+from slurm import queue, snapshot
 from slurm.errors import LaunchError
 
-SCRIPT = Path(queue.__file__).with_name("ddb.sbatch")
-EXAMPLE = "ddb submit configs/colored_digits.yaml --nodes 4 --gpus-per-node 8 --time 12:00:00"
-OWN = ("--store", "--data")  # options of `ddb run` that are settled here
-ASKED = "What to ask SLURM for (what is left out stays as the script has it)"
+EXAMPLE = "ddb submit configs/colored_digits.yaml --nodes 4 --gpus-per-node 8 --time 12:00:00 -- --partition=gpu"
 
 Settings = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]... [-- OPTION...]", help="Settings to change; after -- options of `ddb run`."),
+    typer.Argument(
+        metavar="[KEY=VALUE]... [-- SBATCH OPTION...]", help="Settings to change; after --, any options of sbatch."
+    ),
 ]
-Nodes = Annotated[int | None, typer.Option(metavar="N", help="Machines.", rich_help_panel=ASKED)]
-Gpus = Annotated[
-    str | None, typer.Option(metavar="G", help="GPUs of each machine: 4, or a100:4.", rich_help_panel=ASKED)
-]
-Cpus = Annotated[int | None, typer.Option(metavar="C", help="CPU cores of each machine.", rich_help_panel=ASKED)]
-Time = Annotated[
-    str | None,
-    typer.Option(metavar="T", help="Time limit: 12:00:00, or 2-12 for days-hours; 30 is minutes, and so is the 4 in "
-                 "4:00.", rich_help_panel=ASKED),
-]  # fmt: skip
-Partition = Annotated[
-    str | None, typer.Option(metavar="P", help="Which part of the cluster; `sinfo` lists them.", rich_help_panel=ASKED)
-]
-Account = Annotated[str | None, typer.Option(metavar="A", help="Who is charged.", rich_help_panel=ASKED)]
-Qos = Annotated[str | None, typer.Option(metavar="Q", help="Quality of service.", rich_help_panel=ASKED)]
+Nodes = Annotated[int | None, typer.Option(metavar="N", min=1, help="Nodes.")]
+Gpus = Annotated[str | None, typer.Option(metavar="G", help="GPUs of each node: 4, or a100:4.")]
+Time = Annotated[str | None, typer.Option(metavar="T", help="Time limit, as sbatch takes it: 12:00:00, or 30 minutes.")]
 
 
 def submit(
@@ -55,72 +44,67 @@ def submit(
     settings: Settings = None,
     nodes: Nodes = None,
     gpus_per_node: Gpus = None,
-    cpus_per_task: Cpus = None,
     time: Time = None,
-    partition: Partition = None,
-    account: Account = None,
-    qos: Qos = None,
-    chain: Annotated[
-        int, typer.Option(metavar="K", help="Jobs one after the other, each going on where the one before stopped.")
-    ] = 1,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the script, submit nothing.")] = False,
-    script: Annotated[
-        Path, typer.Option(help="The batch script to fill in.", show_default="slurm/ddb.sbatch")
-    ] = SCRIPT,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the sbatch command, submit nothing.")] = False,
     store: StoreOption = STORE,
 ) -> None:
     """Queue an experiment or a search as a SLURM job.
 
-    The job starts a Ray on its machines, runs `ddb run CONFIG` there (or
-    `ddb sweep CONFIG`), and queues itself again when the time is over before
-    the work is. A chain (--chain) does the same where SLURM does not requeue.
+    The job starts a private Ray cluster on its nodes, runs `ddb run CONFIG` (or
+    `ddb sweep CONFIG`), and requeues itself if its time ends before the work
+    does. It runs a copy of the code as it is now, kept in the store.
 
-    Run it from the project's folder. The store must be on storage that all
-    machines share. What your cluster needs beyond these options (modules,
-    another python) you write once into slurm/ddb.sbatch. Everything is
-    checked before anything is queued; --dry-run shows what would be.
+    Run it from the project's folder, with a store that all nodes share. Options
+    that your site always needs stand in ~/.config/ddb/sbatch, one a line
+    (DDB_SBATCH names another file). The configuration is checked first.
     """
-    overrides, further = _divided(settings or [])
-    command = _planned(config, overrides)
-    _check_further(context, command, further)
-    request = Request(
-        command=(command, str(config), *overrides, *further),
-        folder=Path.cwd(),
-        store=store.absolute(),
-        python=Path(sys.executable),
-        environment=shell_environment(),
-        nodes=nodes,
-        gpus_per_node=gpus_per_node,
-        cpus_per_task=cpus_per_task,
-        time=time,
-        partition=partition,
-        account=account,
-        qos=qos,
-        chain=chain,
-    )
-    try:
-        text = _read(script)
-        check(request, text)
-        first = render(text, request)
-        if dry_run:
-            sys.stdout.write(first + difference(request))
-            _show_memory(config, overrides, store)
-            return
-        queue.try_out(first, request)
-    except LaunchError as error:
-        raise DDBError(str(error)) from None
-    jobs = _queue(text, request, config, overrides)
-    _tell(context, config, overrides, store, jobs)
-
-
-def _divided(settings: list[str]) -> tuple[list[str], list[str]]:
-    """Settings, and the options after them; only behind -- does one arrive here."""
+    settings = settings or []
     first = next((i for i, each in enumerate(settings) if each.startswith("-")), len(settings))
-    return settings[:first], settings[first:]
+    overrides, options = settings[:first], settings[first:]
+    job = [_command(config, overrides), str(config), *overrides]
+    named = {"nodes": nodes, "gpus-per-node": gpus_per_node, "time": time}
+    options = [*_site_options(), *(f"--{name}={value}" for name, value in named.items() if value), *options]
+    folder = store.absolute() / "slurm"
+    sbatch = ["sbatch", "--parsable", f"--output={folder}/%j.log", *options]
+    if dry_run:
+        out.print(shlex.join([*sbatch, *_script(snapshot.ROOT, store), *job]))
+        _show_memory(config, overrides, store)
+        return
+    try:
+        Store(store).open_to_write()
+        code = snapshot.take(folder / "code", git_state())
+        number = queue.submit([*sbatch, *_script(code, store), *job], shell_environment())
+        out.print(f"job {number} is queued; its log: {queue.note(store.absolute(), number, job, config)}")
+    except (LaunchError, OSError) as error:
+        raise DDBError(str(error)) from None
+    status = ["ddb", "status", str(config), *overrides]
+    if context.get_parameter_source("store").name == "COMMANDLINE":
+        status += ["--store", str(store)]
+    out.print(f"state: {shlex.join(status)}")
+    out.print(f"look in: slurm/attach {number}")
 
 
-def _planned(config: Path, overrides: list[str]) -> str:
-    """Which command the file is for, once it is known to work. Raises DDBError."""
+def _script(code: Path, store: Path) -> list[str]:
+    """The batch script and the settings of its job, which so do not depend on what sbatch exports."""
+    values = {"DDB_CODE": code, "DDB_PYTHON": sys.executable, "DDB_STORE": store.absolute()}
+    return [str(code / "slurm" / "ddb.sbatch"), *(f"{name}={value}" for name, value in values.items())]
+
+
+def _site_options() -> list[str]:
+    """The options of the site's file. Raises DDBError if DDB_SBATCH names a file that cannot be read."""
+    named = os.environ.get("DDB_SBATCH")
+    path = Path(named) if named else platformdirs.user_config_path("ddb") / "sbatch"
+    if not named and not path.exists():
+        return []
+    try:
+        return shlex.split(path.read_text(encoding="utf-8"), comments=True)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DDBError(f"{'DDB_SBATCH=' if named else ''}{path}: {reason}") from None
+
+
+def _command(config: Path, overrides: list[str]) -> str:
+    """`run` or `sweep`, once the file is known to work. Raises DDBError."""
     if "sweep" in config_file.read_file(config):
         from ddb.sweep import load_sweep
 
@@ -134,12 +118,11 @@ def _planned(config: Path, overrides: list[str]) -> str:
 
 
 def _show_memory(config: Path, overrides: list[str], store: Path) -> None:
-    """What the job needs of it, beside the script; of a search it is not known before its trials are."""
+    """What the job needs of memory; of a search it is not known before its trials are."""
     if "sweep" in config_file.read_file(config):
         return
     graph = plan(config_file.load(config, overrides))
-    stages = graph.stages()
-    missing = [stage for stage in stages if not (store / stage.name / stage.key).is_dir()]  # a dry run makes no store
+    missing = [stage for stage in graph.stages() if not (store / stage.name / stage.key).is_dir()]
     if not missing:
         return
     from ddb import memory
@@ -147,49 +130,3 @@ def _show_memory(config: Path, overrides: list[str], store: Path) -> None:
     with contextlib.suppress(DataMissing):  # of which nothing is published, so that nothing is known
         for line in memory.needs(graph, missing):
             err.print(f"memory: {line}")
-
-
-def _check_further(context: typer.Context, command: str, further: list[str]) -> None:
-    parameters = context.parent.command.get_command(context.parent, command).params
-    known = [name for parameter in parameters for name in parameter.opts if name.startswith("-") and name not in OWN]
-    for each in further:
-        if each.startswith("-") and each.partition("=")[0] not in known:
-            where = "give it before the --" if each.partition("=")[0] == "--store" else f"known: {', '.join(known)}"
-            raise DDBError(f"{each}: is no option of `ddb {command}` that a job can have; {where}")
-
-
-def _read(script: Path) -> str:
-    try:
-        return script.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a text file"
-        raise DDBError(f"--script {script}: {reason}") from None
-
-
-def _queue(text: str, request: Request, config: Path, overrides: list[str]) -> list[str]:
-    """Submit the jobs; each is told at once, since an error or a Ctrl-C may come before the next."""
-    jobs: list[str] = []
-    try:
-        Store(request.store).open_to_write()
-        (request.store / "slurm").mkdir(exist_ok=True)  # for the log; SLURM makes no folder
-        for _ in range(request.chain):
-            before = jobs[-1] if jobs else None
-            jobs.append(queue.submit(render(text, request, before), request))
-            when = f", to start after job {before}" if before else ""
-            line = f"job {jobs[-1]} is queued{when}; its log: {request.log(jobs[-1])}"
-            out.print(line)
-            queue.note(request, jobs[-1], config, overrides)
-    except (LaunchError, OSError) as error:
-        numbers = " ".join(jobs)
-        left = f"; queued already: {numbers}; to cancel: scancel {numbers}" if jobs else ""
-        raise DDBError(f"{error}{left}") from None
-    return jobs
-
-
-def _tell(context: typer.Context, config: Path, overrides: list[str], store: Path, jobs: list[str]) -> None:
-    """The commands with which one goes on."""
-    status = ["ddb", "status", str(config), *overrides]
-    if context.get_parameter_source("store").name == "COMMANDLINE":
-        status += ["--store", str(store)]
-    out.print(f"state: {shlex.join(status)}")
-    out.print(f"look in: slurm/attach {jobs[0]}")

@@ -112,7 +112,7 @@ def connected(num_cpus: int | None = None) -> Iterator[Capacity]:
     )
     with _interpreter(), contextlib.nullcontext() if address else preflight.short_names():
         try:
-            with interrupt.held_back():
+            with interrupt.held_back(), _import_path() if address else contextlib.nullcontext():
                 ray.init(
                     log_to_driver=False,
                     logging_level=logging.ERROR,
@@ -127,6 +127,17 @@ def connected(num_cpus: int | None = None) -> Iterator[Capacity]:
             yield capacity()
         finally:
             ray.shutdown()
+
+
+@contextlib.contextmanager
+def _import_path() -> Iterator[None]:
+    """Within the block the current folder is that of this code: Ray puts it in front of its workers' import paths."""
+    before = os.getcwd()
+    os.chdir(Path(__file__).parents[1])
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def _first_line(error: Exception) -> str:

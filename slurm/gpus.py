@@ -13,13 +13,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from slurm.errors import LaunchError
+from slurm.snapshot import module
 
 
 def ask(python: Path, environment: Mapping[str, str], granted: int) -> subprocess.Popen | None:
     """Begin to ask; None where no GPU was granted."""
     if not granted:
         return None
-    command = [str(python), "-m", "slurm.gpus"]
+    command = module(python, "slurm.gpus")
     return subprocess.Popen(command, env=dict(environment), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

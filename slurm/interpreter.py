@@ -6,7 +6,7 @@ python = without_spaces(Path(sys.executable), directory)
 import sys
 from pathlib import Path
 
-LINK = "python"  # not the name of a folder that the launcher makes there
+LINK = "python"
 
 
 def without_spaces(python: Path, directory: Path) -> Path:

@@ -22,6 +22,7 @@ from slurm.node import INTERRUPTED
 from slurm.ray_node import FOREIGN
 from slurm.rendezvous import check_private, make_token, read
 from slurm.says import says
+from slurm.snapshot import module
 from slurm.step import step, step_environment
 
 PATIENCE = 30  # seconds that the other nodes have for cleaning up once the first one is through
@@ -44,6 +45,8 @@ def run(command: list[str]) -> int:
     """Run `ddb COMMAND` on a Ray over the whole allocation; the exit code of the job. Raises LaunchError."""
     if "SLURM_JOB_ID" not in os.environ:
         raise LaunchError("not inside a SLURM job; submit with: sbatch slurm/ddb.sbatch run CONFIG")
+    if not command:
+        raise LaunchError("no command; name one: sbatch slurm/ddb.sbatch run CONFIG")
     if os.environ.get("RAY_ADDRESS"):
         says(f"RAY_ADDRESS={os.environ['RAY_ADDRESS']} is ignored: this job starts a Ray of its own")
     for name in [*FOREIGN, "DDB_REQUEUE"]:
@@ -60,7 +63,7 @@ def run(command: list[str]) -> int:
     for number in (signal.SIGUSR1, signal.SIGTERM):
         signal.signal(number, lambda number, frame: received.append(number))
     signal.signal(signal.SIGINT, lambda number, frame: received.append(signal.SIGUSR1))  # Ctrl-C under salloc
-    command = [sys.executable, "-m", "slurm.node", str(directory), *command]
+    command = module(Path(sys.executable), "slurm.node", str(directory), *command)
     try:
         srun = subprocess.Popen(
             [*step(os.environ, granted), *SHELTERED, *command],

@@ -20,13 +20,14 @@ import sys
 import time
 from pathlib import Path
 
-from slurm import environment_file, gpus, local_environment, requeue
+from slurm import environment_file, gpus, requeue
 from slurm.allocation import Allocation
 from slurm.errors import LaunchError
 from slurm.interpreter import without_spaces
 from slurm.ray_node import RayNode, adopt_orphans, private_environment, start_process, temporary_directory
 from slurm.rendezvous import check_private, publish, read, tail, wait_for
 from slurm.says import says
+from slurm.snapshot import module
 
 POLL = 0.2  # seconds; nothing on shared storage is read so often
 LOOK_STARTING, LOOK_RUNNING = 1.0, 15.0  # seconds between two looks at shared storage for the end of the job
@@ -60,7 +61,6 @@ class Node:
         for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGUSR2):
             signal.signal(number, self._signalled)
         try:
-            self.python = self.ray.python = local_environment.unpack(os.environ, self.ray.directory) or self.python
             return self._head() if self.allocation.index == 0 else self._worker()
         except LaunchError as error:
             publish(self.job / f"{self.allocation.name}.failed.json", {"error": str(error)})
@@ -153,7 +153,7 @@ class Node:
         mine = self.allocation
         numbers = [str(mine.nodes), str(mine.all_gpus), str(seconds)]
         asking = subprocess.Popen(
-            [self.python, "-m", "slurm.ready", *numbers], env=self.environment, text=True, stdout=subprocess.PIPE
+            module(self.python, "slurm.ready", *numbers), env=self.environment, text=True, stdout=subprocess.PIPE
         )
         while asking.poll() is None:
             failed = sorted(self.job.glob("*.failed.json"))
@@ -179,8 +179,7 @@ class Node:
         return shown.stdout.split()
 
     def _run_command(self) -> int:
-        module = ["ray_jobs.cli", *self.command] if self.command else ["slurm.hold"]
-        process = start_process([str(self.python), "-m", *module], self.environment)
+        process = start_process(module(self.python, "ray_jobs.cli", *self.command), self.environment)
         while process.poll() is None:
             if self._out_of_time():
                 process.kill()

@@ -1,12 +1,12 @@
-"""Jobs in SLURM's queue: try one out, submit it, note it in the store, and say later what has become of it.
+"""Jobs in SLURM's queue: submit one, note it in the store, and report its state later.
 
-    ddb submit configs/colored_digits.yaml --nodes 2        # try_out, submit, note
+    ddb submit configs/colored_digits.yaml --nodes 2        # submit, note
     ddb status configs/colored_digits.yaml                  # states
 
-`<store>/slurm/jobs.jsonl` has one line for every job that was submitted:
+`<store>/slurm/jobs.jsonl` has one line for every submitted job:
 
     {"job": "12", "command": ["run", "configs/colored_digits.yaml"], "config": "/.../colored_digits.yaml",
-     "overrides": [], "log": "/.../runs/slurm/12.log", "time": "2026-01-31T12:00:00+00:00"}
+     "log": "/.../runs/slurm/12.log", "time": "2026-01-31T12:00:00+00:00"}
 """
 
 import json
@@ -14,75 +14,51 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from slurm.batch import Request, seconds, value_of
 from slurm.ended import accounted, by_log
 from slurm.errors import LaunchError
-from slurm.refusal import cause
 
-ENDED = 10  # jobs that SLURM has forgotten and that are still told of
-PATIENCE = 15  # seconds for a question; a controller that is down is given up by SLURM itself after about ten
-NOISE = re.compile(
-    r"^(?:sbatch: )?(?:(?:slurm_load_jobs )?(?:error|fatal): )?(?:allocation failure: |Batch job submission failed: )?"
-)
+ENDED = 10  # jobs that SLURM has forgotten and whose state is still shown
+PATIENCE = 15  # seconds for a question; SLURM itself gives up a controller that is down after about ten
+NOISE = re.compile(r"^(?:sbatch: )?(?:(?:slurm_load_jobs )?(?:error|fatal): )?")
 
 
-def try_out(script: str, request: Request) -> None:
-    """Ask SLURM whether it would take this script. Raises LaunchError with its complaint in one line.
-
-    Most clusters take a time limit above the partition's and let the job wait for ever, so that is asked separately,
-    except with a QOS, which may allow more, and with several partitions.
-    """
-    environment = _environment(request)
-    answer = _sbatch(script, environment, "--test-only")
+def submit(command: list[str], environment: Mapping[str, str]) -> str:
+    """Run `sbatch --parsable ...`; the job's number. Raises LaunchError with sbatch's own message, in one line."""
+    if shutil.which(command[0]) is None:
+        raise LaunchError("sbatch is not on PATH: submit on a machine of the cluster; --dry-run prints the command")
+    answer = subprocess.run(command, capture_output=True, encoding="utf-8", env=dict(environment))
     if answer.returncode:
-        complaint = _complaint(answer.stderr)
-        raise LaunchError(
-            f"SLURM refuses {cause(script, request.given(), complaint, _trial(environment))}: {complaint}"
-        )
-    tried = re.search(r" in partition (\S+)", answer.stderr)
-    time = environment.get("SBATCH_TIMELIMIT") or value_of(script, "time")
-    qos = environment.get("SBATCH_QOS") or value_of(script, "qos")
-    several = "," in (environment.get("SBATCH_PARTITION") or value_of(script, "partition") or "")
-    if tried is None or time is None or qos or several:
-        return
-    shown = _ask("scontrol", "show", "partition", tried[1], "--oneliner").stdout
-    limit = _field(shown, "MaxTime")
-    asked, most = seconds(time), seconds(limit)
-    if asked is not None and most is not None and asked > most:
-        raise LaunchError(f"--time={time}: partition {tried[1]} allows {limit} at most")
-
-
-def submit(script: str, request: Request) -> str:
-    """Queue the script; the job's number. Raises LaunchError with SLURM's complaint in one line."""
-    answer = _sbatch(script, _environment(request), "--parsable")
-    if answer.returncode:  # the options were tried out before
-        raise LaunchError(f"SLURM refuses the job: {_complaint(answer.stderr)}")
+        raise LaunchError(f"sbatch: {_complaint(answer.stderr)}")
     return answer.stdout.strip().splitlines()[-1].partition(";")[0]
 
 
-def note(request: Request, job: str, config: Path, overrides: list[str]) -> None:
-    """Append a job to the store's list, in one write: two that submit at once keep a line each. Raises OSError."""
+def note(store: Path, job: str, command: list[str], config: Path) -> Path:
+    """Append a job to the store's list; its log. Raises OSError.
+
+    One write, so that two processes that submit at once keep a line each.
+    """
+    shown = _ask("scontrol", "show", "job", job, "--oneliner").stdout
+    log = Path((_field(shown, "StdOut") or f"{store}/slurm/%j.log").replace("%j", job))
     entry = {
         "job": job,
-        "command": list(request.command),
+        "command": command,
         "config": str(config.resolve()),
-        "overrides": overrides,
-        "log": str(request.log(job)),
+        "log": str(log),
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-    path = request.store / "slurm" / "jobs.jsonl"
-    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+    descriptor = os.open(store / "slurm" / "jobs.jsonl", os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
     try:
         size = os.fstat(descriptor).st_size
         cut = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"  # by a kill or a full disk
         os.write(descriptor, ("\n" * cut + json.dumps(entry) + "\n").encode())
     finally:
         os.close(descriptor)
+    return log
 
 
 def noted(store: Path, config: Path) -> list[dict[str, Any]]:
@@ -148,30 +124,9 @@ def _describe(shown: str) -> str:
 
 
 def _field(shown: str, name: str) -> str:
-    """A value of scontrol's `Name=value` list; empty where there is none."""
-    match = re.search(rf"(?:^|\s){name}=(\S*)", shown)
+    """A value of scontrol's `Name=value` list, which may have spaces; empty if there is none."""
+    match = re.search(rf"(?:^|\s){name}=(.*?)(?=\s+[A-Z][\w/:]*=|\s*$)", shown)
     return match[1] if match and match[1] != "(null)" else ""
-
-
-def _environment(request: Request) -> dict[str, str]:
-    return {name: value for name, value in request.environment.items() if name not in request.variables()}
-
-
-def _sbatch(script: str, environment: dict[str, str], option: str) -> subprocess.CompletedProcess:
-    if shutil.which("sbatch") is None:
-        raise LaunchError("sbatch is not on PATH: submit on a machine of the cluster; --dry-run shows the script here")
-    return subprocess.run(["sbatch", option], input=script, capture_output=True, encoding="utf-8", env=environment)
-
-
-def _trial(environment: dict[str, str]) -> Callable[[str, str | None], str | None]:
-    """What SLURM complains of in a script, tried out without one variable; None where it would take it."""
-
-    def complain(script: str, without: str | None) -> str | None:
-        variables = {name: value for name, value in environment.items() if name != without}
-        answer = _sbatch(script, variables, "--test-only")
-        return _complaint(answer.stderr) if answer.returncode else None
-
-    return complain
 
 
 def _ask(*command: str) -> subprocess.CompletedProcess:

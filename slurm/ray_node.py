@@ -8,7 +8,6 @@ import contextlib
 import ctypes
 import fcntl
 import os
-import random
 import shutil
 import signal
 import socket
@@ -92,38 +91,11 @@ def remove_abandoned(place: Path) -> None:
                 os.close(lock)
 
 
-def free_ports(address: str, number: int, allowed: str | None) -> list[int]:
-    """`number` different ports that could be bound a moment ago, all at once; of `allowed` ("20000-20999") if given.
-
-    Raises LaunchError where the range is malformed or has not so many free ones.
-    """
-    if allowed is None:
-        candidates = iter(lambda: 0, None)  # the kernel chooses
-    else:
-        try:
-            first, last = map(int, allowed.split("-"))
-            assert 1024 <= first <= last < 65536
-        except (ValueError, AssertionError):
-            raise LaunchError(f"DDB_PORTS={allowed}: must be a range of ports, such as 20000-20999") from None
-        candidates = iter(random.sample(range(first, last + 1), last + 1 - first))
-    sockets = []
-    try:
-        for port in candidates:
-            trial = socket.socket()
-            try:
-                trial.bind((address, port))
-            except OSError:
-                trial.close()
-                continue
-            sockets.append(trial)
-            if len(sockets) == number:
-                return [each.getsockname()[1] for each in sockets]
-        raise LaunchError(
-            f"DDB_PORTS={allowed}: {len(sockets)} of these ports are free on {address}, and Ray needs {number}"
-        )
-    finally:
-        for each in sockets:
-            each.close()
+def free_ports(address: str, number: int) -> list[int]:
+    """`number` different ports that the kernel chose a moment ago."""
+    with contextlib.ExitStack() as trials:
+        sockets = [trials.enter_context(socket.create_server((address, 0))) for _ in range(number)]
+        return [each.getsockname()[1] for each in sockets]
 
 
 def start_command(
@@ -201,7 +173,7 @@ class RayNode:
         """Start, on other ports when one was taken meanwhile. Raises LaunchError with the end of the log."""
         names = port_names(head is None)
         for _ in range(ATTEMPTS):
-            found = free_ports(self.allocation.address, len(names), self.environment.get("DDB_PORTS"))
+            found = free_ports(self.allocation.address, len(names))
             self.ports = dict(zip(names, found, strict=True))
             command = start_command(self.python, self.allocation, head, self.ports, self.directory)
             if self._attempt(command, seconds, give_up):

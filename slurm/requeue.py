@@ -44,9 +44,9 @@ def requeue(began: bool) -> None:
     if ending():
         says("interrupted; SLURM is ending this job itself")
     elif not allowed():
-        says("interrupted; SLURM may not requeue this job: the next of a chain, or the same submitted again, goes on")
+        says("interrupted; SLURM may not requeue this job: submit the same command again to resume")
     elif not began and restarts >= RESTARTS:
         says(f"interrupted before its command began, for the {restarts + 1}th time: it is not queued again")
     else:
-        says("interrupted; queued again, to go on from the store")
+        says("interrupted; queued again, to resume from the store")
         subprocess.run(["scontrol", "requeue", name()])

@@ -1,7 +1,9 @@
-"""`ddb submit`, and its jobs in `ddb status`, where SLURM's programs are small scripts that keep what they get."""
+"""`ddb submit`, and its jobs in `ddb status`. Scripts that record their input take the place of SLURM's programs."""
 
 import json
 import os
+import shlex
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -9,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from ddb.record import git_state
 from ray_jobs import cli
 from slurm import queue
 from slurm.ended import by_log
@@ -17,13 +20,9 @@ CONFIG = "configs/colored_digits.yaml"
 SBATCH = """\
 #!/bin/bash
 number=$(find "$CALLS" -name '*.args' | wc -l)
-echo "$*" > "$CALLS/$number.args"
-cat > "$CALLS/$number.script"
+printf '%s\\n' "$@" > "$CALLS/$number.args"
 env > "$CALLS/$number.env"
-case "$*" in
-  *--test-only*) echo "sbatch: Job 7 to start at 2026-01-31T12:00:00 using 1 processors on n1 in partition gpu" >&2;;
-  *) ls -d "$LOGS" > /dev/null && echo "$((100 + number));cluster";;  # SLURM makes no folder for a log
-esac
+ls -d "$LOGS" > /dev/null && echo "$((101 + number));cluster"  # SLURM makes no folder for a log
 """
 FORGOTTEN = "#!/bin/bash\necho 'slurm_load_jobs error: Invalid job id specified' >&2\nexit 1\n"
 
@@ -48,7 +47,8 @@ def fake(tmp_path, monkeypatch):
         return [path.read_text() for path in sorted(calls.glob(f"*.{kind}"))]
 
     write("sbatch", SBATCH)
-    write("scontrol", "#!/bin/bash\necho PartitionName=gpu MaxNodes=4 MaxTime=1-00:00:00 State=UP\n")
+    write("scontrol", "#!/bin/bash\nexit 1\n")
+    monkeypatch.setenv("DDB_SBATCH", "/dev/null")
     return SimpleNamespace(write=write, read=read, calls=calls)
 
 
@@ -79,16 +79,20 @@ def _jobs(ddb):
     return [line for line in ddb("status", CONFIG, "seeds=[0]").out.splitlines() if line.startswith("job ")]
 
 
-def test_a_dry_run_prints_the_script_and_needs_no_slurm(ddb, tmp_path, monkeypatch):
+def test_a_dry_run_prints_the_command_and_needs_no_slurm(ddb, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    done = ddb("submit", CONFIG, "seeds=[0]", "--nodes", "2", "--time", "30", "--dry-run", "--", "--dry-run")
-    assert done.code == 0 and done.out.startswith("#!/usr/bin/env bash\n")
-    lines = done.out.splitlines()
-    expected = {"#SBATCH --nodes=2", "#SBATCH --time=30", f"#SBATCH --chdir={os.getcwd()}", "#SBATCH --requeue"}
-    assert expected < set(lines)
-    assert f"#SBATCH --output={tmp_path}/runs/slurm/%j.log" in lines and f"export DDB_STORE={tmp_path}/runs" in lines
-    assert lines[-1].endswith(f" -m slurm.job run {CONFIG} 'seeds=[0]' --dry-run")
-    assert not (tmp_path / "runs").exists()
+    site = tmp_path / "sbatch"
+    site.write_text("--account=vision  # of every job\n--constraint='a100 & nvlink'\n")
+    monkeypatch.setenv("DDB_SBATCH", str(site))
+    done = ddb("submit", CONFIG, "seeds=[0]", "--nodes", "2", "--time", "30", "--dry-run", "--", "--partition", "gpu")
+    assert done.code == 0
+    root, store = Path.cwd(), tmp_path / "runs"
+    assert shlex.split(done.out) == [
+        *("sbatch", "--parsable", f"--output={store}/slurm/%j.log", "--account=vision", "--constraint=a100 & nvlink"),
+        *("--nodes=2", "--time=30", "--partition", "gpu", f"{root}/slurm/ddb.sbatch", f"DDB_CODE={root}"),
+        *(f"DDB_PYTHON={sys.executable}", f"DDB_STORE={store}", "run", CONFIG, "seeds=[0]"),
+    ]
+    assert not store.exists()
     assert all(line.startswith("memory: about ") for line in done.err.splitlines())
     assert all(what in done.err for what in ("CDPM worker", "each CDPM", "each cell", "Ray's head"))
 
@@ -97,7 +101,7 @@ def test_a_search_is_submitted_with_its_own_command(ddb, fake):
     file = "configs/sweeps/colored_digits.yaml"
     assert ddb("status", file).out == f"no SLURM job is known of the search {file}\n"
     done = ddb("submit", file, "sweep.trials=7")
-    assert fake.read("script")[1].rstrip().endswith(f"-m slurm.job sweep {file} sweep.trials=7")
+    assert fake.read("args")[0].splitlines()[-3:] == ["sweep", file, "sweep.trials=7"]
     assert f"state: ddb status {file} sweep.trials=7 --store " in done.out
     fake.write("squeue", FORGOTTEN)
     assert ddb("status", file).out.startswith("job 101: forgotten by SLURM; its log ")
@@ -109,7 +113,7 @@ def test_without_slurm_a_submission_is_one_line(ddb, tmp_path, monkeypatch):
     assert done.code == 2 and _line(done.err).startswith("sbatch is not on PATH")
 
 
-def test_a_submitted_job_is_told_and_noted(ddb, fake, tmp_path):
+def test_a_submitted_job_is_printed_and_noted(ddb, fake, tmp_path):
     done = ddb("submit", CONFIG, "seeds=[0]", "--nodes", "2")
     log = tmp_path / "runs" / "slurm" / "101.log"
     assert done.code == 0 and done.out.splitlines() == [
@@ -117,54 +121,45 @@ def test_a_submitted_job_is_told_and_noted(ddb, fake, tmp_path):
         f"state: ddb status {CONFIG} 'seeds=[0]' --store {tmp_path}/runs",
         "look in: slurm/attach 101",
     ]
-    assert fake.read("args") == ["--test-only\n", "--parsable\n"]
-    tried, queued = fake.read("script")
-    assert tried == queued and "#SBATCH --nodes=2\n" in queued
     [entry] = [json.loads(line) for line in (log.parent / "jobs.jsonl").read_text().splitlines()]
     assert entry.pop("time").startswith("20") and entry == {
         "job": "101",
         "command": ["run", CONFIG, "seeds=[0]"],
         "config": os.path.abspath(CONFIG),
-        "overrides": ["seeds=[0]"],
         "log": str(log),
     }
 
 
-def test_every_job_of_a_chain_waits_for_the_one_before(ddb, fake, tmp_path):
-    dry = ddb("submit", CONFIG, "--chain", "3", "--dry-run").out
-    assert "3 jobs in all" in dry and dry.rstrip().splitlines()[-1].startswith("# #SBATCH --dependency=afterany:")
-    done = ddb("submit", CONFIG, "--chain", "3")
-    scripts = [text.splitlines() for text in fake.read("script")]
-    waits = [[line for line in script if "--dependency" in line] for script in scripts]
-    assert waits == [[], [], ["#SBATCH --dependency=afterany:101"], ["#SBATCH --dependency=afterany:102"]]
-    assert all("#SBATCH --no-requeue" in script for script in scripts)
-    assert "job 103 is queued, to start after job 102; its log:" in done.out
-    assert len((tmp_path / "runs" / "slurm" / "jobs.jsonl").read_text().splitlines()) == 3
+def test_the_log_is_where_an_option_has_put_it(ddb, fake):
+    fake.write("scontrol", "#!/bin/bash\necho 'JobId=101 StdOut=/logs/mine-%j.txt Power='\n")
+    assert "its log: /logs/mine-101.txt" in ddb("submit", CONFIG, "--", "--output=/logs/mine-%j.txt").out
 
 
-def test_what_was_asked_for_beats_the_environment_and_only_that(ddb, fake, monkeypatch):
-    monkeypatch.setenv("SBATCH_PARTITION", "old")
-    monkeypatch.setenv("SBATCH_ACCOUNT", "mine")
-    ddb("submit", CONFIG, "--partition", "new")
-    for seen in fake.read("env"):
-        assert "SBATCH_PARTITION" not in seen and "SBATCH_ACCOUNT=mine\n" in seen
+def test_a_job_runs_the_code_as_it_was_at_submission(ddb, fake, tmp_path):
+    for _ in range(2):
+        ddb("submit", CONFIG)
+    (code,) = (tmp_path / "runs" / "slurm" / "code").iterdir()  # both have the same
+    words = fake.read("args")[1].splitlines()
+    assert f"{code}/slurm/ddb.sbatch" in words and f"DDB_CODE={code}" in words
+    for path in ("ddb/record.py", "ray_jobs/cli.py", "slurm/ddb.sbatch", "configs/colored_digits.yaml"):
+        assert (code / path).read_bytes() == Path(path).read_bytes()
+    assert os.access(code / "slurm" / "attach", os.X_OK)
+    there = tmp_path / "elsewhere"
+    (there / "ddb").mkdir(parents=True)
+    (there / "ddb" / "__init__.py").write_text("raise SystemExit('not this one')")
+    script = (
+        f"import json, sys; sys.path[0] = {str(code)!r}; from ddb import record; print(json.dumps(record.git_state()))"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=there, check=True)
+    assert json.loads(done.stdout) == (git_state() or {}) | {"snapshot": str(code)}
 
 
-def test_a_time_limit_above_that_of_the_partition_is_refused(ddb, fake, monkeypatch):
-    done = ddb("submit", CONFIG, "--time", "1-00:01")
-    assert done.code == 2 and _line(done.err) == "--time=1-00:01: partition gpu allows 1-00:00:00 at most"
-    monkeypatch.setenv("SBATCH_TIMELIMIT", "2-0")
-    assert _line(ddb("submit", CONFIG).err).startswith("--time=2-0: partition gpu")
-    assert set(fake.read("args")) == {"--test-only\n"}
-    assert ddb("submit", CONFIG, "--time", "2-0", "--qos", "long").code == 0  # the QOS may allow more
-    assert ddb("submit", CONFIG, "--time", "2-0", "--partition", "gpu,long").code == 0  # SLURM takes the one that fits
-
-
-def test_a_refusal_is_one_line_and_names_the_option_that_caused_it(ddb, fake):
-    errors = "sbatch: error: invalid partition specified: x\\nallocation failure: Invalid partition name specified\\n"
-    fake.write("sbatch", f"#!/bin/bash\n! grep '^#SBATCH --partition=x' || {{ printf '{errors}' >&2; exit 1; }}\n")
-    done = ddb("submit", CONFIG, "--partition", "x", "--nodes", "1")
-    expected = "SLURM refuses --partition=x: invalid partition specified: x; Invalid partition name specified"
+def test_a_refusal_is_the_message_of_sbatch_in_one_line(ddb, fake):
+    said = "sbatch: error: invalid partition specified: x\\nsbatch: error: Batch job submission failed: Invalid name\\n"
+    fake.write("sbatch", f"#!/bin/bash\nprintf '{said}' >&2; exit 1\n")
+    done = ddb("submit", CONFIG, "--", "--partition=x")
+    expected = "sbatch: invalid partition specified: x; Batch job submission failed: Invalid name"
     assert done.code == 2 and _line(done.err) == expected
 
 
@@ -174,15 +169,6 @@ def test_a_refusal_is_one_line_and_names_the_option_that_caused_it(ddb, fake):
         (["nowhere.yaml"], "configuration nowhere.yaml: No such file"),
         ([CONFIG, "cdpm.stepz=3"], "cdpm.stepz: unknown setting"),
         (["configs/sweeps/colored_digits.yaml", "sweep.trials=0"], "sweep.trials: "),
-        ([CONFIG, "--time", "4h"], "--time: must be minutes"),
-        ([CONFIG, "--time", "2:00"], "--time: 2:00 is 120 s, of which the last 120 s"),
-        ([CONFIG, "--partition", "a\n#SBATCH --nodes=99"], "--partition: must be letters"),
-        ([CONFIG, "--gpus-per-node", "4\n#SBATCH --nodes=99"], "--gpus-per-node: must be a number, or type"),
-        ([CONFIG, "--chain", "0"], "--chain: must be at least 1"),
-        ([CONFIG, "--script", "nowhere.sbatch"], "--script nowhere.sbatch: No such file"),
-        ([CONFIG, "--script", CONFIG], '--script: has no line with "$@"'),
-        ([CONFIG, "--", "--stepz=3"], "--stepz=3: is no option of `ddb run`"),
-        ([CONFIG, "--", "--store", "there"], "--store: is no option of `ddb run` that a job can have; give it before"),
     ],
     ids=str,
 )
@@ -193,10 +179,21 @@ def test_a_mistake_is_one_line_and_nothing_is_submitted(ddb, fake, arguments, me
     assert fake.read("args") == []
 
 
-def test_a_store_that_cannot_be_written_is_told_before_anything_is_queued(ddb, fake):
+def test_a_file_of_site_options_that_cannot_be_read_is_named(ddb, fake, tmp_path, monkeypatch):
+    monkeypatch.setenv("DDB_SBATCH", str(tmp_path / "nowhere"))
+    assert _line(ddb("submit", CONFIG).err) == f"DDB_SBATCH={tmp_path}/nowhere: No such file or directory"
+    (tmp_path / "config" / "ddb").mkdir(parents=True)
+    (tmp_path / "config" / "ddb" / "sbatch").write_text("--comment='a")
+    monkeypatch.delenv("DDB_SBATCH")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    assert _line(ddb("submit", CONFIG).err) == f"{tmp_path}/config/ddb/sbatch: No closing quotation"
+    assert fake.read("args") == []
+
+
+def test_a_store_that_cannot_be_written_is_named_before_anything_is_queued(ddb, fake):
     done = ddb("submit", CONFIG, store="/dev/null")
     assert done.code == 2 and _line(done.err).startswith("store /dev/null cannot be used")
-    assert fake.read("args") == ["--test-only\n"]
+    assert fake.read("args") == []
 
 
 JOBS = {
@@ -212,7 +209,8 @@ JOBS = {
 
 def test_status_shows_the_jobs_that_slurm_still_knows(ddb, fake, tmp_path):
     store = tmp_path / "runs"
-    assert ddb("submit", CONFIG, "--chain", "5").code == 0  # 101 to 105
+    for _ in range(5):
+        assert ddb("submit", CONFIG).code == 0  # 101 to 105
     assert ddb("submit", "configs/ablations/sampler.yaml").code == 0
     for job, text in JOBS.items():
         paths = {"log": store / "slurm" / f"{job}.log", "unexpanded": store / "slurm" / "%j.log"}
@@ -241,7 +239,7 @@ def test_a_line_that_was_written_in_part_hides_no_other_job(ddb, fake, tmp_path)
     with open(tmp_path / "runs" / "slurm" / "jobs.jsonl", "a") as file:
         file.write('{"job": "9", "comm')
     ddb("submit", CONFIG)
-    assert [job["job"] for job in queue.noted(tmp_path / "runs", Path(CONFIG))] == ["101", "103"]
+    assert [job["job"] for job in queue.noted(tmp_path / "runs", Path(CONFIG))] == ["101", "102"]
 
 
 def test_without_accounting_status_shows_how_the_log_ends(tmp_path):

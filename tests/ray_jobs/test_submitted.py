@@ -33,7 +33,7 @@ def cluster(tmp_path_factory):
     """Environment in which `ray job submit` finds a Ray with two CPUs on loopback, started by somebody else."""
     # Every port: those that Ray takes by default may be those of the tests' own Ray.
     names = port_names(head=True)
-    ports = dict(zip(names, free_ports("127.0.0.1", len(names), None), strict=True))
+    ports = dict(zip(names, free_ports("127.0.0.1", len(names)), strict=True))
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "DDB_INTERRUPT"))}
     environment |= {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",

@@ -1,9 +1,7 @@
 """One local SLURM for all tests of a session that need one, and the small experiment that its jobs compute."""
 
-import contextlib
 import copy
 import fcntl
-import socket
 import sys
 import time
 from pathlib import Path
@@ -97,19 +95,3 @@ def until(condition, job_log):
         assert time.monotonic() < deadline, job_log.read_text() if job_log.exists() else "no log"
         time.sleep(0.1)
     return found
-
-
-@contextlib.contextmanager
-def occupied(address, number):
-    """A range of ports ("20000-20019") that somebody else holds on an address."""
-    with contextlib.ExitStack() as held:
-        for first in range(20000, 60000, number):
-            sockets = [held.enter_context(socket.socket()) for _ in range(number)]
-            try:
-                for port, each in enumerate(sockets, first):
-                    each.bind((address, port))
-                    each.listen()
-            except OSError:  # one is in use already: the next range
-                continue
-            yield f"{first}-{first + number - 1}"
-            return

@@ -20,7 +20,7 @@ from ddb.config_file import load
 from ddb.diffusion.pipeline import CDPMPipeline
 from ddb.experiment import plan
 from slurm.ray_node import remove_abandoned
-from tests.slurm.conftest import FINAL, experiment, log, occupied, submitted, until
+from tests.slurm.conftest import FINAL, experiment, log, submitted, until
 
 pytestmark = pytest.mark.slurm
 STEPS = 400
@@ -198,12 +198,11 @@ def test_a_mistake_in_the_configuration_is_the_jobs_exit_code(slurm, tmp_path):
 
 @pytest.mark.long
 def test_a_ray_that_cannot_start_fails_the_job_with_the_reason(slurm, tmp_path):
-    with occupied(f"{slurm.network}.1", 30) as ports:
-        job = submitted(slurm, tmp_path, "doctor", DDB_PORTS=ports)
-        done = slurm.wait(job, FINAL)
+    job = submitted(slurm, tmp_path, "doctor", DDB_START_TIMEOUT="0.1")
+    done = slurm.wait(job, FINAL)
     assert (done["JobState"], done["ExitCode"]) == ("FAILED", "1:0")
     text = first_screen(tmp_path, job)
-    assert f"FAILED: DDB_PORTS={ports}: 0 of these ports are free" in text and "Traceback" not in text
+    assert "FAILED: Ray did not start on n1 within 0 s (DDB_START_TIMEOUT)" in text and "Traceback" not in text
 
 
 @pytest.mark.long

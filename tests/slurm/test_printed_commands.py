@@ -1,14 +1,14 @@
 """The documents' SLURM commands, as an ordinary user types them in a clone, on nodes like those that they name."""
 
+import json
+
 import pytest
 
 from tests.printed_commands import (
     BY_HAND,
-    CHAIN,
     DIGITS,
     FIRST_JOB,
     GPU_NODES,
-    HELD,
     SMALL,
     TERMINAL,
     WAYS,
@@ -53,6 +53,9 @@ def test_the_first_job_in_five_minutes(user):
     done = user.slurm.wait(int(job))
     assert (done["JobState"], done["ExitCode"]) == ("COMPLETED", "0:0"), log.read_text()
     assert (user.project / "runs" / "slurm" / f"{job}.0").stat().st_mode & 0o777 == 0o700
+    (code,) = (user.project / "runs" / "slurm" / "code").iterdir()
+    records = [json.loads(path.read_text()) for path in (user.project / "runs").glob("*/*/record.json")]
+    assert records and all(record["git"]["snapshot"] == str(code) for record in records)
     assert f"job {job}: COMPLETED on n[1-2]" in user.shell(f"ddb status {DIGITS} {SMALL}").stdout
 
 
@@ -69,30 +72,9 @@ def test_a_job_by_hand(user, command):
 
 
 @pytest.mark.long
-def test_a_job_without_a_command(user):
-    start, run = run_by(HELD)
-    job = enter(user, start).split()[-1]
-    until_its_ray_is_up(user.project / f"ddb-{job}.log", 2)
-    assert WAYS[run].says in enter(user, run, job)
-    assert user.shell(f"scancel --signal=USR1 {job}").returncode == 0
-    done = user.slurm.wait(int(job))
-    assert (done["JobState"], done["ExitCode"]) == ("COMPLETED", "0:0")
-
-
-@pytest.mark.long
 def test_an_interactive_allocation(user):
     (command,) = run_by(TERMINAL)
     assert WAYS[command].says in enter(user, command)
-
-
-@pytest.mark.long
-def test_a_chain(user):
-    """Five jobs are queued, each to start after the one before; then all are cancelled."""
-    (command,) = run_by(CHAIN)
-    said = enter(user, command)
-    jobs = [each.split()[1] for each in said.splitlines() if each.startswith("job ")]
-    assert len(jobs) == 5 and said.count(WAYS[command].says) == 4
-    assert user.shell(f"scancel {' '.join(jobs)}").returncode == 0
 
 
 @pytest.mark.long

@@ -33,14 +33,11 @@ NODE = Allocation("77.1", "n2", 1, 2, 4, 2, 4, 8 * 2**30, 2 * 2**30, "127.0.0.1"
 PYTHON = Path(sys.executable)
 
 
-def test_free_ports_skip_a_taken_port_and_name_a_range_that_is_full():
-    assert len(set(free_ports("127.0.0.1", 20, None))) == 20
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        first = taken.getsockname()[1]
-        found = free_ports("127.0.0.1", 3, f"{first}-{first + 40}")
-        assert len(set(found)) == 3 and all(first < port <= first + 40 for port in found)
-        with pytest.raises(LaunchError, match=f"DDB_PORTS={first}-{first}: 0 of these ports are free .* needs 2"):
-            free_ports("127.0.0.1", 2, f"{first}-{first}")
+def test_free_ports_are_different_and_not_taken():
+    ports = free_ports("127.0.0.1", 20)
+    assert len(set(ports)) == 20
+    for port in ports:
+        socket.create_server(("127.0.0.1", port)).close()
 
 
 def test_the_temporary_directory_is_private_new_and_short():
