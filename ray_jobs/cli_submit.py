@@ -35,7 +35,8 @@ Settings = Annotated[
 ]
 Nodes = Annotated[int | None, typer.Option(metavar="N", min=1, help="Nodes.")]
 Gpus = Annotated[str | None, typer.Option(metavar="G", help="GPUs of each node: 4, or a100:4.")]
-Time = Annotated[str | None, typer.Option(metavar="T", help="Time limit, as sbatch takes it: 12:00:00, or 30 minutes.")]
+Cpus = Annotated[int | None, typer.Option(metavar="C", min=1, help="CPUs of each node.")]
+Time = Annotated[str | None, typer.Option(metavar="T", help="Time limit: 12:00:00; a plain number is minutes.")]
 
 
 def submit(
@@ -44,6 +45,7 @@ def submit(
     settings: Settings = None,
     nodes: Nodes = None,
     gpus_per_node: Gpus = None,
+    cpus_per_task: Cpus = None,
     time: Time = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the sbatch command, submit nothing.")] = False,
     store: StoreOption = STORE,
@@ -62,12 +64,12 @@ def submit(
     first = next((i for i, each in enumerate(settings) if each.startswith("-")), len(settings))
     overrides, options = settings[:first], settings[first:]
     job = [_command(config, overrides), str(config), *overrides]
-    named = {"nodes": nodes, "gpus-per-node": gpus_per_node, "time": time}
+    named = {"nodes": nodes, "gpus-per-node": gpus_per_node, "cpus-per-task": cpus_per_task, "time": time}
     options = [*_site_options(), *(f"--{name}={value}" for name, value in named.items() if value), *options]
     folder = store.absolute() / "slurm"
     sbatch = ["sbatch", "--parsable", f"--output={folder}/%j.log", *options]
     if dry_run:
-        out.print(shlex.join([*sbatch, *_script(snapshot.ROOT, store), *job]))
+        out.print(shlex.join([*sbatch, *_script(None, store), *job]))
         _show_memory(config, overrides, store)
         return
     try:
@@ -84,10 +86,14 @@ def submit(
     out.print(f"look in: slurm/attach {number}")
 
 
-def _script(code: Path, store: Path) -> list[str]:
-    """The batch script and the settings of its job, which so do not depend on what sbatch exports."""
+def _script(code: Path | None, store: Path) -> list[str]:
+    """The batch script with the settings of its job as arguments, so that they do not depend on what sbatch exports.
+
+    `code` is the copy that the job runs; None for a dry run, which makes no copy.
+    """
     values = {"DDB_CODE": code, "DDB_PYTHON": sys.executable, "DDB_STORE": store.absolute()}
-    return [str(code / "slurm" / "ddb.sbatch"), *(f"{name}={value}" for name, value in values.items())]
+    script = (code or snapshot.ROOT) / "slurm" / "ddb.sbatch"
+    return [str(script), *(f"{name}={value}" for name, value in values.items() if value)]
 
 
 def _site_options() -> list[str]:

@@ -84,12 +84,13 @@ def test_a_dry_run_prints_the_command_and_needs_no_slurm(ddb, tmp_path, monkeypa
     site = tmp_path / "sbatch"
     site.write_text("--account=vision  # of every job\n--constraint='a100 & nvlink'\n")
     monkeypatch.setenv("DDB_SBATCH", str(site))
-    done = ddb("submit", CONFIG, "seeds=[0]", "--nodes", "2", "--time", "30", "--dry-run", "--", "--partition", "gpu")
+    named = ["--nodes", "2", "--cpus-per-task", "4", "--time", "30"]
+    done = ddb("submit", CONFIG, "seeds=[0]", *named, "--dry-run", "--", "--partition", "gpu")
     assert done.code == 0
     root, store = Path.cwd(), tmp_path / "runs"
     assert shlex.split(done.out) == [
         *("sbatch", "--parsable", f"--output={store}/slurm/%j.log", "--account=vision", "--constraint=a100 & nvlink"),
-        *("--nodes=2", "--time=30", "--partition", "gpu", f"{root}/slurm/ddb.sbatch", f"DDB_CODE={root}"),
+        *("--nodes=2", "--cpus-per-task=4", "--time=30", "--partition", "gpu", f"{root}/slurm/ddb.sbatch"),
         *(f"DDB_PYTHON={sys.executable}", f"DDB_STORE={store}", "run", CONFIG, "seeds=[0]"),
     ]
     assert not store.exists()
@@ -143,7 +144,9 @@ def test_a_job_runs_the_code_as_it_was_at_submission(ddb, fake, tmp_path):
     assert f"{code}/slurm/ddb.sbatch" in words and f"DDB_CODE={code}" in words
     for path in ("ddb/record.py", "ray_jobs/cli.py", "slurm/ddb.sbatch", "configs/colored_digits.yaml"):
         assert (code / path).read_bytes() == Path(path).read_bytes()
-    assert os.access(code / "slurm" / "attach", os.X_OK)
+    assert os.access(code / "slurm" / "attach", os.X_OK) and code.stat().st_mode & 0o777 == 0o700
+    code.chmod(0o770)
+    assert _line(ddb("submit", CONFIG).err).startswith(f"{code}: is not a directory of ours alone")
     there = tmp_path / "elsewhere"
     (there / "ddb").mkdir(parents=True)
     (there / "ddb" / "__init__.py").write_text("raise SystemExit('not this one')")
