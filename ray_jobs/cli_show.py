@@ -18,7 +18,7 @@ from ddb.artifacts import Stage, Store
 from ddb.errors import DDBError
 from ddb.experiment import Plan, plan
 from ray_jobs.cli_options import STORE, ConfigArgument, Overrides, StoreOption
-from ray_jobs.job import out, show_notes
+from ray_jobs.job import out, show_memory, show_notes
 from slurm import queue
 
 EXAMPLES = {
@@ -143,7 +143,6 @@ def _show_cost(graph: Plan, missing: list[Stage]) -> None:
     import torch
     from rich.table import Table
 
-    from ddb import memory
     from ddb.cost import estimate
     from ddb.progress import duration
 
@@ -157,8 +156,7 @@ def _show_cost(graph: Plan, missing: list[Stage]) -> None:
     view.add_row("total", str(len(missing)), "", duration(total))
     out.print(view)
     out.print(f"estimated from a probe of this machine's {device}, one stage at a time; start-up and files come on top")
-    for line in memory.needs(graph, missing):
-        out.print(f"memory: {line}")
+    show_memory(graph, missing, out)
 
 
 def show_stages(graph: Plan, store: Store) -> None:

@@ -4,13 +4,17 @@ ray job submit --working-dir . -- python -m ray_jobs.train_cdpm configs/colored_
 """
 
 import argparse
+import contextlib
 import os
 import sys
 from pathlib import Path
 
+from rich.console import Console
+
 from ddb import config_file
 from ddb.artifacts import Stage, Store
 from ddb.backbones import ensure_weights
+from ddb.data import DataMissing
 from ddb.errors import DDBError, Interrupted, headline
 from ddb.experiment import Plan, plan
 from ddb.interrupt import on_signals
@@ -53,6 +57,15 @@ def show_notes(graph: Plan) -> None:
     """Tell what the experiment leaves out, and how its files were read, beside the output and not in it."""
     for note in (*graph.experiment.notes, *dict.fromkeys(graph.reading)):
         err.print(note, style="yellow")
+
+
+def show_memory(graph: Plan, missing: list[Stage], console: Console) -> None:
+    """Print the memory needs of the missing stages, unless the size of their images is unknown."""
+    from ddb import memory
+
+    with contextlib.suppress(DataMissing):
+        for line in memory.needs(graph, missing):
+            console.print(f"memory: {line}")
 
 
 def make_ready(graph: Plan, missing: list[Stage]) -> set[str]:

@@ -1,5 +1,5 @@
-"""How a Ray cluster appears inside a SLURM allocation, runs one command and goes away again.
+"""A private Ray cluster inside a SLURM job: start it, run one `ddb` command, requeue if interrupted, clean up.
 
-`ddb.sbatch` is the script that people submit; `job` runs in its batch step, `node` on every node of the allocation.
-Nothing here imports torch or Ray, except `ready`, which asks Ray whether everyone is there.
+`ddb.sbatch` is the batch script. It runs `job`, which starts `node` on every node of the job. Nothing here imports
+torch, and only `ready` imports Ray.
 """

@@ -1,13 +1,14 @@
-"""What the batch script runs: it makes the job's directory and token, starts every node, and answers for the job.
+"""The batch step: makes the job's directory and token, runs `slurm.node` on every node, and answers for the job.
 
-    python -m slurm.job run configs/colored_digits.yaml         # inside an allocation; slurm/ddb.sbatch does this
+    python -m slurm.job run configs/colored_digits.yaml         # in an allocation; slurm/ddb.sbatch does this
 
-The job's exit code is the command's. When the command says that it was interrupted and can go on (exit code 75), the
-job is queued again, if SLURM allows it.
+The job's exit code is the command's. If the command was interrupted (exit code 75), the job is requeued, if SLURM
+allows it.
 """
 
+import contextlib
 import os
-import re
+import secrets
 import shutil
 import signal
 import subprocess
@@ -15,118 +16,86 @@ import sys
 import time
 from pathlib import Path
 
-from slurm import grants, requeue
-from slurm.allocation import job_label
-from slurm.errors import LaunchError
+from slurm.files import check_private, read
+from slurm.grant import step
+from slurm.log import LaunchError, log
 from slurm.node import INTERRUPTED
-from slurm.ray_node import FOREIGN
-from slurm.rendezvous import check_private, make_token, read
-from slurm.says import says
+from slurm.scontrol import can_requeue, is_ending, job_name
 from slurm.snapshot import module
-from slurm.step import step, step_environment
 
-PATIENCE = 30  # seconds that the other nodes have for cleaning up once the first one is through
-NUDGE = 5  # seconds between two signals that make the other nodes look whether the job is over
-# A shell that ignores the signals of SLURM until Python can answer them, instead of ending by the first one.
+PATIENCE = 30  # seconds that the other nodes have for cleaning up after the first one
+RESTARTS = 50  # after so many, a job that was interrupted before its command began is not requeued
+# A shell ignores the signals of SLURM until Python can handle them.
 SHELTERED = ["sh", "-c", 'trap "" TERM USR1 USR2; exec "$0" "$@"']
 
 
-def main() -> None:
-    """Command line of the module: what `ddb` is given."""
-    try:
-        code = run(sys.argv[1:])
-    except LaunchError as error:
-        says(f"FAILED: {error}")
-        code = 1
-    sys.exit(code)
-
-
 def run(command: list[str]) -> int:
-    """Run `ddb COMMAND` on a Ray over the whole allocation; the exit code of the job. Raises LaunchError."""
-    if "SLURM_JOB_ID" not in os.environ:
-        raise LaunchError("not inside a SLURM job; submit with: sbatch slurm/ddb.sbatch run CONFIG")
-    if not command:
-        raise LaunchError("no command; name one: sbatch slurm/ddb.sbatch run CONFIG")
-    if os.environ.get("RAY_ADDRESS"):
-        says(f"RAY_ADDRESS={os.environ['RAY_ADDRESS']} is ignored: this job starts a Ray of its own")
-    for name in [*FOREIGN, "DDB_REQUEUE"]:
-        os.environ.pop(name, None)
-    directory = job_directory()
-    token = make_token(directory)
-    os.environ["DDB_GRACE"] = str(0.4 * _kill_wait())  # the rest is for ending Ray and cleaning up
-    if requeue.allowed():
-        os.environ["DDB_REQUEUE"] = "1"  # a run that waits for a lost node may ask for that instead
-    granted = grants.of_job(os.environ["SLURM_JOB_ID"])
-    os.environ["DDB_JOB_DIRECTORY"] = str(directory)
-    says(f"job {os.environ['SLURM_JOB_ID']} on {os.environ['SLURM_JOB_NODELIST']}; its files: {directory}")
-    received: list[int] = []
-    for number in (signal.SIGUSR1, signal.SIGTERM):
-        signal.signal(number, lambda number, frame: received.append(number))
-    signal.signal(signal.SIGINT, lambda number, frame: received.append(signal.SIGUSR1))  # Ctrl-C under salloc
-    command = module(Path(sys.executable), "slurm.node", str(directory), *command)
-    try:
-        srun = subprocess.Popen(
-            [*step(os.environ, granted), *SHELTERED, *command],
-            env=step_environment(os.environ),
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,  # the terminal's Ctrl-C comes to us alone
-        )
-        code = _wait(srun, directory, received)
-    finally:
-        token.unlink(missing_ok=True)
-    result = read(directory / "result.json")
-    if result is None:
-        raise LaunchError(f"the first node did not come to an end (srun: exit code {code})")
-    if result["code"] == INTERRUPTED:
-        requeue.requeue(result["began"])
-    says(f"exit code {result['code']}")
-    return result["code"]
-
-
-def _wait(srun: subprocess.Popen, directory: Path, received: list[int]) -> int:
-    """Exit code of the step, which gets every signal that we `received`.
-
-    Once the first node is through, the others are told, and ended where one hangs.
-    """
-    ended = nudged = None
-    while srun.poll() is None:
-        now = time.monotonic()
-        while received:
-            srun.send_signal(received.pop(0))
-        if ended is None and read(directory / "end") is not None:
-            ended = now
-        if ended is not None and (nudged is None or now > nudged + NUDGE):
-            srun.send_signal(signal.SIGUSR2)
-            nudged = now
-        if ended is not None and now > ended + PATIENCE:
-            says("a node does not end; SLURM kills what is left with the job")
-            srun.kill()
+    """Run `ddb COMMAND` on a Ray cluster over the whole allocation; the job's exit code. Raises LaunchError."""
+    if "SLURM_JOB_ID" not in os.environ or not command:
+        raise LaunchError("submit with: sbatch slurm/ddb.sbatch run CONFIG")
+    directory = make_directory()
+    log(f"job {job_name()} on {os.environ['SLURM_JOB_NODELIST']}; its files: {directory}")
+    token = directory / "token"
+    with open(os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secrets.token_hex(32))
+    os.environ["DDB_REQUEUE"] = "1" if can_requeue() else ""  # whether the command may ask for it if a node is lost
+    srun, environment = step(os.environ)
+    node = module(Path(sys.executable), "slurm.node", str(directory), *command)
+    # Of its own session, so that Ctrl-C reaches this process only.
+    running = subprocess.Popen(
+        [*srun, *SHELTERED, *node], env=environment, stdin=subprocess.DEVNULL, start_new_session=True
+    )
+    for number in (signal.SIGUSR1, signal.SIGINT):  # SLURM sends SIGTERM to every process itself
+        signal.signal(number, lambda number, frame: running.send_signal(signal.SIGUSR1))
+    while running.poll() is None and not (directory / "result").exists():
         time.sleep(0.5)
-    return srun.returncode
-
-
-def job_directory() -> Path:
-    """`<store>/slurm/<job>.<restart>/`, new, empty and ours alone. Raises LaunchError where that cannot be had."""
-    store = Path(os.environ.get("DDB_STORE") or "runs").absolute()
-    directory = store / "slurm" / job_label(os.environ)
+    with contextlib.suppress(ProcessLookupError):
+        running.send_signal(signal.SIGUSR2)
     try:
-        shutil.rmtree(directory, ignore_errors=True)  # of a job with the same number, before SLURM was set up anew
+        running.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        log("a node does not end; SLURM kills its processes with the job")
+        running.kill()
+    token.unlink(missing_ok=True)
+    code, _, began = read(directory / "result").partition(" ")
+    if not code:
+        raise LaunchError(f"the first node did not finish (srun: exit code {running.returncode})")
+    if code == str(INTERRUPTED):
+        requeue(began == "True")
+    log(f"exit code {code}")
+    return int(code)
+
+
+def make_directory() -> Path:
+    """`<store>/slurm/<job>.<restart>/`, new and private. Raises LaunchError."""
+    store = Path(os.environ.get("DDB_STORE") or "runs").absolute()
+    directory = store / "slurm" / f"{os.environ['SLURM_JOB_ID']}.{os.environ.get('SLURM_RESTART_COUNT', '0')}"
+    try:
+        shutil.rmtree(directory, ignore_errors=True)  # of an older job with the same number
         directory.parent.mkdir(parents=True, exist_ok=True)
         directory.mkdir(mode=0o700)
-    except FileExistsError:
-        raise LaunchError(f"{directory}: exists already and cannot be removed; DDB_STORE names another store") from None
     except OSError as error:
-        raise LaunchError(f"DDB_STORE={store}: cannot be written: {error.strerror}") from None
+        raise LaunchError(f"DDB_STORE={store}: {directory} cannot be made: {error.strerror}") from None
     check_private(directory)
     return directory
 
 
-def _kill_wait() -> float:
-    """Seconds that SLURM leaves between SIGTERM and SIGKILL."""
-    shown = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True).stdout
-    match = re.search(r"KillWait\s*=\s*(\d+)", shown)
-    return float(match[1]) if match else 30.0
+def requeue(began: bool) -> None:
+    """Requeue this job, whose command had begun or not when it was interrupted."""
+    if is_ending():
+        log("interrupted; SLURM is ending this job")
+    elif not can_requeue():
+        log("interrupted; SLURM may not requeue this job: submit the same command again to resume")
+    elif not began and int(os.environ.get("SLURM_RESTART_COUNT", "0")) >= RESTARTS:
+        log(f"interrupted before the command began, after {RESTARTS} restarts: not requeued; allow more time")
+    else:
+        log("interrupted; requeued, to resume from the store")
+        subprocess.run(["scontrol", "requeue", job_name()])
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        sys.exit(run(sys.argv[1:]))
+    except LaunchError as error:
+        log(f"FAILED: {error}")
+        sys.exit(1)

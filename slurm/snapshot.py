@@ -1,8 +1,4 @@
-"""The code that a job runs: a copy of the project taken at submission, so that later edits do not reach the job.
-
-folder = take(Path("runs/slurm/code").absolute(), git_state())       # ddb submit
-command = module(python, "slurm.node", "...")                        # a process that runs this process's code
-"""
+"""The code that a job runs: a copy of the project from the time of submission, so later edits do not reach the job."""
 
 import hashlib
 import json
@@ -12,46 +8,36 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from slurm.rendezvous import check_private
+from slurm.files import check_private
 
 ROOT = Path(__file__).resolve().parents[1]  # where this process's code is
-PARTS = ("ddb", "ray_jobs", "slurm", "configs")
-RECORD = "snapshot.json"  # beside the copy: the commit that it was taken from; `ddb.record` reads it
+RECORD = "snapshot.json"  # in the copy: its path and the commit it was taken from; `ddb.record` reads it
 
 
 def take(folder: Path, git: dict[str, Any] | None) -> Path:
-    """`folder`/<hash of user and content>, which the user's jobs with the same code share.
+    """Copy the code to `folder`/<hash of user and content>, which the user's jobs with the same code share.
 
-    It belongs to the user alone, since a group may write into the store and the job runs what is there. Raises OSError,
-    and LaunchError if what has its name belongs to another user.
+    It is private, since others may be able to write into the store. Raises OSError, and LaunchError if the copy that
+    is already there is not private.
     """
-    files = [path for part in PARTS for path in sorted((ROOT / part).rglob("*")) if path.is_file()]
-    files = [path for path in files if "__pycache__" not in path.parts]
-    digest = hashlib.sha256(json.dumps([os.getuid(), git]).encode())
-    for path in files:
-        digest.update(f"{path.relative_to(ROOT)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\0".encode())
-    target = folder / digest.hexdigest()[:16]
-    if target.exists():
-        check_private(target)
-        return target
     folder.mkdir(parents=True, exist_ok=True)
-    copy = Path(tempfile.mkdtemp(dir=folder))  # mode 0700
-    for path in files:
-        place = copy / path.relative_to(ROOT)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(path, place)
+    copy = Path(tempfile.mkdtemp(dir=folder))
+    for part in ("ddb", "ray_jobs", "slurm", "configs"):
+        shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
+    digest = hashlib.sha256(json.dumps([os.getuid(), git]).encode())
+    for path in sorted(path for path in copy.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(copy)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\0".encode())
+    target = folder / digest.hexdigest()[:16]
     (copy / RECORD).write_text(json.dumps((git or {}) | {"snapshot": str(target)}))
     try:
         copy.rename(target)
-    except OSError:  # another submission was quicker
+    except OSError:  # it is there already
         shutil.rmtree(copy)
+        check_private(target)
     return target
 
 
 def module(python: Path, name: str, *arguments: str) -> list[str]:
-    """`python -m NAME ARGUMENTS` with the code of this process, whatever lies in the current folder."""
-    start = (
-        "import runpy, sys; sys.path[0], name = sys.argv[1:3]; del sys.argv[1:3]; "
-        "runpy.run_module(name, None, '__main__', True)"
-    )
-    return [str(python), "-c", start, str(ROOT), name, *arguments]
+    """`python -m NAME ARGUMENTS` with the code of this process, whatever is in the current folder."""
+    code = "import runpy, sys; sys.path[0], name = sys.argv[1:3]; del sys.argv[1:3]; "
+    return [str(python), "-c", code + "runpy.run_module(name, None, '__main__', True)", str(ROOT), name, *arguments]

@@ -5,7 +5,6 @@ import os
 import shlex
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +13,6 @@ import pytest
 from ddb.record import git_state
 from ray_jobs import cli
 from slurm import queue
-from slurm.ended import by_log
 
 CONFIG = "configs/colored_digits.yaml"
 SBATCH = """\
@@ -94,7 +92,9 @@ def test_a_dry_run_prints_the_command_and_needs_no_slurm(ddb, tmp_path, monkeypa
         *(f"DDB_PYTHON={sys.executable}", f"DDB_STORE={store}", "run", CONFIG, "seeds=[0]"),
     ]
     assert not store.exists()
-    assert all(line.startswith("memory: about ") for line in done.err.splitlines())
+    folder, *memory = done.err.splitlines()
+    assert folder == f"sbatch needs the folder of the log: mkdir -p {store}/slurm"
+    assert memory and all(line.startswith("memory: about ") for line in memory)
     assert all(what in done.err for what in ("CDPM worker", "each CDPM", "each cell", "Ray's head"))
 
 
@@ -105,7 +105,7 @@ def test_a_search_is_submitted_with_its_own_command(ddb, fake):
     assert fake.read("args")[0].splitlines()[-3:] == ["sweep", file, "sweep.trials=7"]
     assert f"state: ddb status {file} sweep.trials=7 --store " in done.out
     fake.write("squeue", FORGOTTEN)
-    assert ddb("status", file).out.startswith("job 101: forgotten by SLURM; its log ")
+    assert ddb("status", file).out.startswith("job 101: purged by SLURM; its log ")
 
 
 def test_without_slurm_a_submission_is_one_line(ddb, tmp_path, monkeypatch):
@@ -122,8 +122,8 @@ def test_a_submitted_job_is_printed_and_noted(ddb, fake, tmp_path):
         f"state: ddb status {CONFIG} 'seeds=[0]' --store {tmp_path}/runs",
         "look in: slurm/attach 101",
     ]
-    [entry] = [json.loads(line) for line in (log.parent / "jobs.jsonl").read_text().splitlines()]
-    assert entry.pop("time").startswith("20") and entry == {
+    entry = json.loads((log.parent / "101.json").read_text())
+    assert entry.pop("submitted").startswith("20") and entry == {
         "job": "101",
         "command": ["run", CONFIG, "seeds=[0]"],
         "config": os.path.abspath(CONFIG),
@@ -146,7 +146,7 @@ def test_a_job_runs_the_code_as_it_was_at_submission(ddb, fake, tmp_path):
         assert (code / path).read_bytes() == Path(path).read_bytes()
     assert os.access(code / "slurm" / "attach", os.X_OK) and code.stat().st_mode & 0o777 == 0o700
     code.chmod(0o770)
-    assert _line(ddb("submit", CONFIG).err).startswith(f"{code}: is not a directory of ours alone")
+    assert _line(ddb("submit", CONFIG).err) == f"{code}: must be a directory of this user with mode 0700"
     there = tmp_path / "elsewhere"
     (there / "ddb").mkdir(parents=True)
     (there / "ddb" / "__init__.py").write_text("raise SystemExit('not this one')")
@@ -184,7 +184,7 @@ def test_a_mistake_is_one_line_and_nothing_is_submitted(ddb, fake, arguments, me
 
 def test_a_file_of_site_options_that_cannot_be_read_is_named(ddb, fake, tmp_path, monkeypatch):
     monkeypatch.setenv("DDB_SBATCH", str(tmp_path / "nowhere"))
-    assert _line(ddb("submit", CONFIG).err) == f"DDB_SBATCH={tmp_path}/nowhere: No such file or directory"
+    assert _line(ddb("submit", CONFIG).err) == f"{tmp_path}/nowhere: No such file or directory"
     (tmp_path / "config" / "ddb").mkdir(parents=True)
     (tmp_path / "config" / "ddb" / "sbatch").write_text("--comment='a")
     monkeypatch.delenv("DDB_SBATCH")
@@ -199,78 +199,55 @@ def test_a_store_that_cannot_be_written_is_named_before_anything_is_queued(ddb, 
     assert fake.read("args") == []
 
 
-JOBS = {
-    "101": "JobState=COMPLETED Restarts=1 ExitCode=0:0 RunTime=03:10:00 TimeLimit=04:00:00 NodeList=n1 StdOut={log}",
-    "102": "JobState=RUNNING Restarts=0 ExitCode=0:0 RunTime=00:10:00 TimeLimit=04:00:00 NodeList=n1 StdOut={log}",
-    "103": "JobState=PENDING Reason=Dependency Dependency=afterany:102(unfulfilled) Restarts=0 ExitCode=0:0 "
-    "RunTime=00:00:00 TimeLimit=04:00:00 NodeList=(null) NumNodes=2-2 StdOut={log}",
-    "104": "JobState=FAILED Dependency=(null) Restarts=2 ExitCode=3:0 RunTime=00:01:00 TimeLimit=04:00:00 "
-    "NodeList=n[1-2] NumNodes=2 StdOut={unexpanded}",
-    "105": "JobState=RUNNING ExitCode=0:0 RunTime=00:01:00 TimeLimit=1:00 NodeList=n1 StdOut=/home/other/105.log",
-}
-
-
-def test_status_shows_the_jobs_that_slurm_still_knows(ddb, fake, tmp_path):
-    store = tmp_path / "runs"
-    for _ in range(5):
-        assert ddb("submit", CONFIG).code == 0  # 101 to 105
+def test_status_shows_the_state_of_each_job_in_the_queue(ddb, fake, tmp_path):
+    for _ in range(3):
+        assert ddb("submit", CONFIG).code == 0  # 101 to 103
     assert ddb("submit", "configs/ablations/sampler.yaml").code == 0
-    for job, text in JOBS.items():
-        paths = {"log": store / "slurm" / f"{job}.log", "unexpanded": store / "slurm" / "%j.log"}
-        (fake.calls / job).write_text(f"JobId={job} JobName=ddb {text.format(**paths)} Power=")
-    fake.write("scontrol", '#!/bin/bash\ncat "$CALLS/$3"\n')
-    fake.write("squeue", f'#!/bin/bash\necho "$@" >> "$CALLS/squeue"\nprintf "%s\\n" {" ".join(JOBS)} 110\n')
+    lines = ["101 COMPLETED n1, 3:10:00 of 4:00:00", "102 PENDING (Dependency), 0:00 of 4:00:00"]
+    fake.write("squeue", f"#!/bin/bash\necho \"$@\" > $CALLS/squeue; printf '%s\\n' '{lines[0]}' '{lines[1]}'\n")
     assert _jobs(ddb) == [
-        "job 101: COMPLETED on n1, 03:10:00 of 04:00:00, restarted 1 time",
-        "job 102: RUNNING on n1, 00:10:00 of 04:00:00",
-        "job 103: PENDING (Dependency afterany:102), 2 nodes, 00:00:00 of 04:00:00",
-        "job 104: FAILED on n[1-2], 00:01:00 of 04:00:00, restarted 2 times, exit code 3",
-        # The number 105 belongs to another job now.
-        f"job 105: forgotten by SLURM; its log {store}/slurm/105.log: No such file or directory",
+        *(f"job {line[:3]}: {line[4:]}" for line in lines),
+        f"job 103: purged by SLURM; its log {tmp_path}/runs/slurm/103.log: No such file or directory",
     ]
-    assert (fake.calls / "squeue").read_text().rstrip().endswith("--jobs=101,102,103,104,105")
+    assert "--states=all" in (fake.calls / "squeue").read_text()
+    assert (fake.calls / "squeue").read_text().rstrip().endswith("--jobs=101,102,103")
 
 
 def test_a_queue_that_does_not_answer(fake, ddb, tmp_path):
     ddb("submit", CONFIG)
     fake.write("squeue", "#!/bin/bash\necho 'slurm_load_jobs error: Unable to contact slurm controller' >&2\nexit 1\n")
-    assert queue.states(tmp_path / "runs", Path(CONFIG)) == ["SLURM's queue: Unable to contact slurm controller"]
+    states = queue.states(tmp_path / "runs", Path(CONFIG))
+    assert states[0] == "squeue: Unable to contact slurm controller" and len(states) == 2
 
 
-def test_a_line_that_was_written_in_part_hides_no_other_job(ddb, fake, tmp_path):
+@pytest.mark.parametrize(
+    ("text", "end"),
+    [
+        ("", "ends: "),
+        ("[   2.1 s] head is up\n| erm | 70.7 |\n[  12.3 s] exit code 0\n\n", "ends: exit code 0"),
+        ("[   0.1 s] job 101\nslurmstepd-n1: error: *** JOB 101 CANCELLED ***\n", "ends: JOB 101 CANCELLED"),
+        ("/bin/python: No such file or directory\n", "ends: /bin/python: No such file or directory"),
+    ],
+    ids=["empty", "launcher", "killed", "other"],
+)
+def test_of_a_purged_job_status_shows_how_its_log_ends(ddb, fake, tmp_path, text, end):
     ddb("submit", CONFIG)
-    with open(tmp_path / "runs" / "slurm" / "jobs.jsonl", "a") as file:
-        file.write('{"job": "9", "comm')
-    ddb("submit", CONFIG)
-    assert [job["job"] for job in queue.noted(tmp_path / "runs", Path(CONFIG))] == ["101", "102"]
+    fake.write("squeue", FORGOTTEN)
+    (tmp_path / "runs" / "slurm" / "101.log").write_text(text)
+    assert queue.states(tmp_path / "runs", Path(CONFIG)) == [f"job 101: purged by SLURM; its log {end}"]
 
 
-def test_without_accounting_status_shows_how_the_log_ends(tmp_path):
-    log = tmp_path / "101.log"
-    killed = "JOB 101 ON n1 CANCELLED AT 2026-01-31T12:00:00 DUE TO TIME LIMIT"
-    for text, end in (
-        ("", f"its log {log} is empty"),
-        ("[   2.1 s] head is up\n| erm | 70.7 |\n[  12.3 s] exit code 0\n\n", "its log ends: exit code 0"),
-        (f"[   0.1 s] job 101\nslurmstepd: error: *** {killed} ***\n", f"its log ends: {killed}"),
-        ("/bin/python: No such file or directory\n", f"its log {log} ends: /bin/python: No such file or directory"),
-    ):
-        log.write_text(text)
-        assert by_log({"log": str(log)}) == f"forgotten by SLURM; {end}"
-
-
-def test_status_prefers_accounting_to_the_log(ddb, fake, tmp_path):
+def test_of_a_purged_job_status_shows_what_accounting_knows(ddb, fake, tmp_path):
     ddb("submit", CONFIG)
     (tmp_path / "runs" / "slurm" / "101.log").write_text("[ 9.0 s] exit code 3\n")
     fake.write("squeue", FORGOTTEN)
-    now = int(time.time())
-    other = f"101|{now - 9_000_000}|COMPLETED|0:0|00:00:05|00:10:00|n7"  # another job with the same number
-    starts = f"101|{now}|REQUEUED|0:0|03:00:00|04:00:00|n1\n101|{now + 11_000}|FAILED|3:0|00:10:00|04:00:00|n[1-2]"
-    by_end_of_log = "forgotten by SLURM; its log ends: exit code 3"
-    by_accounting = "FAILED on n[1-2], 00:10:00 of 04:00:00, restarted 1 time, exit code 3"
     for answer, expected in (
-        ("echo 'Slurm accounting storage is disabled' >&2; exit 1", by_end_of_log),
-        (f"echo '{other}'", by_end_of_log),
-        (f'[ "$SLURM_TIME_FORMAT $1" = "%s --jobs=101" ] && echo "{other}\n{starts}"', by_accounting),
+        ("echo 'Slurm accounting storage is disabled' >&2; exit 1", "purged by SLURM; its log ends: exit code 3"),
+        ("exit 0", "purged by SLURM; its log ends: exit code 3"),  # it does not know the job
+        (
+            "[ $1 = --jobs=101 ] && echo 'FAILED, n[1-2], 00:10:00, 04:00:00, 3:0'",
+            "FAILED, n[1-2], 00:10:00, 04:00:00, 3:0",
+        ),
     ):
         fake.write("sacct", f"#!/bin/bash\n{answer}\n")
         assert _jobs(ddb) == [f"job 101: {expected}"]

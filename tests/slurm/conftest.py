@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from slurm.ray_node import LOCK, PREFIX
+from slurm.ray_node import LOCK, PREFIX, temporary_directory
 from tests.ray_jobs.conftest import SMALL
 from tests.slurm.local_slurm import LocalSlurm, missing
 
@@ -48,6 +48,12 @@ def abandoned(lock):
         except OSError:
             return False
     return True
+
+
+def start_and_end_a_launcher():
+    """The next launcher on a node removes the directory of one that SLURM had to kill."""
+    with temporary_directory({"TMPDIR": "/tmp"}):
+        pass
 
 
 def leftovers(slurm):

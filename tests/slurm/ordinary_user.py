@@ -65,10 +65,12 @@ class OrdinaryUser:
         """What a login shell in the project's folder, with its environment active, makes of a command line."""
         return subprocess.run(["su", "-", NAME, "-c", command], capture_output=True, text=True)
 
-    def write(self, path: str, text: str) -> None:
-        """A file of theirs in the project's folder."""
-        (self.project / path).write_text(text)
-        shutil.chown(self.project / path, NAME)
+    def write_site_options(self, text: str) -> None:
+        """Their file of options that `ddb submit` gives to sbatch."""
+        path = self.home / ".config" / "ddb" / "sbatch"
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+        call("chown", "-R", f"{NAME}:", str(self.home / ".config"))
 
 
 @contextlib.contextmanager

@@ -27,12 +27,13 @@ def message(done):
 
 
 def test_what_cannot_be_attached_to_is_said_in_one_line(slurm, tmp_path):
-    assert message(attach(slurm, 99999)) == "job 99999: SLURM does not know it: Invalid job id specified"
+    assert message(attach(slurm, 99999)) == "job 99999: Invalid job id specified"
     held = slurm.sbatch("--hold", f"--chdir={tmp_path}", "--wrap=true")
-    assert message(attach(slurm, held)) == f"job {held}: has not started yet (JobHeldUser)"
+    expected = f"job {held}: is not running: PENDING JobHeldUser; log: {tmp_path}/slurm-{held}.out"
+    assert message(attach(slurm, held)) == expected
     other = slurm.sbatch(f"--chdir={tmp_path}", "--wrap=sleep 60")
     slurm.wait(other, ("RUNNING",))
-    assert message(attach(slurm, other)) == f"job {other}: no launcher of slurm/ddb.sbatch runs in it (yet)"
+    assert message(attach(slurm, other)) == f"job {other}: runs no command on Ray (yet); see its log"
     slurm.call("scancel", str(held), str(other))
 
 

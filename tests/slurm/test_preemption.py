@@ -4,14 +4,12 @@ Every way of SLURM: with and without a grace time, with the script's own signal 
 """
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
 
 from ddb.artifacts import Store
-from slurm.ray_node import remove_abandoned
-from tests.slurm.conftest import experiment, log, submitted, until
+from tests.slurm.conftest import experiment, log, start_and_end_a_launcher, submitted, until
 from tests.slurm.local_slurm import LocalSlurm, Settings, missing
 from tests.slurm.test_jobs import locally, stage, training_step, weights
 
@@ -75,7 +73,7 @@ def test_preempted_with_a_grace_time_and_requeued_by_hand(plain, reference, tmp_
     trained_to(store, path, 60, job_log)
     preempt(plain)
     until(lambda: plain.job(job)["Restarts"] == "1", job_log)
-    assert store.interrupted(stage(path, "cdpm")) and log(tmp_path, job).count("queued again") == 1
+    assert store.interrupted(stage(path, "cdpm")) and log(tmp_path, job).count("requeued, to resume") == 1
     reached = training_step(store, path)
 
     plain.wait(job, ("RUNNING",))
@@ -95,7 +93,7 @@ def test_preempted_without_a_grace_time(plain, reference, tmp_path):
     preempt(plain)
     done = goes_on(plain, job, tmp_path)
     assert (done["JobState"], done["Restarts"]) == ("CANCELLED", "1")  # by the test, not FAILED by the preemption
-    remove_abandoned(Path("/tmp"))  # should SLURM's patience have been too short for cleaning up
+    start_and_end_a_launcher()
 
 
 def test_preempted_with_the_scripts_own_signal(reference, tmp_path):
@@ -107,4 +105,4 @@ def test_preempted_with_the_scripts_own_signal(reference, tmp_path):
         preempt(slurm)
         done = goes_on(slurm, job, tmp_path)
     assert (done["JobState"], done["Restarts"]) == ("CANCELLED", "1")
-    assert log(tmp_path, job).count("queued again") == 1
+    assert log(tmp_path, job).count("requeued, to resume") == 1
