@@ -31,7 +31,6 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from ddb.amplifier import Signals, compute_signals, signal_quality
-from ddb.artifacts import Stage, Store
 from ddb.classifier import load_classifier, predict
 from ddb.config import ExperimentConfig, methods
 from ddb.config_file import Experiment, Point
@@ -43,6 +42,7 @@ from ddb.errors import DDBError
 from ddb.evidence import CONFIDENCE, Interval, interval
 from ddb.experiment import Cell, Plan, plan
 from ddb.recipes.pseudo_groups import check_signals
+from ddb.store import Stage, Store
 
 BASELINE, RECIPE, CONTROL = "erm", "ddb_two_step", "ddb_two_step_control"
 LEAST_GAIN = 0.05  # of accuracy on the flagged validation images, below which a shortcut does not matter

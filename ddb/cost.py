@@ -16,7 +16,6 @@ import numpy as np
 import torch
 
 from ddb.amplifier import AmplifierSettings
-from ddb.artifacts import Stage
 from ddb.backbones import build_network
 from ddb.data import BENCHMARKS, DataMissing, load_dataset
 from ddb.diffusion.network import build_unet
@@ -24,6 +23,7 @@ from ddb.diffusion.settings import CDPMSettings, SamplingSettings
 from ddb.experiment import Plan
 from ddb.recipes import get_method
 from ddb.recipes.training import TrainingSettings
+from ddb.store import Stage
 
 BUDGET = 3.0  # seconds after which a measurement takes no larger batch
 BATCHES = (1, 4, 16, 64)

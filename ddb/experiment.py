@@ -15,12 +15,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from ddb.artifacts import Stage, canonical_json, in_order
 from ddb.config import ExperimentConfig, MethodConfig, methods, setting_value
 from ddb.config_file import Experiment, Point
 from ddb.data import DataMissing, FilesConfig, data_root, fingerprint, load_dataset
 from ddb.diffusion.settings import SamplingSettings
 from ddb.settings import Settings
+from ddb.store import Stage, canonical_json, in_order
 
 # Bumped when the same settings and inputs would give other numbers than before; the golden numbers in
 # `tests/ddb/test_stages.py` say when.

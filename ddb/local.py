@@ -18,7 +18,6 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from ddb.artifacts import Stage, Store, Workspace
 from ddb.config_file import load
 from ddb.diffusion import synthetic
 from ddb.diffusion.pipeline import CDPMPipeline
@@ -27,8 +26,9 @@ from ddb.diffusion.settings import CDPMSettings, SamplingSettings
 from ddb.diffusion.train import Hooks, train
 from ddb.errors import DDBError
 from ddb.experiment import plan
-from ddb.record import device_name, write_record
 from ddb.stages import Machine, Progress, read_data, run_classifier_stage
+from ddb.store import Stage, Store, Workspace
+from ddb.store.record import device_name
 
 EVERY = 10.0  # seconds between two lines of progress
 
@@ -92,7 +92,7 @@ def run(config: Path, settings: list[str], store: Store, only: str | None) -> No
                 sample(stage, store, work, progress, machine.device, graph.config.resources.sampling_batch)
             else:
                 run_classifier_stage(stage, store, work, progress, machine)
-            write_record(stage, work.result, began, {"device": device_name()})
+            work.numbers["device"] = device_name()
         computed += 1
         sys.stdout.write(f"{stage.name} {stage.key}: {time.time() - began:.0f} s\n")
     sys.stdout.write(f"{len(stages)} stages in {store.root}, {computed} of them computed now\n")

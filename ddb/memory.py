@@ -11,13 +11,13 @@ from collections.abc import Callable
 
 import torch
 
-from ddb.artifacts import Stage, canonical_json
 from ddb.backbones import build_network
 from ddb.cost import data_size
 from ddb.diffusion.network import build_unet
 from ddb.diffusion.settings import CDPMSettings
 from ddb.experiment import Plan
 from ddb.process_memory import CDPM_BESIDE, CDPM_WORKER, CELL, HEAD
+from ddb.store import Stage, canonical_json
 
 GIGABYTE = 1e9
 FLOAT = 4  # bytes

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from ddb.amplifier import AmplifierSettings, Signals, compute_signals, signal_quality, train_amplifier
-from ddb.artifacts import Stage, Store, Workspace
 from ddb.classifier import Description, load_classifier, predict, save_classifier
 from ddb.data import BENCHMARKS, BiasedDataset, fingerprint, groups, load_dataset, prepared
 from ddb.diffusion import synthetic
@@ -24,6 +23,7 @@ from ddb.probe import alignment, bias_names, train_probe
 from ddb.recipes import get_method
 from ddb.recipes.pseudo_groups import check_signals, error_set, pseudo_groups
 from ddb.recipes.training import Run
+from ddb.store import Stage, Store, Workspace
 
 Progress = Callable[[int, int, dict[str, Any]], None]  # (step, total, numbers)
 

@@ -28,13 +28,13 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import Field, model_validator
 
-from ddb.artifacts import KEY_LENGTH, canonical_json
 from ddb.config import ExperimentConfig, MethodConfig, methods, setting_value
 from ddb.config_file import Experiment, apply_override, read_file, resolve
 from ddb.errors import DDBError
 from ddb.experiment import plan
 from ddb.json_lines import mend
 from ddb.settings import Settings, build
+from ddb.store import KEY_LENGTH, canonical_json
 
 COUNT = "sampling.images_per_class"
 STUDY = "ddb"  # its name in the journal

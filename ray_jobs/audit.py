@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ddb.artifacts import Store
 from ddb.audit import AuditResult, audit, audit_plan, write_scores
 from ddb.config import ExperimentConfig
 from ddb.errors import DDBError
 from ddb.experiment import Plan
 from ddb.report.audit_page import Audit, ClassAudit, Example, render_audit
+from ddb.store import Store
 from ray_jobs.job import execute
 
 TYPICAL, BREAKING = 12, 12  # images shown per class

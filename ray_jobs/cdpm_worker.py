@@ -15,7 +15,6 @@ from ray.train import Checkpoint
 from tensorboardX import SummaryWriter
 
 from ddb import interrupt, progress
-from ddb.artifacts import share_with_group
 from ddb.data import prepared
 from ddb.diffusion.pipeline import CDPMPipeline
 from ddb.diffusion.process import noise_schedule
@@ -24,7 +23,8 @@ from ddb.diffusion.train import Hooks, train
 from ddb.errors import DDBError, Interrupted
 from ddb.json_lines import mend
 from ddb.machine import node_name
-from ddb.record import device_name
+from ddb.store.record import device_name
+from ddb.store.store import share_with_group
 
 
 def train_rank(arguments: dict[str, Any]) -> None:

@@ -12,9 +12,9 @@ import typer
 from rich.text import Text
 
 from ddb import config_file
-from ddb.artifacts import Store
 from ddb.errors import DDBError
 from ddb.experiment import plan
+from ddb.store import Store
 from ray_jobs import cli_show, cli_submit
 from ray_jobs.cli_data import data_app
 from ray_jobs.cli_options import STORE, ConfigArgument, Overrides, StoreOption

@@ -14,9 +14,9 @@ import typer
 from rich.style import Style
 
 from ddb import config_file
-from ddb.artifacts import Stage, Store
 from ddb.errors import DDBError
 from ddb.experiment import Plan, plan
+from ddb.store import Stage, Store
 from ray_jobs.cli_options import STORE, ConfigArgument, Overrides, StoreOption
 from ray_jobs.job import out, show_memory, show_notes
 from slurm import queue
@@ -128,11 +128,9 @@ def show_plan(graph: Plan, store: Store) -> None:
         values = dict.fromkeys(str(point.varied.get(name, "as above")) for point in graph.experiment.points)
         out.print(f"{name} varies: {', '.join(values)}")
     show_notes(graph)
-    show_stages(graph, store)
+    finished = show_stages(graph, store)
     out.print(f"{len(graph.cells)} cells")
-    stages = graph.stages()
-    finished = store.finished(stages)
-    missing = [stage for stage in stages if stage.key not in finished]
+    missing = [stage for stage in graph.stages() if stage.key not in finished]
     for reason in dict.fromkeys(graph.missing_data.values()):
         out.print(f"cannot run yet: {reason}", style="yellow")
     if missing:
@@ -159,8 +157,8 @@ def _show_cost(graph: Plan, missing: list[Stage]) -> None:
     show_memory(graph, missing, out)
 
 
-def show_stages(graph: Plan, store: Store) -> None:
-    """Every stage with its state and where its result is or will be."""
+def show_stages(graph: Plan, store: Store) -> set[str]:
+    """Print every stage with its state and its place in the store; keys of the finished ones."""
     from ray_jobs.console import titles
 
     stages, names = graph.stages(), titles(graph)
@@ -173,6 +171,7 @@ def show_stages(graph: Plan, store: Store) -> None:
     # By rich, 20,000 lines take longer than everything else together.
     text = (f"{n:{first}}  {_colored(f'{state:{second}}', color)}  {place}" for n, state, color, place in lines)
     out.file.write("\n".join(text) + "\n")
+    return finished
 
 
 def _unfinished(stage: Stage, store: Store) -> tuple[str, str]:

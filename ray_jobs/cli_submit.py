@@ -10,10 +10,10 @@ import platformdirs
 import typer
 
 from ddb import config_file
-from ddb.artifacts import Store
 from ddb.errors import DDBError
 from ddb.experiment import Plan, plan
-from ddb.record import git_state
+from ddb.store import Store
+from ddb.store.record import git_state
 from ray_jobs.cli_options import STORE, ConfigArgument, StoreOption
 from ray_jobs.cluster import shell_environment
 from ray_jobs.job import err, out, show_memory, show_notes

@@ -11,11 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ddb import progress
-from ddb.artifacts import Stage, Store
 from ddb.errors import headline
 from ddb.experiment import Plan
 from ddb.report.sheets import axis_title, value_text
 from ddb.report.table import shown
+from ddb.store import Stage, Store
 
 if TYPE_CHECKING:
     from ray_jobs.run_experiment import Event  # imports torch and Ray, which who only wants titles need not wait for

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ddb.artifacts import Stage
 from ddb.errors import DDBError
+from ddb.store import Stage
 
 if TYPE_CHECKING:  # a task that unpickles a Demand needs neither
     from ddb.config import ResourceSettings

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import psutil
 import torch
 
-from ddb.artifacts import Store
 from ddb.data import BENCHMARKS, DataMissing, load_dataset
 from ddb.errors import DDBError
+from ddb.store import Store
 
 PACKAGES = ("ray", "torch", "torchvision", "diffusers", "deepspeed", "pyarrow", "optuna", "tensorboardX")
 NEEDED_MEMORY, NEEDED_DISK = 4e9, 2e9  # bytes, for the demo

@@ -12,12 +12,12 @@ from pathlib import Path
 from rich.console import Console
 
 from ddb import config_file
-from ddb.artifacts import Stage, Store
 from ddb.backbones import ensure_weights
 from ddb.data import DataMissing
 from ddb.errors import DDBError, Interrupted, headline
 from ddb.experiment import Plan, plan
 from ddb.interrupt import on_signals
+from ddb.store import Stage, Store
 from ray_jobs.cluster import connected
 from ray_jobs.ending import ending
 from ray_jobs.output import err, out

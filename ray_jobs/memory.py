@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ddb.artifacts import Stage, canonical_json
 from ddb.process_memory import CDPM_BESIDE, CDPM_WORKER, CELL, SAMPLER, SAMPLING_TASK
+from ddb.store import Stage, canonical_json
 from ray_jobs.cluster import Capacity
 from ray_jobs.demand import Demand
 

@@ -2,7 +2,7 @@
 
     python -m ray_jobs.run_experiment configs/colored_digits.yaml seeds=[0]
 
-Each stage is a Ray task that takes the artifact's lock, computes and commits it; `cdpm` and `synthetic` tasks start
+Each stage is a Ray task that claims the result, computes and commits it; `cdpm` and `synthetic` tasks start
 workers of their own. This loop admits a stage only while its demand fits the cluster, so that single tasks cannot
 starve a training that needs several cores at once. A stage that is lost with its process or node runs again, from its
 last checkpoint or finished parts where it has them, on whatever is left. A stage that another process computes is
@@ -12,6 +12,7 @@ looked after from here and holds nothing; the rest goes on.
 import contextlib
 import os
 import random
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,9 +22,10 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ddb import interrupt, progress
-from ddb.artifacts import Stage, Store
 from ddb.errors import DDBError, Interrupted
 from ddb.experiment import Plan
+from ddb.store import Stage, Store
+from ddb.store.claim import Claim
 from ray_jobs import cluster, placement
 from ray_jobs.cluster import Capacity
 from ray_jobs.demand import Demand, demand, demand_now, hosted
@@ -39,7 +41,7 @@ REQUEUE = "DDB_REQUEUE"  # 1: what started this run queues it again, by the laun
 CLUSTER_EVERY = 1.0  # seconds between two questions which nodes there are
 LISTING_EVERY = 3.0  # seconds between two looks at what other processes have finished
 STARTS = 50  # stages that one pass begins at most: each asks the store three questions
-LOOKS, READS = 5, 20  # locks of other processes and progress files per second, however many there are
+LOOKS, READS = 5, 20  # claims of other processes and progress files per second, however many there are
 
 
 @dataclass
@@ -99,6 +101,7 @@ class Run:
     ):
         self.store, self.notify, self.capacity = store, notify, capacity
         self.resources, self.outcome = plan.config.resources, Outcome()
+        self.id = secrets.token_hex(8)  # an attempt of this run is over when it begins the next one
         stages = {stage.key: stage for stage in plan.stages(only) if not plan.lacks_data(stage)}
         missing = {key: stage for key, stage in stages.items() if not store.has(stage)}
         for stage in missing.values():
@@ -164,8 +167,8 @@ class Run:
                 if stage.key in finished:
                     self.elsewhere.discard(stage.key)
                     self._done(stage, "shared")
-        for stage, lock in self.elsewhere.due():
-            if not lock.held():
+        for stage, claim in self.elsewhere.due():
+            if not claim.is_held():
                 self.elsewhere.discard(stage.key)
                 if self.store.has(stage):
                     self._done(stage, "shared")
@@ -224,15 +227,15 @@ class Run:
             return True
         if self._failed_meanwhile(stage):
             return True
-        lock = self.store.lock(stage)
-        if lock.held():
-            self._wait_for(stage, lock)
+        claim = self.store.claim(stage)
+        if claim.is_held():
+            self._wait_for(stage, claim)
             return True
         return False
 
-    def _wait_for(self, stage: Stage, lock: Any) -> None:
-        self.elsewhere.add(stage.key, (stage, lock))
-        self.notify(Event("elsewhere", stage, owner=lock.owner()))
+    def _wait_for(self, stage: Stage, claim: Claim) -> None:
+        self.elsewhere.add(stage.key, (stage, claim))
+        self.notify(Event("elsewhere", stage, owner=claim.owner()))
 
     def _failed_meanwhile(self, stage: Stage) -> bool:
         """Takes over the failure of another process: the same stage would fail once more in each of ten jobs."""
@@ -254,7 +257,7 @@ class Run:
                 options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(random.choice(others), soft=True)
         task = ray.remote(max_retries=RETRIES, **options)(produce)
         every, batch = self.resources.checkpoint_every, self.resources.sampling_batch
-        return task.remote(stage, str(self.store.root), needed, every, batch)
+        return task.remote(stage, str(self.store.root), self.id, needed, every, batch)
 
     def _ended(self) -> list[Any]:
         """All tasks that are over; waits for the first."""
@@ -283,7 +286,7 @@ class Run:
         if ours:
             self._done(stage, "finished", seconds)
         else:
-            self._wait_for(stage, self.store.lock(stage))
+            self._wait_for(stage, self.store.claim(stage))
 
     def _drop(self, reference: Any) -> _Running:
         each = self.running.pop(reference)

@@ -19,12 +19,12 @@ import torch
 from diffusers import UNet2DModel
 
 from ddb import interrupt, progress
-from ddb.artifacts import Stage, Store, Workspace, share_with_group
 from ddb.diffusion import synthetic
 from ddb.diffusion.pipeline import CDPMPipeline
 from ddb.diffusion.settings import SamplingSettings
 from ddb.errors import Interrupted
 from ddb.machine import node_name
+from ddb.store import Stage, Store, Workspace, share_with_group
 
 
 class Sampler:
@@ -61,7 +61,7 @@ def sample(stage: Stage, store: Store, work: Workspace, batch: int, actors: int,
     parts.mkdir(exist_ok=True)
     blocks, done = missing_blocks(parts, num_classes, settings.images_per_class, batch)
     total, nodes = num_classes * settings.images_per_class, set()
-    report = progress.reporter(store.work_path(stage))
+    report = progress.reporter(work.root)
     if blocks:
         report(done, total, {"images_per_step": 1})
         _quiet()

@@ -9,39 +9,40 @@ from collections.abc import Callable
 from typing import Any
 
 from ddb import interrupt, progress
-from ddb.artifacts import Elsewhere, Stage, Store
 from ddb.errors import Interrupted
-from ddb.record import write_record
+from ddb.store import Elsewhere, Stage, Store
+from ddb.store.record import device_name
 from ray_jobs.demand import Demand
 
 
-def produce(stage: Stage, root: str, needed: Demand, checkpoint_every: int, sampling_batch: int) -> bool:
-    """Compute one artifact and commit it, unless it is there; False where another process is at work on it."""
-    store = Store(root)
+def produce(stage: Stage, root: str, run: str, needed: Demand, checkpoint_every: int, sampling_batch: int) -> bool:
+    """Compute one result and commit it, unless it is there; False if another process computes it."""
+    store = Store(root, run)
     try:
-        # Who lost the lock has stood still for a minute; what it started must not go on beside the next one's.
+        # A process that lost its claim had stopped for minutes; what it started must not continue beside the successor.
         with store.produce(stage, timeout=0, on_loss=lambda: os._exit(1)) as work:
             if work is None:
                 return True
-            began, numbers = time.time(), {}
+            began, on_gpu = time.time(), needed.gpus > 0
             if stage.name == "cdpm":
                 from ray_jobs.train_cdpm import train_cdpm
 
-                numbers = train_cdpm(stage, store, work, checkpoint_every, needed.workers, needed.cpus, needed.gpus > 0)
+                numbers = train_cdpm(stage, store, work, checkpoint_every, needed.workers, needed.cpus, on_gpu)
             elif stage.name == "synthetic":
                 from ray_jobs.sample_synthetic import sample
 
-                numbers = sample(stage, store, work, sampling_batch, needed.workers, needed.gpus > 0)
-                numbers["images_per_second"] = numbers["images"] / (time.time() - began)
+                numbers = sample(stage, store, work, sampling_batch, needed.workers, on_gpu)
+                rate = numbers["images"] / (time.time() - began)
+                numbers |= {"images_per_second": rate, "device": device_name()}
             else:
-                _compute(stage, store, work, needed)
-            write_record(stage, work.result, began, numbers)
+                numbers = _compute(stage, store, work, needed)
+            work.numbers.update(numbers)
     except Elsewhere:
         return False
     return True
 
 
-def _compute(stage: Stage, store: Store, work: Any, needed: Demand) -> None:
+def _compute(stage: Stage, store: Store, work: Any, needed: Demand) -> dict[str, Any]:
     """One of the stages that need no workers of their own."""
     import torch
 
@@ -49,7 +50,8 @@ def _compute(stage: Stage, store: Store, work: Any, needed: Demand) -> None:
 
     torch.set_num_threads(needed.cpus)  # Ray reuses processes, whose last task may have had more
     machine = Machine("cuda" if needed.gpus else "cpu", needed.cpus)
-    run_classifier_stage(stage, store, work, _stoppable(progress.reporter(store.work_path(stage))), machine)
+    run_classifier_stage(stage, store, work, _stoppable(progress.reporter(work.root)), machine)
+    return {"device": device_name()}
 
 
 def _stoppable(report: Callable) -> Callable:

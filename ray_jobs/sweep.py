@@ -25,11 +25,12 @@ from ray.tune.search.optuna import OptunaSearch
 from rich.table import Table
 
 from ddb import interrupt
-from ddb.artifacts import Stage, Store
 from ddb.errors import DDBError, Interrupted, headline
 from ddb.experiment import Plan, add_validation, plan
 from ddb.progress import duration
 from ddb.report.sheets import axis_title, value_text
+from ddb.store import Stage, Store
+from ddb.store.claim import Claim
 from ddb.sweep import STUDY, Sweep, ended, load_sweep, open_study
 from ray_jobs import cluster
 from ray_jobs.cluster import Capacity, connected
@@ -67,9 +68,9 @@ def run_sweep(sweep: Sweep, store: Store) -> SweepResult:
     folder = store.root / "sweeps" / sweep.key
     store.open_to_write()
     folder.mkdir(parents=True, exist_ok=True)
-    lock = store.lock_at(folder / "lock")
-    if not lock.acquire():
-        raise DDBError(f"sweep {folder}: another process is at work on it ({lock.owner()})")
+    claim = Claim(folder / "claim")
+    if not claim.take():
+        raise DDBError(f"sweep {folder}: another process is at work on it ({claim.owner()})")
     try:
         study, storage = open_study(folder, sweep)
         judges = judge_stages(sweep)
@@ -91,7 +92,7 @@ def run_sweep(sweep: Sweep, store: Store) -> SweepResult:
             raise DDBError(f"sweep: stopped after {over} of {sweep.settings.trials} trials; the same command goes on")
         return _result(sweep, folder, study, store, judges)
     finally:
-        lock.release()
+        claim.release()
 
 
 def judge_stages(sweep: Sweep) -> dict[int, Stage]:

@@ -13,8 +13,8 @@ from typing import Any
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-from ddb.artifacts import Stage, Store, Workspace
 from ddb.errors import DDBError, Interrupted
+from ddb.store import Stage, Store, Workspace
 from ray_jobs import placement
 from ray_jobs.failures import StageFailed, explain
 from ray_jobs.torch_backend import TorchBackendConfig
@@ -35,7 +35,7 @@ def train_cdpm(
         "config": stage.config,
         "data": str(store.path(stage.inputs["data"])),
         "folder": str(work.resume),
-        "progress": str(store.work_path(stage)),
+        "progress": str(work.root),
         "checkpoint_every": checkpoint_every,
         "threads": None if use_gpu else cpus,
     }

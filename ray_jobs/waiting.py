@@ -4,7 +4,7 @@ import os
 from bisect import insort
 from collections import defaultdict
 
-from ddb.artifacts import Stage
+from ddb.store import Stage
 
 # Longest way to the end first.
 PRIORITY = ("data", "cdpm", "synthetic", "amplifier", "target", "validation", "probe", "alignment")

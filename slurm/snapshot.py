@@ -11,7 +11,7 @@ from typing import Any
 from slurm.files import check_private
 
 ROOT = Path(__file__).resolve().parents[1]  # where this process's code is
-RECORD = "snapshot.json"  # in the copy: its path and the commit it was taken from; `ddb.record` reads it
+RECORD = "snapshot.json"  # in the copy: its path and the commit it was taken from; `ddb.store.record` reads it
 
 
 def take(folder: Path, git: dict[str, Any] | None) -> Path:

@@ -27,10 +27,10 @@ import yaml
 from filelock import FileLock, Timeout
 from pydantic import Field, field_validator, model_validator
 
-from ddb.artifacts import flush
 from ddb.data.extract import BadArchiveError, extract, require_safe_tar
 from ddb.errors import DDBError
 from ddb.settings import Settings, build, unknown
+from ddb.store.store import flush
 
 SOURCES = Path(__file__).with_name("sources.yaml")
 CHUNK = 1 << 18  # bytes per read; what a broken connection may lose

@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ddb.artifacts import Store, canonical_json
 from ddb.data import BENCHMARKS
 from ddb.report import table
 from ddb.report.chart_figure import Chart, Series, chart_figure, chart_svg, save
 from ddb.report.sheets import GUIDANCE, TITLES, axis_title, value_text
 from ddb.report.table import Row, Summary
+from ddb.store import Store, canonical_json
 
 if TYPE_CHECKING:
     from ddb.experiment import AmplifierRun, Plan

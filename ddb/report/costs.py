@@ -9,8 +9,8 @@ its last start, and stages that ran side by side count one after the other.
 
 from dataclasses import dataclass
 
-from ddb.artifacts import Stage, Store
 from ddb.experiment import CODE_VERSIONS, Cell, Plan
+from ddb.store import Stage, Store
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ddb.artifacts import Stage, Store, canonical_json
 from ddb.errors import DDBError
 from ddb.report.charts import charts, save
 from ddb.report.figure import draw
 from ddb.report.render import render
 from ddb.report.table import rows
+from ddb.store import Stage, Store, canonical_json
 
 if TYPE_CHECKING:
     from ddb.experiment import Plan

@@ -19,12 +19,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from ddb.artifacts import Stage, Store
 from ddb.data import Split, prepared
 from ddb.diffusion.synthetic import read as read_synthetic
 from ddb.errors import DDBError
 from ddb.report.sheets import axis_title, value_text
 from ddb.report.table import METRICS, Row, rows
+from ddb.store import Stage, Store
 
 if TYPE_CHECKING:
     from ddb.experiment import AmplifierRun, Plan, SyntheticSet

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ddb.artifacts import Stage, Store, canonical_json
 from ddb.report import table
 from ddb.report.sheets import GUIDANCE, axis_title, value_text
+from ddb.store import Stage, Store, canonical_json
 
 if TYPE_CHECKING:
     from ddb.config_file import Point

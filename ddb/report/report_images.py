@@ -14,11 +14,11 @@ import numpy as np
 from PIL import Image
 
 from ddb.amplifier import Signals
-from ddb.artifacts import Store
 from ddb.data import Split, prepared
 from ddb.diffusion import synthetic
 from ddb.report.report_data import agreed_settings, settings_text
 from ddb.report.sheets import value_text
+from ddb.store import Store
 
 if TYPE_CHECKING:
     from ddb.experiment import AmplifierRun, Plan, SyntheticSet

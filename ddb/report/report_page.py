@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from markupsafe import Markup
 
-from ddb.artifacts import Store
 from ddb.progress import duration
 from ddb.report.charts import Chart, chart_svg, charts
 from ddb.report.costs import costs
@@ -28,6 +27,7 @@ from ddb.report.report_data import gather
 from ddb.report.report_images import CARD, TILE, conflicts, gallery
 from ddb.report.sheets import NONE, TITLES, Sheet, number, sheets, value_text
 from ddb.report.table import METRICS
+from ddb.store import Store
 
 if TYPE_CHECKING:
     from ddb.experiment import Plan

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ddb.artifacts import Stage, Store, canonical_json
 from ddb.report.paper import published, setting_is_known
+from ddb.store import Stage, Store, canonical_json
 
 if TYPE_CHECKING:
     from ddb.experiment import Cell, Plan

@@ -29,7 +29,7 @@ from ddb.diffusion.settings import CDPMSettings, SamplingSettings
 from ddb.diffusion.train import Hooks, train
 from ddb.recipes.erm import mean_loss
 from ddb.recipes.training import Learner, Run, TrainingSettings
-from ddb.record import device_name
+from ddb.store.record import device_name
 
 CLASSES, IMAGES = 4, 1024
 PAPER = {  # the authors' network for 64 px images

@@ -18,13 +18,13 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from ddb.artifacts import Stage, Store
 from ddb.config_file import load
 from ddb.experiment import plan
+from ddb.store import Store
+from ddb.store.record import write_record
 
 # Linux counts what a process was before its exec into the peak of its memory, so this one has to stay small.
 SPAWN = multiprocessing.get_context("spawn")
@@ -56,28 +56,15 @@ def make_store(directory: Path, stages: int, seeds: int = SEEDS) -> tuple[Path, 
     }
     config = directory / "large.yaml"
     config.write_text(yaml.safe_dump(values))
-    store, record, all_stages = Store(directory / "runs"), None, plan(load(config)).stages()
+    store, all_stages = Store(directory / "runs"), plan(load(config)).stages()
     for stage in all_stages:
         result = store.path(stage)
         result.mkdir(parents=True)
-        record = _record(stage, result, record)
         if stage.name in NUMBERS:
             name, numbers = NUMBERS[stage.name]
             (result / f"{name}.json").write_text(json.dumps(numbers, indent=1))
+        write_record(stage, result, time.time(), {})
     return config, len(all_stages)
-
-
-def _record(stage: Stage, result: Path, known: dict[str, Any] | None) -> dict[str, Any]:
-    """Write the record of a stage; what is the same for all of them is that of the first one."""
-    if known is None:
-        from ddb.record import write_record  # asks git
-
-        write_record(stage, result, time.time())
-        return json.loads((result / "record.json").read_text())
-    inputs = {role: f"{needed.name}/{needed.key}" for role, needed in stage.inputs.items()}
-    record = known | {"stage": stage.name, "key": stage.key, "config": stage.config, "inputs": inputs}
-    (result / "record.json").write_text(json.dumps(record, indent=1))
-    return record
 
 
 def measure(arguments: list[str]) -> Cost:

@@ -6,7 +6,7 @@ import sys
 PROGRAM = """
 import sys
 import ray_jobs.cli
-from ddb.artifacts import Store
+from ddb.store import Store
 from ddb.config_file import load
 from ddb.experiment import plan
 from ddb.report import render, rows

@@ -3,10 +3,10 @@ import json
 import pytest
 
 from ddb import local
-from ddb.artifacts import Store
 from ddb.config_file import load
 from ddb.diffusion.synthetic import read
 from ddb.experiment import plan
+from ddb.store import Store
 
 CONFIG = "configs/colored_digits.yaml"
 SMALL = [

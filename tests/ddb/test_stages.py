@@ -12,7 +12,6 @@ import torch
 
 from ddb import stages
 from ddb.amplifier import Signals
-from ddb.artifacts import Store
 from ddb.config_file import resolve
 from ddb.data import Split, load_dataset
 from ddb.data.colored_digits import ColoredDigitsConfig
@@ -23,8 +22,8 @@ from ddb.diffusion.process import noise_schedule
 from ddb.diffusion.settings import CDPMSettings, SamplingSettings
 from ddb.diffusion.train import Hooks, train
 from ddb.experiment import CODE_VERSIONS, add_validation, plan
-from ddb.record import write_record
 from ddb.stages import run_classifier_stage
+from ddb.store import Store
 
 GOLDEN = {  # stage -> code version, number
     "data": (1, 160.45),
@@ -62,7 +61,7 @@ def finished(tmp_path_factory):
     for stage in graph.stages():
         with store.produce(stage) as work:
             run_classifier_stage(stage, store, work, lambda *progress: None)
-            write_record(stage, work.result, 0.0)
+            work.numbers["device"] = "cpu"
     return graph, store
 
 

@@ -6,9 +6,9 @@ import pytest
 
 os.environ.pop("RAY_ADDRESS", None)  # never join a cluster that somebody else runs
 
-from ddb.artifacts import Store
 from ddb.config_file import resolve
 from ddb.experiment import plan
+from ddb.store import Store
 from ray_jobs.cluster import connected
 
 os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = "0.2"  # a checkpoint counts once the controller has polled it

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from ddb.artifacts import Stage
+from ddb.store import Stage
 
 
 class PretendedRay:

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ddb.record import git_state
+from ddb.store.record import git_state
 from ray_jobs import cli
 from slurm import queue
 
@@ -142,7 +142,7 @@ def test_a_job_runs_the_code_as_it_was_at_submission(ddb, fake, tmp_path):
     (code,) = (tmp_path / "runs" / "slurm" / "code").iterdir()  # both have the same
     words = fake.read("args")[1].splitlines()
     assert f"{code}/slurm/ddb.sbatch" in words and f"DDB_CODE={code}" in words
-    for path in ("ddb/record.py", "ray_jobs/cli.py", "slurm/ddb.sbatch", "configs/colored_digits.yaml"):
+    for path in ("ddb/store/record.py", "ray_jobs/cli.py", "slurm/ddb.sbatch", "configs/colored_digits.yaml"):
         assert (code / path).read_bytes() == Path(path).read_bytes()
     assert os.access(code / "slurm" / "attach", os.X_OK) and code.stat().st_mode & 0o777 == 0o700
     code.chmod(0o770)
@@ -150,9 +150,8 @@ def test_a_job_runs_the_code_as_it_was_at_submission(ddb, fake, tmp_path):
     there = tmp_path / "elsewhere"
     (there / "ddb").mkdir(parents=True)
     (there / "ddb" / "__init__.py").write_text("raise SystemExit('not this one')")
-    script = (
-        f"import json, sys; sys.path[0] = {str(code)!r}; from ddb import record; print(json.dumps(record.git_state()))"
-    )
+    start = f"import json, sys; sys.path[0] = {str(code)!r}; from ddb.store import record; "
+    script = start + "print(json.dumps(record.git_state()))"
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, cwd=there, check=True)
     assert json.loads(done.stdout) == (git_state() or {}) | {"snapshot": str(code)}

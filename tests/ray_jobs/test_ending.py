@@ -89,8 +89,8 @@ def test_an_address_without_a_ray_is_one_line_of_every_command(tmp_path):
 
 
 def test_a_store_that_may_only_be_read_is_read(tmp_path):
-    """Its folder of locks cannot even be made, for root neither: a file has its name."""
-    (tmp_path / ".locks").touch()
+    """Its folder of workspaces cannot even be made, for root neither: a file has its name."""
+    (tmp_path / ".work").touch()
     for arguments in (["status"], ["table"], ["report", "--output", tmp_path / "report.html"]):
         result = ddb("ray_jobs.cli", *arguments[:1], CONFIG, "seeds=[0]", *arguments[1:], "--store", tmp_path)
         assert result.returncode == 0, result.stderr

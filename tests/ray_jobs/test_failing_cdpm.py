@@ -7,9 +7,9 @@ import sys
 import pytest
 import yaml
 
-from ddb.artifacts import Store
 from ddb.config_file import load
 from ddb.experiment import plan
+from ddb.store import Store
 from tests.ray_jobs.conftest import SMALL
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long]

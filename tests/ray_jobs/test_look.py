@@ -77,5 +77,7 @@ def test_the_work_of_a_look_grows_as_the_stages_do(stores, monkeypatch, capsys, 
     small, middle, large = (calls for calls, _ in counts)
     assert list(stores) == [203, 403, 803]  # so twice as many come to the last as to the one before
     assert large - middle < 2.05 * (middle - small)
-    if command != "table":  # which reads what every cell found
-        assert counts[0][1] == counts[1][1] == counts[2][1]
+    if command != "table":  # which also reads the numbers of every cell
+        opened, listed = ([files[name] for _, files in counts] for name in ("open", "listdir"))
+        assert opened[1] - opened[0] == 200 and opened[2] - opened[1] == 400  # the records
+        assert listed[0] == listed[2]

@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 
 from ddb import interrupt
-from ddb.artifacts import Store
 from ddb.errors import DDBError
+from ddb.store import Store
 from ray_jobs import cluster, console, rounds, run_experiment
 from ray_jobs.cluster import Capacity
 from ray_jobs.demand import Demand
@@ -26,7 +26,7 @@ GB = 2**30
 TWO_CPUS = Capacity(((2, 0),))
 HOLD = """
 import pickle, sys, time
-from ddb.artifacts import Store
+from ddb.store import Store
 root, how = sys.argv[1:]
 store, stage = Store(root), pickle.load(sys.stdin.buffer)
 try:
@@ -99,11 +99,7 @@ def cells():
     return graph, [cell.stage for cell in graph.cells]
 
 
-@pytest.mark.parametrize("locks", ["flock", "lease"])
-def test_the_rest_goes_on_while_another_process_computes_and_its_death_is_noticed(
-    pretend, holder, tmp_path, monkeypatch, locks
-):
-    monkeypatch.setenv("DDB_LOCKS", locks)
+def test_the_rest_goes_on_while_another_process_computes_and_its_death_is_noticed(pretend, holder, tmp_path):
     (graph, targets), store = cells(), Store(tmp_path / "runs")
     process = holder(targets[0], "wait")
     run, events = pretend(graph, store)

@@ -3,17 +3,18 @@
 python -m tests.ray_jobs.test_lost_node STORE HEAD_CPUS CELL_CPUS CELLS      # prints what became of them
 """
 
+import contextlib
+import json
 import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import psutil
 import pytest
 
-from ddb.artifacts import Store
 from ddb.report import rows
+from ddb.store import Store
 from tests.ray_jobs.conftest import lend, small_plan
 
 pytestmark = pytest.mark.cluster
@@ -47,15 +48,14 @@ def test_a_cell_that_fits_no_other_node_fails_with_the_reason_instead_of_waiting
 
 
 def cells_below(pid, store):
-    """Keys of the cells whose lock a descendant of process `pid` holds."""
-    locks = store.root / ".locks"
+    """Workspaces of the cells that a descendant of process `pid` holds."""
+    below = {process.pid for process in psutil.Process(pid).children(recursive=True)}
     held = set()
-    for process in psutil.Process(pid).children(recursive=True):
-        try:
-            held |= {Path(file.path).stem for file in process.open_files() if Path(file.path).parent == locks}
-        except psutil.Error:
-            continue
-    return {name for name in held if name.startswith("target")}
+    for path in store.root.glob(".work/target/*/holder.json"):
+        with contextlib.suppress(FileNotFoundError):  # done meanwhile
+            if json.loads(path.read_text())["pid"] in below:
+                held.add(path.parent.name)
+    return held
 
 
 def main(root, head_cpus, cell_cpus, number):

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddb.artifacts import Store
 from ddb.config_file import resolve
 from ddb.errors import DDBError
 from ddb.experiment import plan
 from ddb.report import rows
+from ddb.store import Store
 from ray_jobs.job import execute
 from ray_jobs.run_experiment import run_plan
 from tests.ray_jobs.conftest import SMALL

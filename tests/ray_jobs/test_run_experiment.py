@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from ddb.artifacts import Store
 from ddb.diffusion import synthetic
 from ddb.diffusion.pipeline import CDPMPipeline
 from ddb.errors import DDBError
+from ddb.store import Store
 from ray_jobs.cluster import Capacity
 from ray_jobs.run_experiment import Demand, demand, demand_now, run_plan
 from tests.ray_jobs.conftest import small_plan

@@ -13,9 +13,9 @@ import psutil
 import pytest
 import yaml
 
-from ddb.artifacts import Store
 from ddb.config_file import load
 from ddb.experiment import plan
+from ddb.store import Store
 from ray_jobs.ending import INTERRUPTED
 from tests.ray_jobs.conftest import SMALL
 

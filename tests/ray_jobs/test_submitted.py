@@ -4,26 +4,29 @@ import contextlib
 import json
 import os
 import secrets
+import socket
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
 import pytest
 import yaml
 
-from ddb.artifacts import Store
 from ddb.config_file import load
 from ddb.experiment import plan
-from slurm.ray_node import free_ports, has_dashboard, port_names
+from ddb.store import Store
 from tests.printed_commands import JOB_SERVER, WAYS, line, run_by
 from tests.ray_jobs.conftest import SMALL
 
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.long,
-    pytest.mark.skipif(not has_dashboard(), reason="Ray's job server is not installed: pip install 'ray[default]'"),
+    pytest.mark.skipif(
+        find_spec("aiohttp_cors") is None, reason="Ray's job server is not installed: pip install 'ray[default]'"
+    ),
 ]
 RAY = str(Path(sys.executable).with_name("ray"))
 
@@ -31,9 +34,8 @@ RAY = str(Path(sys.executable).with_name("ray"))
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     """Environment in which `ray job submit` finds a Ray with two CPUs on loopback, started by somebody else."""
-    # Every port: those that Ray takes by default may be those of the tests' own Ray.
-    names = port_names(head=True)
-    ports = dict(zip(names, free_ports("127.0.0.1", len(names)), strict=True))
+    with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
+        dashboard, client = first.getsockname()[1], second.getsockname()[1]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "DDB_INTERRUPT"))}
     environment |= {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -42,7 +44,8 @@ def cluster(tmp_path_factory):
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_worker_niceness": "0",
     }
-    options = [*(f"--{name}={port}" for name, port in ports.items()), "--dashboard-host=127.0.0.1", "--num-cpus=2"]
+    # The ports that Ray takes by default may be those of the tests' own Ray.
+    options = ["--port=0", f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}", "--num-cpus=2"]
     log = tmp_path_factory.mktemp("ray") / "start.log"
     with open(log, "w") as file:
         head = subprocess.Popen(
@@ -52,7 +55,7 @@ def cluster(tmp_path_factory):
     while "Ray runtime started" not in log.read_text():
         assert head.poll() is None, log.read_text()
         time.sleep(0.1)
-    yield environment | {"RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{ports['dashboard-port']}"}
+    yield environment | {"RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{dashboard}"}
     started = [head, *psutil.Process(head.pid).children(recursive=True)]
     for process in started:  # on SIGTERM they would take half a minute for goodbyes
         with contextlib.suppress(psutil.NoSuchProcess):

@@ -13,9 +13,9 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._storage import JournalOperation
 from optuna.trial import TrialState
 
-from ddb.artifacts import Store
 from ddb.config_file import load
 from ddb.experiment import plan
+from ddb.store import Store
 from ddb.sweep import AGAIN, INTERRUPTED, STUDY, load_sweep
 from ray_jobs.sweep import judge_stages, main, trial_plan
 from tests.ray_jobs.conftest import SMALL, lend

@@ -15,10 +15,10 @@ import psutil
 import pytest
 import torch
 
-from ddb.artifacts import Store
 from ddb.config_file import load
 from ddb.diffusion.pipeline import CDPMPipeline
 from ddb.experiment import plan
+from ddb.store import Store
 from tests.slurm.conftest import FINAL, experiment, log, start_and_end_a_launcher, submitted, until
 
 pytestmark = pytest.mark.slurm

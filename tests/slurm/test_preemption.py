@@ -8,7 +8,7 @@ import json
 import pytest
 import torch
 
-from ddb.artifacts import Store
+from ddb.store import Store
 from tests.slurm.conftest import experiment, log, start_and_end_a_launcher, submitted, until
 from tests.slurm.local_slurm import LocalSlurm, Settings, missing
 from tests.slurm.test_jobs import locally, stage, training_step, weights

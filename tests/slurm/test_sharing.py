@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from ddb.artifacts import Store
 from ddb.config_file import load
 from ddb.experiment import plan
+from ddb.store import Store
 from tests.slurm.conftest import FINAL, experiment, until
 
 pytestmark = pytest.mark.slurm

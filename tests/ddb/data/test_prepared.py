@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddb.artifacts import Stage, Store
 from ddb.data import BiasedDataset, Split, load_dataset, prepared
 from ddb.data.files import listed
 from ddb.data.folder import FolderConfig
 from ddb.errors import DDBError
+from ddb.store import Stage, Store
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import pytest
 
-from ddb.artifacts import Stage, Store
 from ddb.config import methods
 from ddb.config_file import Experiment, Point, resolve
 from ddb.diffusion.settings import SamplingSettings
 from ddb.experiment import AmplifierRun, Cell, Plan, SyntheticSet
 from ddb.recipes import METHODS
+from ddb.store import Stage, Store
 
 CONFIG = resolve({"methods": {name: {} for name in METHODS}}).config
 ROWS = {row.label: row for row in methods(CONFIG)}
@@ -85,7 +85,6 @@ class Fake(Plan):
         if self.store.has(stage):
             return
         with self.store.produce(stage) as work:
-            (work.result / "record.json").write_text(json.dumps({"key": stage.key}))
             for name, value in files.items():
                 (work.result / f"{name}.json").write_text(json.dumps(value))
 

@@ -62,7 +62,8 @@ def finish(store, stage, write=lambda directory: None, **files):
         "seconds": SECONDS[stage.name],
     }
     with store.produce(stage) as work:
-        for name, value in (files | {"record": record}).items():
+        work.numbers.update(record)
+        for name, value in files.items():
             (work.result / f"{name}.json").write_text(json.dumps(value))
         write(work.result)
 

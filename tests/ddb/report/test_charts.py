@@ -7,9 +7,9 @@ import re
 import numpy as np
 import pytest
 
-from ddb.artifacts import Stage
 from ddb.experiment import AmplifierRun
 from ddb.report.charts import chart_figure, charts
+from ddb.store import Stage
 
 W, STEPS, COUNT = "sampling.guidance", "amplifier.steps", "sampling.images_per_class"
 

@@ -10,13 +10,13 @@ import pytest
 from matplotlib.text import Text
 from PIL import Image
 
-from ddb.artifacts import Stage
 from ddb.data import prepared
 from ddb.errors import DDBError
 from ddb.experiment import AmplifierRun
 from ddb.report import figure
 from ddb.report.charts import Chart, Series, chart_figure, chart_svg, save
 from ddb.report.figure import draw
+from ddb.store import Stage
 from tests.ddb.report import hand_made
 from tests.ddb.report.conftest import DATA
 

@@ -10,7 +10,6 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from ddb.artifacts import Stage
 from ddb.config import methods
 from ddb.config_file import load, resolve
 from ddb.errors import DDBError
@@ -19,6 +18,7 @@ from ddb.report.paper import published, setting_is_known
 from ddb.report.render import render, terminal_tables
 from ddb.report.sheets import PAPER, SIGNAL, axis_title, caption, sheets
 from ddb.report.table import Row, Signal, rows
+from ddb.store import Stage
 
 WATERBIRDS = "configs/benchmarks/waterbirds.yaml"
 

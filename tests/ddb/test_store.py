@@ -1,5 +1,6 @@
 import multiprocessing
 import os
+import shutil
 import signal
 import tempfile
 import time
@@ -7,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ddb.artifacts import Stage, Store
 from ddb.errors import DDBError
-from ddb.locks import Flock
+from ddb.store import Stage, Store
 
 GROUP = 54321
 STAGE = Stage("cdpm", {"steps": 3}, 1, {"data": Stage("data", {"seed": 0}, 1)})
@@ -40,6 +40,22 @@ def test_a_result_is_absent_until_complete_and_then_reused(tmp_path):
         assert work is None
 
 
+def test_a_result_is_computed_again_if_its_record_or_a_file_of_it_was_removed(tmp_path):
+    """As the cleaning of a scratch disk does, which keeps folders."""
+    store = Store(tmp_path)
+    for removed in ("record.json", "weights/unet", "weights"):
+        with store.produce(STAGE) as work:
+            (work.result / "weights").mkdir()
+            (work.result / "weights" / "unet").write_text("new")
+        assert store.has(STAGE) and store.finished([STAGE]) == {STAGE.key}
+        place = store.path(STAGE) / removed
+        shutil.rmtree(place) if place.is_dir() else place.unlink()
+        assert not store.has(STAGE) and not store.finished([STAGE])
+    with store.produce(STAGE) as work:
+        (work.result / "other").touch()
+    assert store.has(STAGE) and not (store.path(STAGE) / "weights").exists()
+
+
 def _write_then_hang(root):
     with Store(root).produce(STAGE) as work:
         (work.result / "half").touch()
@@ -51,8 +67,7 @@ def test_a_killed_writer_leaves_its_checkpoint_and_nothing_that_looks_finished(t
     writer = multiprocessing.get_context("spawn").Process(target=_write_then_hang, args=(tmp_path,))
     writer.start()
     store = Store(tmp_path)
-    checkpoint = store.work_path(STAGE) / "resume" / "checkpoint"
-    while not checkpoint.exists():
+    while not (store.work_path(STAGE) / "resume" / "checkpoint").exists():
         time.sleep(0.05)
     with pytest.raises(DDBError, match="computed by another process"), store.produce(STAGE, timeout=0.1):
         pass
@@ -60,7 +75,7 @@ def test_a_killed_writer_leaves_its_checkpoint_and_nothing_that_looks_finished(t
     writer.join()
     assert not store.has(STAGE)
     with store.produce(STAGE) as work:
-        assert checkpoint.exists() and not list(work.result.iterdir())
+        assert (work.resume / "checkpoint").exists() and not list(work.result.iterdir())
 
 
 def _count_one(root):
@@ -138,8 +153,8 @@ def _as_user(number, function, *arguments):
 
 def _read_only(root):
     store = Store(root)
-    assert store.has(STAGE) and store.finished([STAGE]) == {STAGE.key} and store.record(STAGE) == {"seed": 0}
-    assert not Flock(root / ".locks" / f"cdpm-{STAGE.key}.lock").held()
+    assert store.has(STAGE) and store.finished([STAGE]) == {STAGE.key} and store.record(STAGE)["seed"] == 0
+    assert not store.claim(STAGE).is_held()
     with pytest.raises(DDBError, match=r"cannot be written: Permission denied"):
         store.open_to_write()
 
@@ -147,7 +162,7 @@ def _read_only(root):
 def test_a_store_of_somebody_else_can_be_read(open_folder):
     store = Store(open_folder / "runs")
     with store.produce(STAGE) as work:
-        (work.result / "record.json").write_text('{"seed": 0}')
+        work.numbers["seed"] = 0
     assert _as_user(12345, _read_only, store.root)
 
 

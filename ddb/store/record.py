@@ -1,4 +1,4 @@
-"""`record.json` beside every result: from what, by what code, on which machine. Imports no torch by itself."""
+"""`record.json` of every result: from what, by which code, on which machine, and which files belong to it."""
 
 import json
 import os
@@ -6,22 +6,20 @@ import platform
 import subprocess
 import time
 from datetime import datetime, timezone
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ddb.artifacts import Stage
 from ddb.machine import node_name
+from ddb.store.stage import Stage
 
+RECORD = "record.json"
 PACKAGES = ("torch", "diffusers", "deepspeed", "ray", "numpy", "pyarrow")
 
 
-def write_record(stage: Stage, result: Path, began: float, numbers: dict[str, Any] | None = None) -> None:
-    """`record.json`: where this result comes from (DESIGN: artifacts). `began` is time.time() at the stage's start.
-
-    `numbers` are added; a `device` among them is that of the workers that computed, where it was not this process.
-    """
-    numbers = numbers or {}
+def write_record(stage: Stage, result: Path, began: float, numbers: dict[str, Any]) -> None:
+    """Write the record of all that is in `result`; `began` is time.time() at the start. `numbers` are added to it."""
     record = {
         "stage": stage.name,
         "key": stage.key,
@@ -32,12 +30,21 @@ def write_record(stage: Stage, result: Path, began: float, numbers: dict[str, An
         "packages": {name: installed for name in PACKAGES if (installed := _version(name))},
         "python": platform.python_version(),
         "host": node_name(),
-        "device": device_name() if "device" not in numbers else numbers["device"],
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "seconds": round(time.time() - began, 3),
         **numbers,
+        "files": sorted(str(path.relative_to(result)) for path in result.rglob("*") if path.is_file()),
     }
-    (result / "record.json").write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
+    (result / RECORD).write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def is_complete(result: Path) -> bool:
+    """Whether the record and every file that it names are there; a cleaned scratch disk may have removed some."""
+    try:
+        files = json.loads((result / RECORD).read_bytes())["files"]
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError):
+        return False
+    return all(os.path.exists(result / name) for name in files)
 
 
 def device_name() -> str:
@@ -47,13 +54,14 @@ def device_name() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu ({os.cpu_count()} cores)"
 
 
+@cache
 def git_state() -> dict[str, Any] | None:
     """Commit and whether tracked files differ from it; None outside a checkout.
 
-    Of the copy that `ddb submit` made for a job: those of the checkout at that time, and the path of the copy.
+    In the copy that `ddb submit` made for a job: those of the checkout at that time, and the path of the copy.
     """
     here = Path(__file__).parent
-    snapshot = here.parent / "snapshot.json"
+    snapshot = here.parents[1] / "snapshot.json"
     if snapshot.exists():
         return json.loads(snapshot.read_text())
     commands = (["git", "rev-parse", "HEAD"], ["git", "status", "--porcelain", "--untracked-files=no"])
@@ -66,8 +74,9 @@ def git_state() -> dict[str, Any] | None:
     return {"commit": commit.strip(), "dirty": bool(changes.strip())}
 
 
+@cache
 def _version(package: str) -> str | None:
-    """The installed version; None where it is not there, as Ray need not be (`ddb.local`)."""
+    """The installed version; None if it is not installed, as Ray may be."""
     try:
         return version(package)
     except PackageNotFoundError:
