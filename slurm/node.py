@@ -23,6 +23,7 @@ from slurm.scontrol import is_ending, kill_wait
 from slurm.snapshot import module
 
 INTERRUPTED = 75  # exit code of a `ddb` command that was interrupted and can resume
+SIGNALS = (signal.SIGUSR1, signal.SIGTERM, signal.SIGUSR2)
 POLL = 0.2  # seconds
 
 
@@ -42,7 +43,7 @@ class Node:
         code = 1
         try:
             with ray_node.temporary_directory(os.environ) as self.directory:
-                for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGUSR2):
+                for number in SIGNALS:
                     signal.signal(number, self._receive)
                 ray_node.adopt_orphans()
                 try:
@@ -59,6 +60,8 @@ class Node:
         finally:
             if self.is_first:
                 publish(self.job / "result", f"{code} {self.began}")
+            for number in SIGNALS:  # until this process has ended
+                signal.signal(number, signal.SIG_IGN)
         return code
 
     def _receive(self, number: int, frame: object) -> None:
