@@ -24,7 +24,8 @@ from ddb.diffusion.pipeline import CDPMPipeline
 from ddb.diffusion.settings import SamplingSettings
 from ddb.errors import Interrupted
 from ddb.machine import node_name
-from ddb.store import Stage, Store, Workspace, share_with_group
+from ddb.store import Stage, Store, Workspace
+from ddb.store.store import share_with_group
 
 
 class Sampler:
