@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from ddb.amplifier import AmplifierSettings
 from ddb.backbones import build_network
 from ddb.data import BENCHMARKS, DataMissing, load_dataset
 from ddb.diffusion.network import build_unet
-from ddb.diffusion.settings import CDPMSettings, SamplingSettings
+from ddb.diffusion.settings import CDPMSettings
 from ddb.experiment import Plan
-from ddb.recipes import get_method
 from ddb.recipes.training import TrainingSettings
+from ddb.stages import KINDS
 from ddb.store import Stage
 
 BUDGET = 3.0  # seconds after which a measurement takes no larger batch
@@ -65,55 +64,21 @@ def estimate(plan: Plan, stages: list[Stage], device: str = "cpu") -> list[Cost]
     """Cost of `stages`, by kind, in the order of the pipeline. Raises DataMissing where the data's size is unknown."""
     settings = {cell.stage.inputs["data"].key: cell.config.dataset for cell in plan.cells}
     known = {key: (data_size(each), each.image_size) for key, each in settings.items()}
-    probes = {shape: _Probe(*shape, device) for shape in {(size.classes, pixels) for size, pixels in known.values()}}
+    probes = {shape: Probe(*shape, device) for shape in {(size.classes, pixels) for size, pixels in known.values()}}
     found: dict[str, list[tuple[float, float]]] = {}  # kind -> (seconds of the unit, seconds of the stage)
     for stage in stages:
-        if stage.name in UNITS:
-            size, pixels = known[next(each for each in stage.ancestors() if each.name == "data").key]
-            cost = _stage_cost(stage, probes[size.classes, pixels], size)
+        if KINDS[stage.name].unit:
+            size, pixels = known[next(each.key for each in stage.ancestors() if each.key in known)]
+            cost = KINDS[stage.name].cost(stage, probes[size.classes, pixels], size)
             found.setdefault(stage.name, []).append(cost)
     return [
-        Cost(name, len(found[name]), UNITS[name], found[name][0][0], sum(seconds for _, seconds in found[name]))
-        for name in UNITS
+        Cost(name, len(found[name]), kind.unit, found[name][0][0], sum(seconds for _, seconds in found[name]))
+        for name, kind in KINDS.items()
         if name in found
     ]
 
 
-UNITS = {
-    "cdpm": "step",
-    "synthetic": "image",
-    "amplifier": "epoch of the synthetic set",
-    "target": "epoch of the training set",
-}
-
-
-def _stage_cost(stage: Stage, probe: "_Probe", size: Size) -> tuple[float, float]:
-    config = stage.config
-    if stage.name == "cdpm":
-        settings = CDPMSettings.model_validate(config["cdpm"])
-        step = probe.unet(settings)[0] * settings.batch_size
-        return step, step * settings.steps
-    if stage.name == "synthetic":
-        settings = SamplingSettings.model_validate(config["sampling"])
-        cdpm = CDPMSettings.model_validate(stage.inputs["cdpm"].config["cdpm"])
-        image = probe.unet(cdpm)[1] * settings.sampler_steps * (2 if settings.guidance else 1)
-        return image, image * settings.images_per_class * size.classes
-    if stage.name == "amplifier":
-        settings = AmplifierSettings.model_validate(config["amplifier"])
-        drawn = stage.inputs.get("synthetic")
-        per_class = settings.images_per_class or (drawn and drawn.config["sampling"]["images_per_class"])
-        images = per_class * size.classes if drawn else size.train
-        looked_at = size.train
-    else:
-        settings = get_method(config["method"]).settings_class.model_validate(config["settings"])
-        images, looked_at = size.train, size.val
-    step, forward = probe.classifier(settings)
-    every = settings.evaluate_every or max(1, images // settings.batch_size)
-    looks = -(-settings.steps // every)
-    return step * images, step * settings.trained_steps * settings.batch_size + forward * looks * looked_at
-
-
-class _Probe:
+class Probe:
     """Seconds per image of networks, each measured once."""
 
     def __init__(self, classes: int, pixels: int, device: str):
@@ -138,6 +103,13 @@ class _Probe:
             network = build_network(settings.network, self.classes).to(self.device)
             self._known[key] = self._measure(network, network, pixels, bf16=False)
         return self._known[key]
+
+    def training(self, settings: TrainingSettings, images: int, judged: int) -> tuple[float, float]:
+        """Seconds of an epoch over `images`, and of training that judges `judged` images at each evaluation."""
+        step, forward = self.classifier(settings)
+        every = settings.evaluate_every or max(1, images // settings.batch_size)
+        looks = -(-settings.steps // every)
+        return step * images, step * settings.trained_steps * settings.batch_size + forward * looks * judged
 
     def _measure(
         self, network: torch.nn.Module, run: Callable[[torch.Tensor], torch.Tensor], pixels: int, bf16: bool

@@ -20,20 +20,8 @@ from ddb.config_file import Experiment, Point
 from ddb.data import DataMissing, FilesConfig, data_root, fingerprint, load_dataset
 from ddb.diffusion.settings import SamplingSettings
 from ddb.settings import Settings
+from ddb.stages import KINDS, make_stage
 from ddb.store import Stage, canonical_json, in_order
-
-# Bumped when the same settings and inputs would give other numbers than before; the golden numbers in
-# `tests/ddb/test_stages.py` say when.
-CODE_VERSIONS = {
-    "data": 1,
-    "cdpm": 2,
-    "synthetic": 2,
-    "probe": 2,
-    "alignment": 2,
-    "amplifier": 2,
-    "target": 3,
-    "validation": 1,
-}
 
 
 @dataclass(frozen=True)
@@ -84,6 +72,7 @@ class Plan:
     synthetic: dict[str, SyntheticSet] = field(default_factory=dict)
     amplifiers: dict[str, AmplifierRun] = field(default_factory=dict)
     validation: dict[str, Stage] = field(default_factory=dict)  # by the target's key; only where a search asks for it
+    more: list[Stage] = field(default_factory=list)  # what kinds of stages add by themselves
     missing_data: dict[str, str] = field(default_factory=dict)  # data stage -> why its files cannot be read
     reading: list[str] = field(default_factory=list)  # how the data sets' files were read, what is left out
 
@@ -108,6 +97,7 @@ class Plan:
         roots = [run.stage for run in self.amplifiers.values()] + [cell.stage for cell in self.cells]
         roots += [drawn.alignment for drawn in self.synthetic.values() if drawn.alignment]
         roots += self.validation.values()
+        roots += self.more
         found = in_order(roots)
         if only is not None:
             found = in_order(stage for stage in found.values() if stage.name == only)
@@ -156,6 +146,7 @@ def plan(experiment: Experiment) -> Plan:
         cells[cell.method, cell.seed, cell.stage.key] = replace(known, settings=settings)
         _add_real_amplifier(graph, request)
     graph.cells = _without_base(list(cells.values()))
+    graph.more = [stage for kind in KINDS.values() for stage in kind.more_stages(graph)]
     return graph
 
 
@@ -182,7 +173,7 @@ def _requests(graph: Plan) -> Iterator[_Request]:
         rows = methods(config)
         for seed in config.seeds:
             cdpm_seed = seed if config.cdpm.seed is None else config.cdpm.seed
-            cdpm = _stage("cdpm", {"cdpm": settings, "seed": cdpm_seed}, data=data[name])
+            cdpm = make_stage("cdpm", {"cdpm": settings, "seed": cdpm_seed}, data=data[name])
             for row in rows:
                 yield _Request(point, row, seed, data[name], cdpm)
 
@@ -191,12 +182,12 @@ def _data(settings: Settings) -> tuple[Stage, str | None, tuple[str, ...]]:
     """The data stage, whose key holds the fingerprint of the files; why there are none; how they were read."""
     config = {"dataset": settings.model_dump(mode="json", exclude={"root"})}
     if not isinstance(settings, FilesConfig):
-        return _stage("data", config), None, ()
+        return make_stage("data", config), None, ()
     try:
         dataset = load_dataset(settings)
     except DataMissing as error:
-        return _stage("data", config | {"files": "missing"}), str(error), ()
-    stage = _stage("data", config | {"files": fingerprint(dataset)})
+        return make_stage("data", config | {"files": "missing"}), str(error), ()
+    stage = make_stage("data", config | {"files": fingerprint(dataset)})
     return replace(stage, location=str(data_root(settings))), None, dataset.reading
 
 
@@ -219,7 +210,7 @@ def _cell(graph: Plan, request: _Request, largest: int) -> Cell:
         inputs["synthetic"] = drawn
         config["amplifier"] = amplifier.model_dump(mode="json")
     guidance = row.sampling.guidance if drawn else None
-    stage = _stage("target", config, **inputs)
+    stage = make_stage("target", config, **inputs)
     selection = row.settings.selection
     settings = {name: _setting(request, name) for name in graph.experiment.axes}
     return Cell(dataset.name, row.label, request.seed, selection, guidance, settings, row, request.point.config, stage)
@@ -238,19 +229,19 @@ def _setting(request: _Request, name: str) -> Any:
 
 def _synthetic(graph: Plan, sampling: SamplingSettings, request: _Request, bias_labels: bool) -> Stage:
     config = {"sampling": sampling.model_dump(mode="json"), "seed": request.seed}
-    stage = _stage("synthetic", config, cdpm=request.cdpm)
+    stage = make_stage("synthetic", config, cdpm=request.cdpm)
     if stage.key not in graph.synthetic:
         alignment = None
         if bias_labels:
-            probe = _stage("probe", {}, data=request.data)
-            alignment = _stage("alignment", {}, synthetic=stage, probe=probe, data=request.data)
+            probe = make_stage("probe", {}, data=request.data)
+            alignment = make_stage("alignment", {}, synthetic=stage, probe=probe, data=request.data)
         graph.synthetic[stage.key] = SyntheticSet(request.seed, sampling, stage, alignment)
     return stage
 
 
 def _amplifier(settings: dict[str, Any], request: _Request, drawn: Stage | None) -> Stage:
     inputs = {"data": request.data} | ({"synthetic": drawn} if settings["source"] == "synthetic" else {})
-    return _stage("amplifier", {"amplifier": settings, "seed": request.seed}, **inputs)
+    return make_stage("amplifier", {"amplifier": settings, "seed": request.seed}, **inputs)
 
 
 def add_validation(graph: Plan, judges: dict[int, Stage]) -> None:
@@ -259,7 +250,7 @@ def add_validation(graph: Plan, judges: dict[int, Stage]) -> None:
         inputs = {"target": cell.stage, "data": cell.stage.inputs["data"]}
         if cell.seed in judges:
             inputs["amplifier"] = judges[cell.seed]
-        graph.validation[cell.stage.key] = _stage("validation", {}, **inputs)
+        graph.validation[cell.stage.key] = make_stage("validation", {}, **inputs)
 
 
 def _add_real_amplifier(graph: Plan, request: _Request) -> None:
@@ -269,7 +260,3 @@ def _add_real_amplifier(graph: Plan, request: _Request) -> None:
         settings = config.amplifier.model_copy(update={"source": "real", "images_per_class": None})
         stage = _amplifier(settings.model_dump(mode="json"), request, None)
         graph.amplifiers.setdefault(stage.key, AmplifierRun("real", request.seed, stage))
-
-
-def _stage(name: str, config: dict, **inputs: Stage) -> Stage:
-    return Stage(name, config, CODE_VERSIONS[name], inputs)

@@ -8,59 +8,22 @@ where the other stopped; a CDPM's TensorBoard files are not written. One process
 """
 
 import argparse
-import json
 import os
 import sys
 import time
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
 import torch
 
 from ddb.config_file import load
-from ddb.diffusion import synthetic
-from ddb.diffusion.pipeline import CDPMPipeline
-from ddb.diffusion.process import noise_schedule
-from ddb.diffusion.settings import CDPMSettings, SamplingSettings
-from ddb.diffusion.train import Hooks, train
 from ddb.errors import DDBError
 from ddb.experiment import plan
-from ddb.stages import Machine, Progress, read_data, run_classifier_stage
-from ddb.store import Stage, Store, Workspace
+from ddb.stages import KINDS
+from ddb.stages.kind import Job, Machine
+from ddb.store import Stage, Store
 from ddb.store.record import device_name
 
 EVERY = 10.0  # seconds between two lines of progress
-
-
-def train_cdpm(stage: Stage, store: Store, work: Workspace, progress: Progress, device: str) -> None:
-    """Train the CDPM of `stage` and save its pipeline."""
-    settings, dataset = CDPMSettings.model_validate(stage.config["cdpm"]), read_data(stage, store)
-    lines = []
-
-    def log(step: int, numbers: dict[str, float]) -> None:
-        lines.append(json.dumps({"step": step, **numbers}) + "\n")
-        progress(step, settings.steps, numbers)
-
-    images, labels = dataset["train"].images, dataset["train"].labels
-    network = train(images, labels, len(dataset.classes), settings, stage.config["seed"], Hooks(log), device=device)
-    CDPMPipeline(network.cpu(), noise_schedule(settings.process)).save_pretrained(work.result / "pipeline")
-    (work.result / "losses.jsonl").write_text("".join(lines))
-
-
-def sample(stage: Stage, store: Store, work: Workspace, progress: Progress, device: str, batch: int) -> None:
-    """Draw the synthetic set of `stage`."""
-    settings, seed = SamplingSettings.model_validate(stage.config["sampling"]), stage.config["seed"]
-    pipeline = CDPMPipeline.from_pretrained(store.path(stage.inputs["cdpm"]) / "pipeline").to(device)
-    pipeline.set_progress_bar_config(disable=True)
-    labels, indices = np.divmod(np.arange(pipeline.null_label * settings.images_per_class), settings.images_per_class)
-    tables = []
-    for start in range(0, len(labels), batch):
-        some = slice(start, start + batch)
-        images = synthetic.generate(pipeline, labels[some], indices[some], seed, settings, batch)
-        tables.append(synthetic.to_table(images, labels[some], indices[some], seed, settings.guidance))
-        progress(min(start + batch, len(labels)), len(labels), {})
-    synthetic.write(pa.concat_tables(tables), work.result / "images.parquet")
 
 
 def run(config: Path, settings: list[str], store: Store, only: str | None) -> None:
@@ -86,12 +49,8 @@ def run(config: Path, settings: list[str], store: Store, only: str | None) -> No
                     sys.stdout.write(f"{stage.name} {stage.key}: {step}/{total}{loss}\n")
                     sys.stdout.flush()
 
-            if stage.name == "cdpm":
-                train_cdpm(stage, store, work, progress, machine.device)
-            elif stage.name == "synthetic":
-                sample(stage, store, work, progress, machine.device, graph.config.resources.sampling_batch)
-            else:
-                run_classifier_stage(stage, store, work, progress, machine)
+            job = Job(stage, store, work, progress, machine, graph.config.resources.sampling_batch)
+            work.numbers.update(KINDS[stage.name].compute(job))
             work.numbers["device"] = device_name()
         computed += 1
         sys.stdout.write(f"{stage.name} {stage.key}: {time.time() - began:.0f} s\n")

@@ -33,7 +33,7 @@ def needs(plan: Plan, missing: list[Stage]) -> list[str]:
         data = cell.stage.inputs["data"].key
         if data not in shapes:
             shapes[data] = (cell.config.dataset.image_size, data_size(cell.config.dataset).classes)
-    cdpms, workers = [stage for stage in missing if stage.name == "cdpm"], plan.config.resources.cdpm_workers
+    cdpms, workers = [stage for stage in missing if "cdpm" in stage.config], plan.config.resources.cdpm_workers
     trained = {(canonical_json(stage.config["cdpm"]), shapes[stage.inputs["data"].key]) for stage in cdpms}
     if trained:
         each = max(cdpm_bytes(CDPMSettings.model_validate_json(text), *shape, workers) for text, shape in trained)

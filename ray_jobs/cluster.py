@@ -11,12 +11,11 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
 from pathlib import Path
 
 from ddb import interrupt
 from ddb.errors import DDBError
+from ddb.stages.needs import Capacity
 from ray_jobs import preflight
 from slurm.interpreter import without_spaces
 
@@ -39,33 +38,6 @@ LOCAL = {
 
 
 _set_here: set[str] = set()  # names of the variables that this process gave itself
-
-
-@dataclass(frozen=True)
-class Capacity:
-    """What the cluster has, node by node: a worker cannot reach across two."""
-
-    nodes: tuple[tuple[int, int], ...]  # (CPUs, GPUs) of each node that is alive
-    memory: tuple[int, ...] = ()  # bytes that Ray counts on each of them, in the same order; empty: unknown
-
-    @cached_property
-    def cpus(self) -> int:
-        return sum(cpus for cpus, _ in self.nodes)
-
-    @cached_property
-    def gpus(self) -> int:
-        return sum(gpus for _, gpus in self.nodes)
-
-    def cpus_for_each(self, workers: int) -> int:
-        """The most CPUs that each of `workers` can have at once; 0 where there are too many of them."""
-        return _cpus_for_each(self.nodes, workers)
-
-
-@lru_cache(64)  # 5,000 stages ask for the same
-def _cpus_for_each(nodes: tuple[tuple[int, int], ...], workers: int) -> int:
-    largest = max((cpus for cpus, _ in nodes), default=0)
-    fitting = (share for share in range(largest, 0, -1) if sum(c // share for c, _ in nodes) >= workers)
-    return next(fitting, 0)
 
 
 def set_environment() -> None:

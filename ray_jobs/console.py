@@ -15,6 +15,7 @@ from ddb.errors import headline
 from ddb.experiment import Plan
 from ddb.report.sheets import axis_title, value_text
 from ddb.report.table import shown
+from ddb.stages import KINDS
 from ddb.store import Stage, Store
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def titles(graph: Plan) -> dict[str, str]:
 
 
 def _title(stage: Stage, label: str, settings: dict[str, Any]) -> str:
-    told = stage.inputs["synthetic"] if stage.name == "alignment" else stage  # what the title speaks of
+    told = KINDS[stage.name].subject(stage)
     parts = [stage.name, label or (told.config.get("amplifier") or {}).get("source", "")]
     if "dataset" in told.config:
         parts.append(told.config["dataset"]["name"])

@@ -15,7 +15,7 @@ from ray.util.placement_group import (
     remove_placement_group,
 )
 
-from ray_jobs.cluster import Capacity
+from ddb.stages.needs import Capacity
 
 FILE = "placement_group"
 UNMET = ("PENDING", "RESCHEDULING")

@@ -24,13 +24,13 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from ddb import interrupt, progress
 from ddb.errors import DDBError, Interrupted
 from ddb.experiment import Plan
+from ddb.stages import KINDS
+from ddb.stages.needs import Capacity, Demand
 from ddb.store import Stage, Store
 from ddb.store.claim import Claim
 from ray_jobs import cluster, placement
-from ray_jobs.cluster import Capacity
-from ray_jobs.demand import Demand, demand, demand_now, hosted
 from ray_jobs.failures import explain
-from ray_jobs.memory import Needs, Room, needs
+from ray_jobs.room import Needs, Room, needs
 from ray_jobs.rounds import Rounds
 from ray_jobs.stage_task import produce
 from ray_jobs.waiting import Waiting
@@ -104,8 +104,8 @@ class Run:
         self.id = secrets.token_hex(8)  # an attempt of this run is over when it begins the next one
         stages = {stage.key: stage for stage in plan.stages(only) if not plan.lacks_data(stage)}
         missing = {key: stage for key, stage in stages.items() if not store.has(stage)}
-        for stage in missing.values():
-            demand(stage, capacity, self.resources)  # what can never be met is told before any work
+        for stage in missing.values():  # a demand that can never be met is an error before any work
+            KINDS[stage.name].demand(stage, capacity, self.resources)
         for key, stage in stages.items():
             if key not in missing:
                 self._done(stage, "cached")
@@ -149,7 +149,7 @@ class Run:
         self._needs.clear()
         for reference, each in list(self.running.items()):
             each.taken = []  # what it had was counted in the room that the old nodes had
-            if hosted(each.needs.demand, capacity):
+            if capacity.hosts(each.needs.demand):
                 each.taken = self._room.take(each.needs) or self._room.take(each.needs, memory=False) or []
             else:  # Ray would wait for ever for a node as large as the lost one
                 ray.cancel(reference, force=True)
@@ -216,7 +216,11 @@ class Run:
     def _wanted(self, stage: Stage) -> Needs | None:
         """What a ready stage needs on the nodes that there are; None to wait for a node."""
         if stage.key not in self._needs:
-            needed = demand_now(stage, self.capacity, self.resources)
+            kind, arguments = KINDS[stage.name], (stage, self.capacity, self.resources)
+            try:
+                needed = kind.demand(*arguments)
+            except DDBError:  # nodes were lost since the start
+                needed = None if self.resources.lost_node == "wait" else kind.demand_after_loss(*arguments)
             self._needs[stage.key] = None if needed is None else needs(stage, needed)
         return self._needs[stage.key]
 
@@ -250,14 +254,14 @@ class Run:
         options: dict[str, Any] = {"num_cpus": needed.cpus, "num_gpus": needed.gpus}
         # Inside a Tune trial, a task would otherwise have to fit into what the trial itself holds.
         options["scheduling_strategy"] = "DEFAULT"
-        if stage.name in ("cdpm", "synthetic"):
+        if KINDS[stage.name].has_workers:
             # Its process ends with it, and with that all that it has started and Ray still knows.
             options |= {"num_cpus": 0, "num_gpus": 0, "max_calls": 1}
             if others := cluster.other_nodes():  # the head has the driver and Ray's own processes to carry
                 options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(random.choice(others), soft=True)
         task = ray.remote(max_retries=RETRIES, **options)(produce)
         every, batch = self.resources.checkpoint_every, self.resources.sampling_batch
-        return task.remote(stage, str(self.store.root), self.id, needed, every, batch)
+        return task.remote(stage, KINDS[stage.name], str(self.store.root), self.id, needed, every, batch)
 
     def _ended(self) -> list[Any]:
         """All tasks that are over; waits for the first."""

@@ -10,12 +10,15 @@ from typing import Any
 
 from ddb import interrupt, progress
 from ddb.errors import Interrupted
+from ddb.stages.kind import Job, Kind, Machine
+from ddb.stages.needs import Demand
 from ddb.store import Elsewhere, Stage, Store
 from ddb.store.record import device_name
-from ray_jobs.demand import Demand
 
 
-def produce(stage: Stage, root: str, run: str, needed: Demand, checkpoint_every: int, sampling_batch: int) -> bool:
+def produce(
+    stage: Stage, kind: Kind, root: str, run: str, needed: Demand, checkpoint_every: int, sampling_batch: int
+) -> bool:
     """Compute one result and commit it, unless it is there; False if another process computes it."""
     store = Store(root, run)
     try:
@@ -35,23 +38,16 @@ def produce(stage: Stage, root: str, run: str, needed: Demand, checkpoint_every:
                 rate = numbers["images"] / (time.time() - began)
                 numbers |= {"images_per_second": rate, "device": device_name()}
             else:
-                numbers = _compute(stage, store, work, needed)
+                import torch
+
+                torch.set_num_threads(needed.cpus)  # Ray reuses processes, whose last task may have had more
+                machine = Machine("cuda" if on_gpu else "cpu", needed.cpus)
+                job = Job(stage, store, work, _stoppable(progress.reporter(work.root)), machine)
+                numbers = {"device": device_name()} | kind.compute(job)
             work.numbers.update(numbers)
     except Elsewhere:
         return False
     return True
-
-
-def _compute(stage: Stage, store: Store, work: Any, needed: Demand) -> dict[str, Any]:
-    """One of the stages that need no workers of their own."""
-    import torch
-
-    from ddb.stages import Machine, run_classifier_stage
-
-    torch.set_num_threads(needed.cpus)  # Ray reuses processes, whose last task may have had more
-    machine = Machine("cuda" if needed.gpus else "cpu", needed.cpus)
-    run_classifier_stage(stage, store, work, _stoppable(progress.reporter(work.root)), machine)
-    return {"device": device_name()}
 
 
 def _stoppable(report: Callable) -> Callable:

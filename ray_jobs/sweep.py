@@ -29,11 +29,12 @@ from ddb.errors import DDBError, Interrupted, headline
 from ddb.experiment import Plan, add_validation, plan
 from ddb.progress import duration
 from ddb.report.sheets import axis_title, value_text
+from ddb.stages.needs import Capacity
 from ddb.store import Stage, Store
 from ddb.store.claim import Claim
 from ddb.sweep import STUDY, Sweep, ended, load_sweep, open_study
 from ray_jobs import cluster
-from ray_jobs.cluster import Capacity, connected
+from ray_jobs.cluster import connected
 from ray_jobs.console import StageView
 from ray_jobs.ending import ending
 from ray_jobs.job import make_ready, out, parse

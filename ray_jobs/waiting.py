@@ -4,10 +4,8 @@ import os
 from bisect import insort
 from collections import defaultdict
 
+from ddb.stages import KINDS
 from ddb.store import Stage
-
-# Longest way to the end first.
-PRIORITY = ("data", "cdpm", "synthetic", "amplifier", "target", "validation", "probe", "alignment")
 
 
 class Waiting:
@@ -76,8 +74,8 @@ def _ranks(stages: list[Stage]) -> dict[str, tuple[int, int]]:
     for stage in stages:
         kinds[stage.name].append(stage.key)
     task, tasks = (int(os.environ.get(f"SLURM_ARRAY_TASK_{name}") or 0) for name in ("ID", "COUNT"))
-    ranks = {}
+    ranks, kinds_in_order = {}, list(KINDS)  # the longest way to the end first
     for name, keys in kinds.items():
         shift = task % tasks * len(keys) // tasks if tasks else 0
-        ranks |= {key: (PRIORITY.index(name), (place - shift) % len(keys)) for place, key in enumerate(keys)}
+        ranks |= {key: (kinds_in_order.index(name), (place - shift) % len(keys)) for place, key in enumerate(keys)}
     return ranks

@@ -285,7 +285,7 @@ def _longest(plan: "Plan", store: Store, source: str) -> "list[AmplifierRun]":
     for run in plan.amplifiers.values():
         stage = run.stage
         if run.source == source and stage.inputs["data"].key == plan.data.key and store.has(stage):
-            ancestors = [s.config for s in stage.ancestors() if s.name in ("cdpm", "synthetic", "amplifier")]
+            ancestors = [s.config for s in stage.ancestors() if "dataset" not in s.config]
             settings = [{name: v for name, v in config.items() if name != "seed"} for config in ancestors]
             alike.setdefault(canonical_json(settings), []).append(run)
     return max(alike.values(), key=lambda runs: runs[0].stage.config["amplifier"]["steps"], default=[])

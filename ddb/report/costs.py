@@ -9,7 +9,8 @@ its last start, and stages that ran side by side count one after the other.
 
 from dataclasses import dataclass
 
-from ddb.experiment import CODE_VERSIONS, Cell, Plan
+from ddb.experiment import Cell, Plan
+from ddb.stages import KINDS
 from ddb.store import Stage, Store
 
 
@@ -48,7 +49,7 @@ def costs(plan: Plan, store: Store) -> Costs:
     stages = plan.stages()
     seconds = {stage.key: store.record(stage)["seconds"] for stage in stages if store.has(stage)}
     kinds = []
-    for name in CODE_VERSIONS:
+    for name in KINDS:
         planned = [stage.key for stage in stages if stage.name == name]
         done = [seconds[key] for key in planned if key in seconds]
         if planned:
@@ -65,9 +66,6 @@ def _needed(cell: Cell) -> dict[str, Stage]:
 
 
 def _share(stage: Stage, needed: dict[str, Stage]) -> float:
-    """The share of the stage's work that this cell alone would have asked for: 1 but for synthetic images."""
-    if stage.name != "synthetic":
-        return 1.0
-    drawn = stage.config["sampling"]["images_per_class"]
+    """The share of the stage's work that this cell alone would have asked for."""
     users = [user for user in needed.values() if stage.key in {each.key for each in user.inputs.values()}]
-    return max(user.config["amplifier"]["images_per_class"] or drawn for user in users) / drawn
+    return KINDS[stage.name].share(stage, users)

@@ -16,13 +16,13 @@ from ddb.report.charts import charts, save
 from ddb.report.figure import draw
 from ddb.report.render import render
 from ddb.report.table import rows
+from ddb.stages import KINDS
 from ddb.store import Stage, Store, canonical_json
 
 if TYPE_CHECKING:
     from ddb.experiment import Plan
 
 SUFFIXES = {"markdown": "md", "latex": "tex", "csv": "csv", "json": "json"}
-NUMBERS = ("metrics", "quality", "curve", "alignment", "probe")  # JSON files of an artifact that its record takes in
 
 
 def export(plan: "Plan", store: Store, directory: Path) -> list[Path]:
@@ -53,7 +53,7 @@ def export(plan: "Plan", store: Store, directory: Path) -> list[Path]:
 def full_record(stage: Stage, store: Store) -> dict[str, Any]:
     """The record of a finished stage with its numbers beside it."""
     record = store.record(stage)
-    for name in NUMBERS:
+    for name in KINDS[stage.name].numbers:
         path = store.path(stage) / f"{name}.json"
         if path.exists():
             record[name] = json.loads(path.read_text())

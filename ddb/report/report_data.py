@@ -187,11 +187,11 @@ def _titles(plan: "Plan") -> dict[str, str]:
         if "target" in stage.inputs:
             found[stage.key] = f"{stage.name}, {found[stage.inputs['target'].key]}"
             continue
-        drawn = stage if stage.name == "synthetic" else stage.inputs.get("synthetic")
+        drawn = stage if "sampling" in stage.config else stage.inputs.get("synthetic")
         guidance = drawn.config["sampling"]["guidance"] if drawn else guidances.get(stage.key)
-        data = next(each for each in stage.ancestors() if each.name == "data")
+        data = next(each for each in stage.ancestors() if "dataset" in each.config)
         parts = [methods.get(stage.key, stage.name)]
-        if stage.name == "amplifier" and drawn is None:
+        if stage.config.get("amplifier", {}).get("source") == "real":
             parts.append("on real images")
         if guidance is not None:
             parts.append(f"w = {guidance:g}")

@@ -11,8 +11,8 @@ from ddb.experiment import plan
 @pytest.fixture
 def told(monkeypatch):
     """Probe results instead of measurements: 2 s to train and 1 s to run the UNet, 0.5 s and 0.1 s a classifier."""
-    monkeypatch.setattr(cost._Probe, "unet", lambda self, settings: (2.0, 1.0))
-    monkeypatch.setattr(cost._Probe, "classifier", lambda self, settings: (0.5, 0.1))
+    monkeypatch.setattr(cost.Probe, "unet", lambda self, settings: (2.0, 1.0))
+    monkeypatch.setattr(cost.Probe, "classifier", lambda self, settings: (0.5, 0.1))
 
 
 def test_costs_by_hand(told):

@@ -1,7 +1,7 @@
 """Golden numbers: what tiny stages give under the code version that is written beside them.
 
 When one of these fails, either something broke or the stage's numbers changed on purpose: then bump its version in
-`ddb.experiment.CODE_VERSIONS`, so that old results are not mixed with new ones, and write both new values here.
+its kind in `ddb/stages/`, so that old results are not mixed with new ones, and write both new values here.
 """
 
 import json
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from ddb import stages
+from ddb import classifier
 from ddb.amplifier import Signals
 from ddb.config_file import resolve
 from ddb.data import Split, load_dataset
@@ -21,8 +21,9 @@ from ddb.diffusion.pipeline import CDPMPipeline
 from ddb.diffusion.process import noise_schedule
 from ddb.diffusion.settings import CDPMSettings, SamplingSettings
 from ddb.diffusion.train import Hooks, train
-from ddb.experiment import CODE_VERSIONS, add_validation, plan
-from ddb.stages import run_classifier_stage
+from ddb.experiment import add_validation, plan
+from ddb.stages import KINDS
+from ddb.stages.kind import Job
 from ddb.store import Store
 
 GOLDEN = {  # stage -> code version, number
@@ -60,7 +61,7 @@ def finished(tmp_path_factory):
     graph, store = plan(resolve(values)), Store(tmp_path_factory.mktemp("runs"))
     for stage in graph.stages():
         with store.produce(stage) as work:
-            run_classifier_stage(stage, store, work, lambda *progress: None)
+            KINDS[stage.name].compute(Job(stage, store, work, lambda *progress: None))
             work.numbers["device"] = "cpu"
     return graph, store
 
@@ -79,7 +80,7 @@ def _numbers(finished):
 
 
 def test_numbers_change_only_with_the_code_version(finished):
-    versions = {name: CODE_VERSIONS[name] for name in GOLDEN}
+    versions = {name: KINDS[name].version for name in GOLDEN}
     assert versions == {name: version for name, (version, _) in GOLDEN.items()}
     golden = {name: number for name, (_, number) in GOLDEN.items()}
     assert _numbers(finished) == pytest.approx(golden, rel=0.01)
@@ -92,10 +93,10 @@ def test_a_target_is_judged_by_hand(tmp_path, monkeypatch):
     labels, aligned = np.arange(8) // 4, np.arange(8) // 2 % 2 == 0
     right = np.array([1, 1, 1, 0, 1, 0, 1, 1], bool)
     split = Split(np.zeros((8, 8, 8, 3), np.uint8), labels, list("abcdefgh"), labels[:, None], aligned)
-    monkeypatch.setattr(stages, "read_data", lambda stage, store: {"val": split})
-    monkeypatch.setattr(stages, "load_classifier", lambda directory: torch.nn.Identity())
+    monkeypatch.setattr(Job, "data", lambda job: {"val": split})
+    monkeypatch.setattr(classifier, "load_classifier", lambda directory: torch.nn.Identity())
     predicted = torch.from_numpy(np.where(right, labels, 1 - labels))
-    monkeypatch.setattr(stages, "predict", lambda *arguments: torch.nn.functional.one_hot(predicted, 2).float())
+    monkeypatch.setattr(classifier, "predict", lambda *arguments: torch.nn.functional.one_hot(predicted, 2).float())
     wrong = np.isin(np.arange(8), (1, 7))  # of the judge
     half = np.full(8, 0.5, np.float32)
     amplifier = cell.stage.inputs["amplifier"]
@@ -105,7 +106,7 @@ def test_a_target_is_judged_by_hand(tmp_path, monkeypatch):
     add_validation(graph, {cell.seed: amplifier})
     stage = graph.validation[cell.stage.key]
     with store.produce(stage) as work:
-        run_classifier_stage(stage, store, work, lambda *progress: None)
+        KINDS[stage.name].compute(Job(stage, store, work, lambda *progress: None))
     found = json.loads((store.path(stage) / "validation.json").read_text())
     # True groups 01, 23, 45, 67: 2, 1, 1, 2 of 2 right. Pseudo-groups 023, 1, 456, 7: 2 of 3, 1, 2 of 3, 1.
     assert found == {"val_average": 6 / 8, "val_worst_group": 1 / 2, "val_pseudo_worst_group": pytest.approx(2 / 3)}

@@ -12,11 +12,10 @@ from rich.console import Console
 
 from ddb import interrupt
 from ddb.errors import DDBError
+from ddb.stages.needs import Capacity, Demand
 from ddb.store import Store
 from ray_jobs import cluster, console, rounds, run_experiment
-from ray_jobs.cluster import Capacity
-from ray_jobs.demand import Demand
-from ray_jobs.memory import Needs, Room
+from ray_jobs.room import Needs, Room
 from ray_jobs.run_experiment import Run
 from ray_jobs.waiting import Waiting
 from tests.ray_jobs.conftest import small_plan

@@ -14,8 +14,8 @@ import torch
 from ddb.diffusion import synthetic
 from ddb.diffusion.pipeline import CDPMPipeline
 from ddb.errors import DDBError
+from ddb.stages.needs import Capacity
 from ddb.store import Store
-from ray_jobs.cluster import Capacity
 from ray_jobs.run_experiment import Demand, demand, demand_now, run_plan
 from tests.ray_jobs.conftest import small_plan
 

@@ -26,7 +26,7 @@ def test_only_finished_cells_are_compared_and_stages_are_counted_by_kind(store):
     found = costs(graph(), store)
     assert (found.cells, found.shared, found.unshared) == (0, 0, 0)
     kinds = {kind.name: kind for kind in found.kinds}
-    assert list(kinds) == ["data", "cdpm", "synthetic", "probe", "alignment", "amplifier", "target"]
+    assert list(kinds) == ["data", "cdpm", "synthetic", "amplifier", "target", "probe", "alignment"]
     amplifier, target = kinds["amplifier"], kinds["target"]
     assert (amplifier.planned, amplifier.stages, amplifier.seconds, amplifier.mean) == (2, 2, 6, 3)
     assert (target.planned, target.stages, target.mean) == (5, 0, None)

@@ -1,12 +1,10 @@
 """How many stages fit on the nodes at once, by CPUs, GPUs and memory."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 
-from ddb.process_memory import CDPM_BESIDE, CDPM_WORKER, CELL, SAMPLER, SAMPLING_TASK
-from ddb.store import Stage, canonical_json
-from ray_jobs.cluster import Capacity
-from ray_jobs.demand import Demand
+from ddb.stages import KINDS
+from ddb.stages.needs import Capacity, Demand
+from ddb.store import Stage
 
 
 @dataclass(frozen=True)
@@ -20,23 +18,7 @@ class Needs:
 
 def needs(stage: Stage, demand: Demand) -> Needs:
     """What `stage` takes with so many workers."""
-    if stage.name == "cdpm":
-        size = stage.inputs["data"].config["dataset"]["image_size"]
-        # On a GPU what training keeps is not ours to count.
-        training = 0 if demand.gpus else _training(canonical_json(stage.config["cdpm"]), size, demand.workers)
-        return Needs(demand, CDPM_BESIDE, CDPM_WORKER + training)
-    if stage.name == "synthetic":
-        return Needs(demand, SAMPLING_TASK, SAMPLER)
-    return Needs(demand, 0, CELL)
-
-
-@lru_cache
-def _training(settings: str, pixels: int, workers: int) -> int:
-    """Bytes that one worker's training of a CDPM takes beside its process."""
-    from ddb.diffusion.settings import CDPMSettings
-    from ddb.memory import cdpm_bytes  # imports torch
-
-    return cdpm_bytes(CDPMSettings.model_validate_json(settings), pixels, classes=10, workers=workers)
+    return Needs(demand, *KINDS[stage.name].memory(stage, demand))
 
 
 class Room:

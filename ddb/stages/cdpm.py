@@ -1,0 +1,84 @@
+"""`cdpm`: training images and labels -> the class-conditional diffusion model, as a diffusers pipeline."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from ddb.process_memory import CDPM_BESIDE, CDPM_WORKER
+from ddb.stages.kind import Job, Kind, too_many
+from ddb.stages.needs import Capacity, Demand
+from ddb.store import Stage, canonical_json
+
+if TYPE_CHECKING:
+    from ddb.config import ResourceSettings
+    from ddb.cost import Probe, Size
+
+
+class CDPM(Kind):
+    """On a cluster `ray_jobs.train_cdpm` trains it on several workers; `compute` needs no Ray."""
+
+    name = "cdpm"
+    version = 2
+    unit = "step"
+    has_workers = True
+
+    def compute(self, job: Job) -> dict[str, Any]:
+        """Train from the first step to the last; nothing is resumed."""
+        from ddb.diffusion.pipeline import CDPMPipeline
+        from ddb.diffusion.process import noise_schedule
+        from ddb.diffusion.settings import CDPMSettings
+        from ddb.diffusion.train import Hooks, train
+
+        settings, dataset, lines = CDPMSettings.model_validate(job.config["cdpm"]), job.data(), []
+
+        def log(step: int, numbers: dict[str, float]) -> None:
+            lines.append(json.dumps({"step": step, **numbers}) + "\n")
+            job.progress(step, settings.steps, numbers)
+
+        images, labels = dataset["train"].images, dataset["train"].labels
+        classes, device = len(dataset.classes), job.machine.device
+        network = train(images, labels, classes, settings, job.config["seed"], Hooks(log), device=device)
+        CDPMPipeline(network.cpu(), noise_schedule(settings.process)).save_pretrained(job.result / "pipeline")
+        (job.result / "losses.jsonl").write_text("".join(lines))
+        return {}
+
+    def demand(self, stage: Stage, capacity: Capacity, resources: ResourceSettings) -> Demand:
+        """A GPU for each worker, or the CPUs of the cluster divided among them."""
+        return self._demand(resources.cdpm_workers, capacity)
+
+    def demand_after_loss(self, stage: Stage, capacity: Capacity, resources: ResourceSettings) -> Demand:
+        """With the most workers that divide the batch. Checkpoints of ZeRO hold a part of the optimizer per worker."""
+        settings, slots = stage.config["cdpm"], capacity.slots
+        if not slots or (settings["engine"] == "deepspeed" and settings["zero_stage"] > 0):
+            return self.demand(stage, capacity, resources)
+        return self._demand(max(n for n in range(1, slots + 1) if settings["batch_size"] % n == 0), capacity)
+
+    def _demand(self, workers: int, capacity: Capacity) -> Demand:
+        if workers > capacity.slots:
+            raise too_many("cdpm_workers", workers, capacity)
+        return Demand(workers, 1, 1) if capacity.gpus else Demand(workers, capacity.cpus_for_each(workers))
+
+    def memory(self, stage: Stage, demand: Demand) -> tuple[int, int]:
+        """On a GPU, the memory of training is not the node's."""
+        size = stage.inputs["data"].config["dataset"]["image_size"]
+        training = 0 if demand.gpus else _training(canonical_json(stage.config["cdpm"]), size, demand.workers)
+        return CDPM_BESIDE, CDPM_WORKER + training
+
+    def cost(self, stage: Stage, probe: Probe, size: Size) -> tuple[float, float]:
+        """Steps of the optimizer."""
+        from ddb.diffusion.settings import CDPMSettings
+
+        settings = CDPMSettings.model_validate(stage.config["cdpm"])
+        step = probe.unet(settings)[0] * settings.batch_size
+        return step, step * settings.steps
+
+
+@lru_cache
+def _training(settings: str, pixels: int, workers: int) -> int:
+    """Bytes that one worker's training takes beside its process."""
+    from ddb.diffusion.settings import CDPMSettings
+    from ddb.memory import cdpm_bytes
+
+    return cdpm_bytes(CDPMSettings.model_validate_json(settings), pixels, classes=10, workers=workers)

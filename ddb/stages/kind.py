@@ -1,0 +1,129 @@
+"""What there is to say about a kind of stage: one subclass of `Kind` in one file of this folder says it.
+
+    KINDS["amplifier"].compute(Job(stage, store, work, progress))
+
+Looking at a store imports every kind, so modules of this folder import torch and numpy inside `compute` and `cost`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ddb.errors import DDBError
+from ddb.process_memory import CELL
+from ddb.stages.needs import Capacity, Demand
+from ddb.store import Stage, Store, Workspace
+
+if TYPE_CHECKING:
+    from ddb.config import ResourceSettings
+    from ddb.cost import Probe, Size
+    from ddb.data import BiasedDataset
+    from ddb.experiment import Plan
+
+Progress = Callable[[int, int, dict[str, Any]], None]  # (step, total, numbers)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a stage may use: `cpu` or `cuda`, and CPU cores."""
+
+    device: str = "cpu"
+    cpus: int = 1
+
+    @property
+    def workers(self) -> int:
+        """Processes that load images beside the one that trains."""
+        return self.cpus if self.cpus > 1 else 0
+
+
+@dataclass(frozen=True)
+class Job:
+    """One stage that is computed now, by this process."""
+
+    stage: Stage
+    store: Store
+    work: Workspace
+    progress: Progress
+    machine: Machine = Machine()
+    sampling_batch: int = 64  # images in a network pass
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """All settings that the stage may read: they are in its key."""
+        return self.stage.config
+
+    @property
+    def result(self) -> Path:
+        """Folder that becomes the result."""
+        return self.work.result
+
+    def input(self, role: str) -> Path:
+        """Folder of the result of an input."""
+        return self.store.path(self.stage.inputs[role])
+
+    def data(self) -> BiasedDataset:
+        """The prepared data set among the inputs."""
+        from ddb.data import prepared
+
+        return prepared.read(self.input("data"))
+
+    def write(self, name: str, value: Any) -> None:
+        """Write `<name>.json` into the result."""
+        text = json.dumps(value, indent=1, allow_nan=False, default=lambda number: number.item())  # numpy's numbers
+        (self.result / f"{name}.json").write_text(text + "\n")
+
+
+class Kind:
+    """Base of all kinds. What it says holds for a stage that trains or judges one classifier in one process."""
+
+    name = ""
+    version = 1  # increased if the same settings and inputs give other numbers than before; golden numbers show it
+    unit = ""  # that its cost is counted in; empty: it costs next to nothing
+    numbers: tuple[str, ...] = ()  # names of the JSON files of a result that exported records contain
+    has_workers = False  # on a cluster, its task starts workers and computes nothing itself
+
+    def compute(self, job: Job) -> dict[str, Any]:
+        """Fill `job.result`; numbers for the record."""
+        raise NotImplementedError
+
+    def demand(self, stage: Stage, capacity: Capacity, resources: ResourceSettings) -> Demand:
+        """What the stage needs of the cluster. Raises DDBError that names the setting if there is less."""
+        largest = capacity.cpus_for_each(1)
+        if resources.cell_cpus > largest:
+            wanted = f"resources.cell_cpus: {resources.cell_cpus} asked for"
+            raise DDBError(f"{wanted}, but no node has more than {largest} CPUs")
+        return Demand(cpus=resources.cell_cpus, gpus=1 if capacity.gpus else 0)
+
+    def demand_after_loss(self, stage: Stage, capacity: Capacity, resources: ResourceSettings) -> Demand:
+        """The demand with fewer workers, on the nodes that are left. Raises DDBError if it cannot do with fewer."""
+        return self.demand(stage, capacity, resources)
+
+    def memory(self, stage: Stage, demand: Demand) -> tuple[int, int]:
+        """Bytes of its processes: of those that compute nothing, together, and of each worker."""
+        return 0, CELL
+
+    def subject(self, stage: Stage) -> Stage:
+        """The stage that a title speaks of: its settings tell stages of this kind apart."""
+        return stage
+
+    def cost(self, stage: Stage, probe: Probe, size: Size) -> tuple[float, float]:
+        """Seconds of one `unit` and of the whole stage."""
+        raise NotImplementedError
+
+    def share(self, stage: Stage, users: list[Stage]) -> float:
+        """Share of its work that a table row with only these `users` would have asked for."""
+        return 1.0
+
+    def more_stages(self, plan: Plan) -> list[Stage]:
+        """Stages that this kind adds to every plan, beside those that the cells need."""
+        return []
+
+
+def too_many(setting: str, workers: int, capacity: Capacity) -> DDBError:
+    """Of a setting that asks for more workers than the cluster has room for."""
+    unit = "GPU" if capacity.gpus else "CPU"
+    return DDBError(f"resources.{setting}: {workers} asked for, but there are {capacity.slots} {unit}s")

@@ -1,0 +1,74 @@
+"""`synthetic`: CDPM, guidance and seed -> synthetic images, as Parquet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ddb.process_memory import SAMPLER, SAMPLING_TASK
+from ddb.stages.kind import Job, Kind, too_many
+from ddb.stages.needs import Capacity, Demand
+from ddb.store import Stage
+
+if TYPE_CHECKING:
+    from ddb.config import ResourceSettings
+    from ddb.cost import Probe, Size
+
+
+class Synthetic(Kind):
+    """On a cluster `ray_jobs.sample_synthetic` samples with several actors; `compute` needs no Ray."""
+
+    name = "synthetic"
+    version = 2
+    unit = "image"
+    has_workers = True
+
+    def compute(self, job: Job) -> dict[str, Any]:
+        """Sample from the first image to the last; nothing is resumed."""
+        import numpy as np
+        import pyarrow as pa
+
+        from ddb.diffusion import synthetic
+        from ddb.diffusion.pipeline import CDPMPipeline
+        from ddb.diffusion.settings import SamplingSettings
+
+        settings, seed = SamplingSettings.model_validate(job.config["sampling"]), job.config["seed"]
+        pipeline = CDPMPipeline.from_pretrained(job.input("cdpm") / "pipeline").to(job.machine.device)
+        pipeline.set_progress_bar_config(disable=True)
+        per_class, batch, tables = settings.images_per_class, job.sampling_batch, []
+        labels, indices = np.divmod(np.arange(pipeline.null_label * per_class), per_class)
+        for start in range(0, len(labels), batch):
+            some = slice(start, start + batch)
+            images = synthetic.generate(pipeline, labels[some], indices[some], seed, settings, batch)
+            tables.append(synthetic.to_table(images, labels[some], indices[some], seed, settings.guidance))
+            job.progress(min(start + batch, len(labels)), len(labels), {})
+        synthetic.write(pa.concat_tables(tables), job.result / "images.parquet")
+        return {}
+
+    def demand(self, stage: Stage, capacity: Capacity, resources: ResourceSettings) -> Demand:
+        """A GPU or a CPU for each actor."""
+        actors = resources.sampling_actors or capacity.slots
+        if actors > capacity.slots:
+            raise too_many("sampling_actors", actors, capacity)
+        return Demand(actors, 1, 1 if capacity.gpus else 0)
+
+    def demand_after_loss(self, stage: Stage, capacity: Capacity, resources: ResourceSettings) -> Demand:
+        """Any number of actors gives the same images."""
+        return self.demand(stage, capacity, resources.model_copy(update={"sampling_actors": capacity.slots or 1}))
+
+    def memory(self, stage: Stage, demand: Demand) -> tuple[int, int]:
+        """Of the task that feeds the actors, and of each actor."""
+        return SAMPLING_TASK, SAMPLER
+
+    def cost(self, stage: Stage, probe: Probe, size: Size) -> tuple[float, float]:
+        """Network passes; guidance doubles them."""
+        from ddb.diffusion.settings import CDPMSettings, SamplingSettings
+
+        settings = SamplingSettings.model_validate(stage.config["sampling"])
+        cdpm = CDPMSettings.model_validate(stage.inputs["cdpm"].config["cdpm"])
+        image = probe.unet(cdpm)[1] * settings.sampler_steps * (2 if settings.guidance else 1)
+        return image, image * settings.images_per_class * size.classes
+
+    def share(self, stage: Stage, users: list[Stage]) -> float:
+        """An amplifier may use the first images of each class alone."""
+        sampled = stage.config["sampling"]["images_per_class"]
+        return max(user.config["amplifier"]["images_per_class"] or sampled for user in users) / sampled

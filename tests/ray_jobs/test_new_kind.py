@@ -1,0 +1,63 @@
+"""A new kind of stage, which this file alone defines, is planned, computed on Ray, and shown wherever stages are."""
+
+import json
+
+import pytest
+
+from ddb.report.report_page import render_report
+from ddb.stages import KINDS, make_stage
+from ddb.stages.kind import Kind
+from ddb.store import Store
+from ray_jobs import cli_show
+from ray_jobs.run_experiment import run_plan
+from tests.ray_jobs.conftest import small_plan
+
+pytestmark = pytest.mark.cluster
+
+
+class ClassMean(Kind):
+    """The mean image of each class."""
+
+    name = "class_mean"
+    unit = "class"
+    numbers = ("brightness",)
+
+    def more_stages(self, plan):
+        return [make_stage(self.name, {}, data=plan.data)]
+
+    def compute(self, job):
+        train = job.data()["train"]
+        means = [train.images[train.labels == label].mean() for label in range(10)]
+        job.write("brightness", dict(zip("0123456789", means, strict=True)))
+        return {"classes": len(means)}
+
+    def cost(self, stage, probe, size):
+        return 0.001, 0.001 * size.classes
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    monkeypatch.setitem(KINDS, ClassMean.name, ClassMean())
+
+
+def test_a_kind_that_a_test_defines_is_planned_computed_and_shown(registered, capacity, tmp_path, capsys):
+    graph, store = small_plan(methods={"erm": {}}), Store(tmp_path / "runs")
+    (stage,) = graph.more
+    cli_show.show_plan(graph, store)
+    planned = capsys.readouterr().out
+    assert f"class_mean/{stage.key}" in planned and "missing" in planned
+    (cost,) = [line for line in planned.splitlines() if "class_mean" in line and "per class" in line]
+    assert "0.001 s per class" in cost
+
+    outcome = run_plan(graph, store, capacity, lambda event: None)
+    assert not outcome.failed and stage in outcome.computed
+    record = store.record(stage)
+    assert record["classes"] == 10 and record["files"] == ["brightness.json"]
+    brightness = json.loads((store.path(stage) / "brightness.json").read_text())
+    assert len(brightness) == 10 and all(0 < mean < 255 for mean in brightness.values())
+
+    assert stage.key in cli_show.show_stages(graph, store)
+    status = [line for line in capsys.readouterr().out.splitlines() if "class_mean" in line]
+    assert len(status) == 1 and "done" in status[0]
+    page = render_report(graph, store)
+    assert "class_mean" in page and stage.key in page
