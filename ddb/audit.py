@@ -30,7 +30,6 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from ddb.amplifier import Signals, compute_signals, signal_quality
 from ddb.classifier import load_classifier, predict
 from ddb.config import ExperimentConfig, methods
 from ddb.config_file import Experiment, Point
@@ -41,7 +40,8 @@ from ddb.diffusion import synthetic
 from ddb.errors import DDBError
 from ddb.evidence import CONFIDENCE, Interval, interval
 from ddb.experiment import Cell, Plan, plan
-from ddb.recipes.pseudo_groups import check_signals
+from ddb.signals.amplifier import compute_signals
+from ddb.signals.table import Signals, check_signals, signal_quality
 from ddb.store import Stage, Store
 
 BASELINE, RECIPE, CONTROL = "erm", "ddb_two_step", "ddb_two_step_control"

@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializeAsAny
 
-from ddb.amplifier import AmplifierSettings
 from ddb.backbones import SMALLEST
 from ddb.data import BENCHMARKS
 from ddb.data.colored_digits import ColoredDigitsConfig
@@ -23,6 +22,7 @@ from ddb.errors import DDBError
 from ddb.recipes import Method, get_method
 from ddb.recipes.training import TrainingSettings
 from ddb.settings import Settings, build, unknown
+from ddb.signals.amplifier import AmplifierSettings
 
 OVERRIDABLE = {"sampling": SamplingSettings, "amplifier": AmplifierSettings}  # sections that a method may override
 

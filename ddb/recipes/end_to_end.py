@@ -17,15 +17,15 @@ from ddb.data.loading import at_once
 from ddb.errors import DDBError
 from ddb.lazy import lazy
 from ddb.recipes.erm import mean_loss
-from ddb.recipes.pseudo_groups import check_signals
 from ddb.recipes.registry import method
 from ddb.recipes.training import Batch, Learner, Run, TrainingSettings, first_per_class, fit
+from ddb.signals.table import check_signals
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from ddb.amplifier import Signals
+    from ddb.signals.table import Signals
 else:
     torch = lazy("torch")
 

@@ -22,16 +22,16 @@ from ddb.lazy import lazy, np
 from ddb.randomness import numpy_generator
 from ddb.recipes.erm import mean_loss
 from ddb.recipes.group_dro import fit_group_dro
-from ddb.recipes.pseudo_groups import check_signals, filtered_error_set, pseudo_groups
 from ddb.recipes.registry import method
 from ddb.recipes.training import Run, fit
 from ddb.recipes.two_step import TwoStepSettings
+from ddb.signals.table import check_signals, filtered_error_set, pseudo_groups
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from ddb.amplifier import Signals
+    from ddb.signals.table import Signals
 else:
     torch = lazy("torch")
 

@@ -19,14 +19,14 @@ from ddb.classifier import predict
 from ddb.data import Split
 from ddb.lazy import np
 from ddb.recipes.erm import mean_loss
-from ddb.recipes.pseudo_groups import check_signals, error_set
 from ddb.recipes.registry import method
 from ddb.recipes.training import Run, TrainingSettings, fit
+from ddb.signals.table import check_signals, error_set
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from ddb.amplifier import Signals
+    from ddb.signals.table import Signals
 
 
 class JttDdbSettings(TrainingSettings):

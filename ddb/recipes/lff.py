@@ -20,15 +20,15 @@ from pydantic import Field
 from ddb.data import Split
 from ddb.lazy import lazy, np
 from ddb.recipes.end_to_end import relative_difficulty
-from ddb.recipes.pseudo_groups import check_signals
 from ddb.recipes.registry import method
 from ddb.recipes.training import Batch, Learner, Run, TrainingSettings, fit
+from ddb.signals.table import check_signals
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from ddb.amplifier import Signals
+    from ddb.signals.table import Signals
 else:
     torch = lazy("torch")
 

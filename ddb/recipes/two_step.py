@@ -12,14 +12,14 @@ from pydantic import Field
 from ddb.data import Split
 from ddb.lazy import np
 from ddb.recipes.group_dro import GroupDROSettings, fit_group_dro
-from ddb.recipes.pseudo_groups import check_signals, error_set, filtered_error_set, pseudo_groups
 from ddb.recipes.registry import method
 from ddb.recipes.training import Run
+from ddb.signals.table import check_signals, error_set, filtered_error_set, pseudo_groups
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from ddb.amplifier import Signals
+    from ddb.signals.table import Signals
 
 
 class ErrorSetSettings(GroupDROSettings):

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from ddb.amplifier import Signals
 from ddb.data import Split, prepared
 from ddb.diffusion import synthetic
 from ddb.report.report_data import agreed_settings, settings_text
 from ddb.report.sheets import value_text
+from ddb.signals.table import Signals
 from ddb.store import Store
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ METRICS = (  # in the order of the table's columns; each as defined in ddb.metri
     "co_occur_obj_gap",
     "bg_co_occur_obj_gap",
 )
-SIGNALS = ("aligned_share", "right_class_share", "precision", "recall", "auroc")  # ddb.probe, ddb.amplifier
+SIGNALS = ("aligned_share", "right_class_share", "precision", "recall", "auroc")  # ddb.probe, ddb.signals.amplifier
 ELSEWHERE = ("dataset.name", "sampling.guidance")  # varied settings that have a column of their own
 Summary = dict[str, float | int | None]  # mean, std, n
 

@@ -21,10 +21,11 @@ class Amplifier(Kind):
 
     def compute(self, job: Job) -> dict[str, Any]:
         """Train the amplifier and compute its signals."""
-        from ddb.amplifier import AmplifierSettings, compute_signals, signal_quality, train_amplifier
         from ddb.classifier import Description, save_classifier
         from ddb.diffusion import synthetic
         from ddb.recipes.training import Run
+        from ddb.signals.amplifier import AmplifierSettings, compute_signals, train_amplifier
+        from ddb.signals.table import signal_quality
 
         settings, dataset, machine = AmplifierSettings.model_validate(job.config["amplifier"]), job.data(), job.machine
         train = dataset["train"]
@@ -44,7 +45,7 @@ class Amplifier(Kind):
 
     def cost(self, stage: Stage, probe: Probe, size: Size) -> tuple[float, float]:
         """Epochs over its images, and looks at the real training images for the curve."""
-        from ddb.amplifier import AmplifierSettings
+        from ddb.signals.amplifier import AmplifierSettings
 
         settings, sampled = AmplifierSettings.model_validate(stage.config["amplifier"]), stage.inputs.get("synthetic")
         per_class = settings.images_per_class or (sampled and sampled.config["sampling"]["images_per_class"])

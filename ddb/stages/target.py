@@ -21,14 +21,14 @@ class Target(Kind):
 
     def compute(self, job: Job) -> dict[str, Any]:
         """Train by the method and evaluate on the test split."""
-        from ddb.amplifier import AmplifierSettings, Signals
         from ddb.classifier import Description, predict, save_classifier
         from ddb.data import groups
         from ddb.diffusion import synthetic
         from ddb.metrics import evaluate
         from ddb.recipes import get_method
-        from ddb.recipes.pseudo_groups import error_set, pseudo_groups
         from ddb.recipes.training import Run
+        from ddb.signals.amplifier import AmplifierSettings
+        from ddb.signals.table import Signals, error_set, pseudo_groups
 
         method, dataset, machine = get_method(job.config["method"]), job.data(), job.machine
         settings = method.settings_class.model_validate(job.config["settings"])

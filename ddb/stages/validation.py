@@ -12,12 +12,11 @@ class Validation(Kind):
 
     def compute(self, job: Job) -> dict[str, Any]:
         """Predict the validation images."""
-        from ddb.amplifier import Signals
         from ddb.classifier import load_classifier, predict
         from ddb.data import groups
         from ddb.metrics import worst
         from ddb.recipes import get_method
-        from ddb.recipes.pseudo_groups import check_signals, error_set, pseudo_groups
+        from ddb.signals.table import Signals, check_signals, error_set, pseudo_groups
 
         target, split = job.stage.inputs["target"], job.data()["val"]
         settings = get_method(target.config["method"]).settings_class.model_validate(target.config["settings"])

@@ -8,12 +8,12 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from ddb.amplifier import Signals
 from ddb.audit import Evidence, Observations, audit_plan, clusters, weigh, write_scores
 from ddb.config import check
 from ddb.data import BiasedDataset, Split
 from ddb.errors import DDBError
 from ddb.evidence import Interval, interval
+from ddb.signals.table import Signals
 
 
 def bits(*rows):

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from ddb import classifier
-from ddb.amplifier import Signals
 from ddb.config_file import resolve
 from ddb.data import Split, load_dataset
 from ddb.data.colored_digits import ColoredDigitsConfig
@@ -22,6 +21,7 @@ from ddb.diffusion.process import noise_schedule
 from ddb.diffusion.settings import CDPMSettings, SamplingSettings
 from ddb.diffusion.train import Hooks, train
 from ddb.experiment import add_validation, plan
+from ddb.signals.table import Signals
 from ddb.stages import KINDS
 from ddb.stages.kind import Job
 from ddb.store import Store

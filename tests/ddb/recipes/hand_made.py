@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ddb.amplifier import Signals
+from ddb.signals.table import Signals
 
 
 def signals(split, wrong, loss=None):

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from ddb.amplifier import AmplifierSettings, train_amplifier
 from ddb.data.loading import to_tensor
 from ddb.errors import DDBError
 from ddb.recipes import end_to_end, get_method
 from ddb.recipes.end_to_end import weighted_loss
 from ddb.recipes.training import Run
+from ddb.signals.amplifier import AmplifierSettings, train_amplifier
 from tests.ddb.recipes.hand_made import signals
 
 FEW = {"steps": 4, "evaluate_every": 4, "batch_size": 16}

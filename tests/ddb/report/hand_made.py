@@ -7,11 +7,11 @@ import json
 
 import numpy as np
 
-from ddb.amplifier import Signals
 from ddb.config_file import resolve
 from ddb.data import BiasedDataset, Split, prepared
 from ddb.diffusion import synthetic
 from ddb.experiment import plan
+from ddb.signals.table import Signals
 
 VALUES = {
     "dataset": {"name": "colored_digits"},

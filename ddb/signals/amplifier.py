@@ -10,8 +10,7 @@ those. `source: real` trains it on the real images instead, which is the ablatio
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -19,10 +18,10 @@ from pydantic import Field
 from ddb.classifier import predict
 from ddb.data import Split
 from ddb.data.loading import View
-from ddb.errors import DDBError
-from ddb.lazy import lazy, np, pa, pq
+from ddb.lazy import lazy
 from ddb.recipes.erm import mean_loss
 from ddb.recipes.training import Run, TrainingSettings, first_per_class, fit
+from ddb.signals.table import Signals
 
 if TYPE_CHECKING:
     import torch
@@ -50,44 +49,6 @@ class AmplifierSettings(TrainingSettings):
         At their full sharpness they would be told apart from synthetic ones by it: the error set would mean "sharp".
         """
         return replace(super().view(workers), from_files=self.resolution == "native")
-
-
-@dataclass(frozen=True)
-class Signals:
-    """What the amplifier says of each real image, row by row."""
-
-    paths: list[str]  # (N,)
-    labels: np.ndarray  # (N,) int64
-    predicted: np.ndarray  # (N,) int64
-    loss: np.ndarray  # (N,) float32, cross-entropy in nats
-    probability: np.ndarray  # (N,) float32, of the label
-    misclassified: np.ndarray  # (N,) bool; column `conflicting` on disk
-
-    def write(self, path: str | Path) -> None:
-        """One Parquet file, one row per image: path, label, predicted, loss, probability, conflicting."""
-        columns = {
-            "path": pa.array(self.paths, pa.string()),
-            "label": self.labels,
-            "predicted": self.predicted,
-            "loss": self.loss,
-            "probability": self.probability,
-            "conflicting": self.misclassified,
-        }
-        pq.write_table(pa.table(columns), path)
-
-    @classmethod
-    def read(cls, path: str | Path) -> Signals:
-        """What `write` wrote. Raises DDBError where it is not there or lacks a column."""
-        try:
-            table = pq.read_table(path)
-            column = {name: table[name].to_numpy() for name in ("label", "predicted", "loss", "probability")}
-            return cls(
-                table["path"].to_pylist(),
-                *(column[name].copy() for name in column),
-                table["conflicting"].to_numpy().astype(bool),
-            )
-        except (FileNotFoundError, pa.ArrowInvalid, KeyError) as error:
-            raise DDBError(f"signals {path} cannot be read: {error}") from None
 
 
 def compute_signals(model: nn.Module, split: Split, view: View | None = None) -> Signals:
@@ -133,21 +94,3 @@ def train_amplifier(
 
     model = fit(images, mean_loss, settings, run, after_evaluation=watch)
     return model, curve
-
-
-def signal_quality(signals: Signals, aligned: np.ndarray) -> dict[str, float | int | None]:
-    """How well the signals find the truly conflicting images (`aligned` (N,) bool). Undefined numbers are None.
-
-    precision and recall of the error set; auroc of the loss as a ranking; errors and conflicting, the two sets' sizes.
-    """
-    from sklearn.metrics import precision_score, recall_score, roc_auc_score  # takes seconds to import
-
-    conflicting, wrong = ~aligned, signals.misclassified
-    both_kinds = conflicting.any() and aligned.any()
-    return {
-        "precision": float(precision_score(conflicting, wrong)) if wrong.any() else None,
-        "recall": float(recall_score(conflicting, wrong)) if conflicting.any() else None,
-        "auroc": float(roc_auc_score(conflicting, signals.loss)) if both_kinds else None,
-        "errors": int(wrong.sum()),
-        "conflicting": int(conflicting.sum()),
-    }

@@ -8,12 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
-from ddb.amplifier import AmplifierSettings, Signals, compute_signals, signal_quality, train_amplifier
 from ddb.classifier import predict
 from ddb.data import ColoredDigitsConfig, Split, load_dataset
 from ddb.data.images import read_array
 from ddb.errors import DDBError
 from ddb.recipes.training import Run
+from ddb.signals.amplifier import AmplifierSettings, compute_signals, train_amplifier
+from ddb.signals.table import Signals, signal_quality
 
 FEW = AmplifierSettings(steps=6, evaluate_every=2, batch_size=16)
 
