@@ -107,9 +107,9 @@ def test_a_killed_worker_resumes_to_the_same_weights_bit_for_bit(finished, tmp_p
 
 def _kill_worker(store, stage, killed):
     """SIGKILL the training worker once a checkpoint exists and training has continued after it."""
-    losses = store.work_path(stage) / "resume" / "losses.jsonl"
     while not store.has(stage):
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            losses = store.work_path(stage) / "resume" / "losses.jsonl"
             if '"step": 20,' in losses.read_text():  # the first checkpoint: step 16
                 for process in psutil.Process().children(recursive=True):
                     with contextlib.suppress(psutil.NoSuchProcess):
