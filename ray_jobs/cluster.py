@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 from ddb import interrupt
 from ddb.errors import DDBError
@@ -112,8 +113,9 @@ def connected(num_cpus: int | None = None) -> Iterator[Capacity]:
     )
     with _interpreter(), contextlib.nullcontext() if address else preflight.short_names():
         try:
-            with interrupt.held_back(), _import_path() if address else contextlib.nullcontext():
+            with interrupt.held_back():
                 ray.init(
+                    job_config=_job_config(),
                     log_to_driver=False,
                     logging_level=logging.ERROR,
                     include_dashboard=None if address else False,
@@ -129,15 +131,14 @@ def connected(num_cpus: int | None = None) -> Iterator[Capacity]:
             ray.shutdown()
 
 
-@contextlib.contextmanager
-def _import_path() -> Iterator[None]:
-    """Within the block the current folder is that of this code: Ray puts it in front of its workers' import paths."""
-    before = os.getcwd()
-    os.chdir(Path(__file__).parents[1])
-    try:
-        yield
-    finally:
-        os.chdir(before)
+def _job_config() -> Any:
+    """By which workers import our code from here, and nothing from the folder that the user happens to be in.
+
+    Ray puts the driver's current folder in front of its workers' import paths, unless the driver is a client's.
+    """
+    from ray.job_config import JobConfig
+
+    return JobConfig(_client_job=True, _py_driver_sys_path=[str(Path(__file__).parents[1])])
 
 
 def _first_line(error: Exception) -> str:
