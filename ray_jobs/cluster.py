@@ -29,6 +29,7 @@ QUIET = {  # for this process and every worker that it starts
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_AIR_NEW_OUTPUT": "0",  # Tune's own tables and hints; a search prints lines of its own
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours asks a search to end as it does any run
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial that is asked to end early reports nothing
     "RAY_task_oom_retries": "3",  # without it, a task that is too large is tried for ever
     "TOKENIZERS_PARALLELISM": "false",
