@@ -5,6 +5,9 @@ import platform
 from functools import cache
 from pathlib import Path
 
+# For processes that talk on this machine alone: a profile may name the network of a cluster, which is not here.
+LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
+
 
 def node_name() -> str:
     """What this machine is called: by SLURM within a job, else by itself."""

@@ -12,6 +12,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ddb import interrupt
 from ddb.errors import DDBError
@@ -27,6 +28,7 @@ QUIET = {  # for this process and every worker that it starts
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_AIR_NEW_OUTPUT": "0",  # Tune's own tables and hints; a search prints lines of its own
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours asks a search to end as it does any run
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial that is asked to end early reports nothing
     "RAY_task_oom_retries": "3",  # without it, a task that is too large is tried for ever
     "TOKENIZERS_PARALLELISM": "false",
@@ -84,8 +86,9 @@ def connected(num_cpus: int | None = None) -> Iterator[Capacity]:
     )
     with _interpreter(), contextlib.nullcontext() if address else preflight.short_names():
         try:
-            with interrupt.held_back(), _import_path() if address else contextlib.nullcontext():
+            with interrupt.held_back():
                 ray.init(
+                    job_config=_job_config(),
                     log_to_driver=False,
                     logging_level=logging.ERROR,
                     include_dashboard=None if address else False,
@@ -101,15 +104,14 @@ def connected(num_cpus: int | None = None) -> Iterator[Capacity]:
             ray.shutdown()
 
 
-@contextlib.contextmanager
-def _import_path() -> Iterator[None]:
-    """Within the block the current folder is that of this code: Ray puts it in front of its workers' import paths."""
-    before = os.getcwd()
-    os.chdir(Path(__file__).parents[1])
-    try:
-        yield
-    finally:
-        os.chdir(before)
+def _job_config() -> Any:
+    """By which workers import our code from here, and nothing from the folder that the user happens to be in.
+
+    Ray puts the driver's current folder in front of its workers' import paths, unless the driver is a client's.
+    """
+    from ray.job_config import JobConfig
+
+    return JobConfig(_client_job=True, _py_driver_sys_path=[str(Path(__file__).parents[1])])
 
 
 def _first_line(error: Exception) -> str:

@@ -1,6 +1,9 @@
 """How a command ends: what is not a bug of ours is one line that names cause and way out, and has an exit code.
 
-    with ending():      # around the whole command
+    with ending():          # around the whole command
+        ...
+
+    with interruptible():   # around the work: a first signal ends it in order, a second one at once
         ...
 
 DDB_TRACEBACK=1 shows the traceback as well.
@@ -14,7 +17,9 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 from ddb.errors import DDBError, Interrupted, fault_of_system
-from ray_jobs.output import err, printable_anywhere
+from ddb.interrupt import on_signals
+from ray_jobs.output import err, out, printable_anywhere
+from slurm.ray_node import adopt_orphans, end_descendants
 
 INTERRUPTED = 75  # exit code; EX_TEMPFAIL of sysexits.h: try again later
 MISTAKE = 2  # of the user, or a machine that does not give what is needed
@@ -43,6 +48,25 @@ def ending() -> Iterator[None]:
         if not _is_rays(error):
             raise
         stop(DDBError(f"Ray failed: {str(error).strip().splitlines()[0]}; the same command goes on"), error)
+
+
+def interruptible() -> contextlib.AbstractContextManager[None]:
+    """Within the block, SIGINT, SIGTERM or SIGUSR1 asks the run to end, and a second one ends it at once.
+
+    Then all that this process has started is killed, a local Ray above all, of which a process may not answer.
+    """
+
+    def say() -> None:
+        err.print("interrupted: waiting for running stages to write their checkpoints; a second signal ends at once")
+
+    def end() -> None:
+        adopt_orphans()
+        end_descendants()
+        out.show_cursor()  # which a live table hides
+        err.print("interrupted: ended at once by a second signal; the same command goes on", style="red")
+        os._exit(INTERRUPTED)  # nobody is left to whom Ray's own end could say goodbye
+
+    return on_signals(say, end)
 
 
 def stop(error: DDBError, cause: BaseException | None = None) -> NoReturn:

@@ -16,10 +16,9 @@ from ddb.backbones import ensure_weights
 from ddb.data import DataMissing
 from ddb.errors import DDBError, Interrupted, headline
 from ddb.experiment import Plan, plan
-from ddb.interrupt import on_signals
 from ddb.store import Stage, Store
 from ray_jobs.cluster import connected
-from ray_jobs.ending import ending
+from ray_jobs.ending import ending, interruptible
 from ray_jobs.output import err, out
 
 
@@ -41,7 +40,7 @@ def execute(graph: Plan, store: Store, only: str | None = None) -> int:
     from ray_jobs.console import StageView
     from ray_jobs.run_experiment import run_plan
 
-    with on_signals(), connected() as capacity, StageView(out, store, graph, len(stages)) as view:
+    with interruptible(), connected() as capacity, StageView(out, store, graph, len(stages)) as view:
         outcome = run_plan(graph, store, capacity, view.notify, only)
     for stage, error in outcome.failed.values():
         kept = "\n" in error and store.failure_path(stage).exists()  # on a full disk nothing can be kept

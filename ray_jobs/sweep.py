@@ -36,7 +36,7 @@ from ddb.sweep import STUDY, Sweep, ended, load_sweep, open_study
 from ray_jobs import cluster
 from ray_jobs.cluster import connected
 from ray_jobs.console import StageView
-from ray_jobs.ending import ending
+from ray_jobs.ending import ending, interruptible
 from ray_jobs.job import make_ready, out, parse
 from ray_jobs.run_experiment import run_plan
 
@@ -81,7 +81,7 @@ def run_sweep(sweep: Sweep, store: Store) -> SweepResult:
         out.print(f"sweep {folder}: {len(ended(study))} of {sweep.settings.trials} trials are over")
         if missing or remaining > 0:
             make_ready(default, missing)
-            with interrupt.on_signals(), connected() as capacity:
+            with interruptible(), connected() as capacity:
                 _compute_default(default, store, capacity, len(missing))
                 if remaining > 0:
                     _search(sweep, study, storage, store, capacity, judges, remaining)

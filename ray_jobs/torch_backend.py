@@ -14,6 +14,7 @@ import ray
 from ray.train._internal.utils import get_address_and_port
 from ray.train.backend import Backend, BackendConfig
 
+from ddb.machine import LOOPBACK
 from ray_jobs import placement
 
 TIMEOUT = 1800  # seconds of a collective operation; Ray's default
@@ -54,6 +55,8 @@ def _join(rank: int, size: int, address: str, port: int, kind: str) -> None:
     from ray.train.torch import config
 
     os.environ |= {"MASTER_ADDR": address, "MASTER_PORT": str(port)}
+    if address == "127.0.0.1":
+        os.environ |= LOOPBACK
     config._set_torch_distributed_env_vars()
     config._setup_torch_process_group(kind, rank, size, "env://", TIMEOUT)
 

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from ddb.diffusion.settings import CDPMSettings
+from ddb.machine import LOOPBACK
 
 
 def make_engine(network: torch.nn.Module, settings: CDPMSettings, device: torch.device):
@@ -75,6 +76,7 @@ class DeepSpeedEngine:
 
         self.network, self.device = network, device
         if not dist.is_initialized():  # DeepSpeed needs a process group even for one process
+            os.environ |= LOOPBACK
             backend = "nccl" if device.type == "cuda" else "gloo"
             dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
         os.environ.setdefault("LOCAL_RANK", str(device.index or 0))  # it refuses to start without

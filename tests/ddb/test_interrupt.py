@@ -1,4 +1,4 @@
-"""The first signal asks, the second does what it always did; without a file nothing changes."""
+"""The first signal asks, the second ends; without a file nothing changes."""
 
 import os
 import signal
@@ -10,20 +10,35 @@ import pytest
 from ddb import interrupt
 
 
+def nothing():
+    """For who only asks."""
+
+
 @pytest.mark.parametrize("number", interrupt.SIGNALS)
 def test_a_signal_asks_and_leaving_the_block_takes_it_back(number, tmp_path, monkeypatch):
     monkeypatch.setenv(interrupt.FILE, str(tmp_path / "flag"))
-    before = signal.getsignal(number)
-    with interrupt.on_signals():
+    before, said = signal.getsignal(number), []
+    with interrupt.on_signals(lambda: said.append("waiting"), nothing):
         assert not interrupt.requested()
         os.kill(os.getpid(), number)
-        assert interrupt.requested() and signal.getsignal(number) == before
+        assert interrupt.requested() and said == ["waiting"]
     assert not interrupt.requested() and signal.getsignal(number) == before
+
+
+@pytest.mark.parametrize(("one", "called"), [(1e9, ["say"]), (-1, ["say", "end"])])
+def test_a_second_signal_ends_unless_it_comes_with_the_first(one, called, tmp_path, monkeypatch):
+    monkeypatch.setenv(interrupt.FILE, str(tmp_path / "flag"))
+    monkeypatch.setattr(interrupt, "ONE", one)
+    calls = []
+    with interrupt.on_signals(lambda: calls.append("say"), lambda: calls.append("end")):
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert calls == called and interrupt.requested() == (called == ["say"])
 
 
 def test_a_file_that_somebody_else_made_asks_and_stays(tmp_path, monkeypatch):
     monkeypatch.setenv(interrupt.FILE, str(tmp_path / "flag"))
-    with interrupt.on_signals():
+    with interrupt.on_signals(nothing, nothing):
         (tmp_path / "flag").touch()
         assert interrupt.requested()
     assert interrupt.requested()
@@ -32,7 +47,7 @@ def test_a_file_that_somebody_else_made_asks_and_stays(tmp_path, monkeypatch):
 GROUP = """
 import os, signal, subprocess, sys, time
 from ddb import interrupt
-with interrupt.on_signals():
+with interrupt.on_signals(lambda: None, lambda: None):
     with interrupt.held_back():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as a library would
         child = subprocess.Popen([sys.executable, "-c", "import time; print('child', flush=True); time.sleep(300)"])
@@ -57,18 +72,13 @@ def test_signals_to_a_group_reach_who_knows_what_to_do_and_nothing_that_was_star
 SCRIPT = """
 import os, signal
 from ddb import interrupt
-with interrupt.on_signals():
-    os.kill(os.getpid(), signal.SIGTERM)
-    print("asked", interrupt.requested(), flush=True)
+with interrupt.on_signals(lambda: print("asked"), lambda: print("ended")):
     os.kill(os.getpid(), signal.SIGTERM)
     print("never")
 """
 
 
-@pytest.mark.parametrize(("flag", "printed"), [(True, "asked True\n"), (False, "")])
-def test_the_second_signal_ends_the_process_and_without_a_file_the_first_does(flag, printed, tmp_path):
+def test_without_a_file_signals_do_what_they_always_do():
     environment = {name: value for name, value in os.environ.items() if name != interrupt.FILE}
-    if flag:
-        environment[interrupt.FILE] = str(tmp_path / "flag")
     result = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=environment)
-    assert (result.returncode, result.stdout) == (-signal.SIGTERM, printed)
+    assert (result.returncode, result.stdout) == (-signal.SIGTERM, "")

@@ -1,12 +1,15 @@
 """A local Ray is private: loopback only, never one that is found lying about, and gone afterwards."""
 
 import os
+import profile
 import subprocess
 import sys
 
 import psutil
 import pytest
 import ray
+
+import ray_jobs
 
 pytestmark = pytest.mark.cluster
 
@@ -37,6 +40,31 @@ def test_only_the_holder_of_the_token_runs_code_on_a_local_ray(capacity):
         outcomes.append(subprocess.run(command, capture_output=True, text=True, env=environment))
     assert outcomes[0].stdout == "ran 7\n", outcomes[0].stderr[-500:]
     assert outcomes[1].returncode != 0 and not outcomes[1].stdout
+
+
+LOOK = """
+import os, sys
+import ray
+from ray_jobs.cluster import connected
+
+def look():
+    import profile, ray_jobs
+    return os.getcwd(), os.getcwd() in sys.path, profile.__file__, ray_jobs.__file__
+
+with connected(num_cpus=1):
+    print(*ray.get(ray.remote(look).remote()), sep="\\n")
+"""
+
+
+def test_workers_are_in_the_users_folder_and_import_nothing_from_there(tmp_path):
+    folder, script = tmp_path / "work", tmp_path / "scripts" / "look.py"
+    folder.mkdir()
+    script.parent.mkdir()
+    script.write_text(LOOK)
+    (folder / "profile.py").write_text("a module of Python's has the same name")
+    result = subprocess.run([sys.executable, str(script)], cwd=folder, capture_output=True, text=True)
+    expected = [str(folder), "False", profile.__file__, ray_jobs.__file__]
+    assert result.stdout.splitlines() == expected, result.stderr[-500:]
 
 
 SCRIPT = """

@@ -23,7 +23,7 @@ def test_after_a_failed_cdpm_the_rest_goes_on_and_the_run_ends(tmp_path):
     command = [sys.executable, "-c", "import sys; from ray_jobs import cluster, job; import contextlib, functools; "
                "job.connected = functools.partial(cluster.connected, num_cpus=2); job.main(None, '')",
                str(path), "--store", str(store.root)]  # fmt: skip
-    environment = os.environ | {"GLOO_SOCKET_IFNAME": "doesnotexist0", "RAY_worker_niceness": "0"}
+    environment = os.environ | {"GLOO_DEVICE_TRANSPORT": "PIGEON", "RAY_worker_niceness": "0"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 1, done.stdout[-3000:] + done.stderr[-3000:]
     graph = plan(load(path))
@@ -33,5 +33,5 @@ def test_after_a_failed_cdpm_the_rest_goes_on_and_the_run_ends(tmp_path):
     whole = store.failure(cdpm)
     assert "Traceback" in whole or "_join" in whole
     (line,) = (line for line in done.stdout.splitlines() if "FAILED" in line)
-    assert "doesnotexist0" in line and "Traceback" not in done.stdout + done.stderr
+    assert "unsupported gloo device" in line and "Traceback" not in done.stdout + done.stderr
     assert str(store.failure_path(cdpm)) in done.stderr

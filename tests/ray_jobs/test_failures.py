@@ -31,16 +31,27 @@ def test_a_mistake_or_a_full_machine_is_one_line(cause, line):
     assert text.startswith(line) and "\n" not in text
 
 
+ACTOR = "The actor died.\n\tpid: 71\n\tip: 127.0.0.1\nDetail: connection error code 2. (1) SIGKILL by OOM killer"
+
+
 @pytest.mark.parametrize(
-    "error",
+    ("error", "log"),
     [
-        WorkerCrashedError(),
-        RayActorError(error_msg="Worker exit type: SYSTEM_ERROR ... connection error code 2. End of file."),
-        WorkerGroupError("text", {1: ValueError("x"), 0: RayActorError(error_msg="killed by SIGKILL by OOM killer")}),
+        (WorkerCrashedError(), "/worker-*.err"),
+        (RayActorError(error_msg=ACTOR), "/worker-*-71.err"),
+        (WorkerGroupError("text", {1: ValueError("x"), 0: RayActorError(error_msg=ACTOR)}), "/worker-*-71.err"),
     ],
 )
-def test_a_worker_that_ended_without_a_word_most_likely_lacked_memory(error):
-    assert explain(error).startswith("killed, most likely for lack of memory")
+def test_a_worker_that_left_no_traceback_has_a_log_and_no_guessed_cause(error, log):
+    text = explain(error)
+    assert text.startswith("died without an error message") and "Ray does not know why" in text and log in text
+    assert "\n" not in text
+
+
+def test_memory_is_the_cause_where_ray_says_so():
+    failures = {0: RayActorError(error_msg=ACTOR), 1: OutOfMemoryError("too much")}
+    assert explain(failures[1]) == "killed for lack of memory: too much"
+    assert explain(WorkerGroupError("text", failures)).startswith("killed for lack of memory")
 
 
 def test_a_training_failure_is_that_of_the_worker_where_it_began():

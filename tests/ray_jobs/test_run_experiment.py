@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import threading
 import time
 
@@ -9,6 +10,7 @@ import numpy as np
 import psutil
 import pyarrow.parquet as pq
 import pytest
+import ray
 import torch
 
 from ddb.diffusion import synthetic
@@ -39,6 +41,12 @@ def test_every_stage_is_an_artifact_with_its_record(finished):
     assert (store.path(_only(graph, "cdpm")) / "tensorboard").is_dir()
     metrics = json.loads((store.path(graph.cells[0].stage) / "metrics.json").read_text())
     assert 0 <= metrics["worst_group_accuracy"] <= metrics["average_accuracy"] <= 1
+
+
+def test_a_local_run_is_on_loopback_whatever_interface_a_profile_names(finished):
+    graph, store = finished
+    assert ray.get(ray.remote(os.getenv).remote("GLOO_SOCKET_IFNAME")) == "ib0"
+    assert store.record(_only(graph, "cdpm"))["workers"] == 1
 
 
 def test_the_same_command_finds_everything_done(finished, capacity):
