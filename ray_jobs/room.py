@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from ddb.config import ResourceSettings
+from ddb.errors import DDBError
 from ddb.stages import KINDS
 from ddb.stages.needs import Capacity, Demand
 from ddb.store import Stage
@@ -14,6 +16,15 @@ class Needs:
     demand: Demand
     beside: int
     worker: int
+
+
+def demand_now(stage: Stage, capacity: Capacity, resources: ResourceSettings) -> Demand | None:
+    """The demand if nodes may have been lost; None to wait for one. Raises DDBError if it is too large."""
+    kind = KINDS[stage.name]
+    try:
+        return kind.demand(stage, capacity, resources)
+    except DDBError:
+        return None if resources.lost_node == "wait" else kind.demand_after_loss(stage, capacity, resources)
 
 
 def needs(stage: Stage, demand: Demand) -> Needs:

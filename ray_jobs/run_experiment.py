@@ -30,7 +30,7 @@ from ddb.store import Stage, Store
 from ddb.store.claim import Claim
 from ray_jobs import cluster, placement
 from ray_jobs.failures import explain
-from ray_jobs.room import Needs, Room, needs
+from ray_jobs.room import Needs, Room, demand_now, needs
 from ray_jobs.rounds import Rounds
 from ray_jobs.stage_task import produce
 from ray_jobs.waiting import Waiting
@@ -216,11 +216,7 @@ class Run:
     def _wanted(self, stage: Stage) -> Needs | None:
         """What a ready stage needs on the nodes that there are; None to wait for a node."""
         if stage.key not in self._needs:
-            kind, arguments = KINDS[stage.name], (stage, self.capacity, self.resources)
-            try:
-                needed = kind.demand(*arguments)
-            except DDBError:  # nodes were lost since the start
-                needed = None if self.resources.lost_node == "wait" else kind.demand_after_loss(*arguments)
+            needed = demand_now(stage, self.capacity, self.resources)
             self._needs[stage.key] = None if needed is None else needs(stage, needed)
         return self._needs[stage.key]
 

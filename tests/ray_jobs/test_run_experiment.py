@@ -16,9 +16,11 @@ import torch
 from ddb.diffusion import synthetic
 from ddb.diffusion.pipeline import CDPMPipeline
 from ddb.errors import DDBError
-from ddb.stages.needs import Capacity
+from ddb.stages import KINDS
+from ddb.stages.needs import Capacity, Demand
 from ddb.store import Store
-from ray_jobs.run_experiment import Demand, demand, demand_now, run_plan
+from ray_jobs.room import demand_now
+from ray_jobs.run_experiment import run_plan
 from tests.ray_jobs.conftest import small_plan
 
 pytestmark = pytest.mark.cluster
@@ -26,6 +28,10 @@ pytestmark = pytest.mark.cluster
 
 def _run(graph, store, capacity):
     return run_plan(graph, store, capacity, lambda event: None)
+
+
+def demand(stage, capacity, resources):
+    return KINDS[stage.name].demand(stage, capacity, resources)
 
 
 def _only(graph, name):
