@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 FILE = "DDB_INTERRUPT_FILE"
-HELD_BACK = (signal.SIGTERM, signal.SIGUSR1)
+HELD_BACK = (signal.SIGTERM, signal.SIGUSR1)  # and not SIGINT, which Ray blocks for all that it starts
 SIGNALS = (signal.SIGINT, *HELD_BACK)
 ONE = 1.0  # seconds in which signals count as one: `timeout` and wrappers send theirs twice
 

@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import NamedTuple
 
 import psutil
@@ -15,6 +16,8 @@ from ddb.store import Store
 
 PACKAGES = ("ray", "torch", "torchvision", "diffusers", "deepspeed", "pyarrow", "optuna", "tensorboardX")
 NEEDED_MEMORY, NEEDED_DISK = 4e9, 2e9  # bytes, for the demo
+SHARED = Path("/dev/shm")
+NEEDED_SHARED = 1e9  # bytes: two batches of 64 images at 224 pixels from each of 13 processes
 
 
 class Check(NamedTuple):
@@ -36,6 +39,8 @@ def checks(store: str) -> Iterator[Check]:
     available = psutil.virtual_memory().available
     status = "ok" if available > NEEDED_MEMORY else "FAIL"
     yield Check(status, "memory", f"{available / 1e9:.1f} GB available, {NEEDED_MEMORY / 1e9:.0f} GB needed")
+    if SHARED.exists():
+        yield _shared_memory(shutil.disk_usage(SHARED).total)
     yield _store(store)
     for name, benchmark in BENCHMARKS.items():
         if not benchmark.places and name != "colored_digits":
@@ -66,6 +71,14 @@ def _store(path: str) -> Check:
     free = shutil.disk_usage(store.root).free
     status = "ok" if free > NEEDED_DISK else "FAIL"
     return Check(status, "store", f"{store.root} is writable, {free / 1e9:.0f} GB free")
+
+
+def _shared_memory(size: int) -> Check:
+    detail = f"{SHARED} has {size / 1e6:,.0f} MB"
+    if size >= NEEDED_SHARED:
+        return Check("ok", "shared memory", detail)
+    return Check("note", "shared memory", f"{detail}, less than {NEEDED_SHARED / 1e6:,.0f} MB: images are loaded more "
+                 "slowly, and NCCL may fail; of a container: docker run --shm-size=2g")  # fmt: skip
 
 
 def _ray() -> Check:

@@ -28,8 +28,8 @@ def train_cdpm(
 ) -> dict[str, Any]:
     """Train the CDPM of `stage` on `workers` of `cpus` CPUs each; fills `work.result`, returns numbers for the record.
 
-    Raises DDBError where training itself gave up (its message says which setting to change), and StageFailed where
-    workers failed. Nothing of Ray Train's is left either way.
+    Raises DDBError where training itself gave up or so many workers cannot go on (its message says which setting to
+    change), and StageFailed where workers failed. Nothing of Ray Train's is left either way.
     """
     arguments = {
         "config": stage.config,
@@ -39,6 +39,7 @@ def train_cdpm(
         "checkpoint_every": checkpoint_every,
         "threads": None if use_gpu else cpus,
     }
+    _require_workers(stage.config["cdpm"]["zero_stage"], work, workers)
     placement.release(work.resume)
     trainer = DataParallelTrainer(
         _worker,
@@ -76,6 +77,17 @@ def train_cdpm(
     nodes = sorted({(work.resume / f"node-{rank}").read_text() for rank in range(workers)})
     numbers = {"images_per_second": last["images_per_second"], "loss": last["loss"]}
     return {"workers": workers, "nodes": nodes, "device": (work.resume / "device").read_text(), **numbers}
+
+
+def _require_workers(zero_stage: int, work: Workspace, workers: int) -> None:
+    """Of ZeRO 1 and 2, each worker writes its part of the optimizer's state, which DeepSpeed cannot divide anew."""
+    checkpoints = (work.resume / "ray" / "train").glob("checkpoint_*")  # one that was cut by a kill has too few parts
+    written = max((len(list(each.glob("engine/*optim_states.pt"))) for each in checkpoints), default=0)
+    if written not in (0, workers):
+        folder = work.root.with_suffix(".free")  # its name once this attempt is over
+        raise DDBError(f"resources.cdpm_workers: {workers} cannot go on from a checkpoint that {written} wrote with "
+                       f"cdpm.zero_stage {zero_stage}; set resources.cdpm_workers={written}, or remove {folder} "
+                       "to begin again")  # fmt: skip
 
 
 def _worker(arguments: dict[str, Any]) -> None:

@@ -75,7 +75,7 @@ def batches(split: Split, items: Iterable[Items], view: View) -> Iterator[Tensor
     for batch in loader:
         if isinstance(batch, DDBError):
             raise batch
-        yield batch
+        yield torch.as_tensor(batch)
 
 
 def in_order(split: Split, view: View, batch_size: int) -> Iterator[Tensor]:
@@ -141,6 +141,19 @@ class _Images:
         return torch.from_numpy(picture).permute(2, 0, 1)
 
 
-def _stack(items: list) -> Tensor | DDBError:
-    """A batch; or the first error, handed to the main process as it is: one line, without a worker's traceback."""
-    return next((item for item in items if isinstance(item, DDBError)), None) or torch.stack(items)
+def _stack(items: list) -> Tensor | np.ndarray | DDBError:
+    """A batch; or the first error, handed to the main process as it is: one line, without a worker's traceback.
+
+    A worker hands tensors over in shared memory, and arrays through a pipe, which takes longer and needs no room. Where
+    there is no room, PyTorch would drop the batch, and the main process would wait for it for ever.
+    """
+    error = next((item for item in items if isinstance(item, DDBError)), None)
+    if error is not None:
+        return error
+    batch = torch.stack(items)
+    if torch.utils.data.get_worker_info() is None:
+        return batch
+    try:
+        return batch.share_memory_()
+    except RuntimeError:  # /dev/shm is full
+        return batch.numpy()

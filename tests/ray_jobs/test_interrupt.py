@@ -64,6 +64,23 @@ def test_cdpm_training_goes_on_after_the_step_that_it_was_in(finished, tmp_path,
     assert whole[: len(before)] == before and len(whole) == len(set(whole)) and whole[-1] == 1500
 
 
+def test_another_number_of_workers_than_zero_2_can_go_on_with_is_one_line(finished, tmp_path, capacity, ask):
+    cdpm, store = {"steps": 4000, "zero_stage": 2}, lend(finished, tmp_path)
+    one, two = (
+        small_plan(cdpm=cdpm, resources={"cdpm_workers": workers}, methods={"ddb_two_step": {}}) for workers in (1, 2)
+    )
+    (stage,) = (stage for stage in two.stages() if stage.name == "cdpm")
+    ask(lambda: (progress.read(store.work_path(stage)) or {}).get("step", 0) >= 40)
+    assert stage in run_plan(two, store, capacity, lambda event: None, only="cdpm").interrupted
+    Path(os.environ[interrupt.FILE]).unlink()
+    outcome = run_plan(one, store, capacity, lambda event: None, only="cdpm")
+    folder = store.work_path(stage)
+    assert folder.is_dir() and outcome.failed[stage.key][1] == (
+        "resources.cdpm_workers: 1 cannot go on from a checkpoint that 2 wrote with cdpm.zero_stage 2; set "
+        f"resources.cdpm_workers=2, or remove {folder} to begin again"
+    )
+
+
 def test_sampling_keeps_every_batch_that_it_has_drawn(finished, tmp_path, capacity, ask):
     sampling = {"images_per_class": 10, "sampler_steps": 30}
     graph = small_plan(sampling=sampling, resources={"sampling_batch": 2}, methods={"ddb_two_step": {}})

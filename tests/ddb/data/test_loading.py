@@ -2,6 +2,7 @@ import dataclasses
 import itertools
 import multiprocessing
 import random
+import resource
 import time
 
 import numpy as np
@@ -134,3 +135,17 @@ def test_a_file_that_goes_away_between_two_batches_is_named_when_its_turn_comes(
     with pytest.raises(DDBError) as error:
         next(found)
     assert str(error.value) == f"{photos.root}/2.png: no such file"
+
+
+def test_batches_arrive_where_shared_memory_has_no_room(arrays):
+    """A limit on the size of files holds for shared memory as well, and processes inherit it."""
+    expected = list(in_order(arrays, View(image_size=64), 4))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(RuntimeError, match="File too large"):
+            torch.zeros(10_000).share_memory_()
+        found = list(in_order(arrays, View(image_size=64, workers=2), 4))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [len(batch) for batch in found] == [4, 1] and torch.equal(torch.cat(found), torch.cat(expected))
