@@ -65,7 +65,11 @@ def cluster(tmp_path_factory):
 
 def submitted(line, environment):
     """What a shell makes of a line with `ray job submit`."""
-    done = subprocess.run(["bash", "-c", line], env=environment, capture_output=True, text=True)
+    while True:  # the job server's agent starts after Ray
+        done = subprocess.run(["bash", "-c", line], env=environment, capture_output=True, text=True)
+        if "No available agent" not in done.stdout + done.stderr:
+            break
+        time.sleep(1)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
 
 
