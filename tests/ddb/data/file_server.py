@@ -87,6 +87,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         server = self.server
         server.asked.append(self.headers["Range"])
+        end = server.breaks.pop(0) if server.breaks else None  # now: the next request may begin before this one ends
         body, start, status = server.body, 0, server.status
         if self.headers["Range"] and server.ranges:
             same = self.headers["If-Range"] in (server.etag, server.modified) or not server.if_range
@@ -105,7 +106,7 @@ class Handler(BaseHTTPRequestHandler):
         if server.length:
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body[: server.breaks.pop(0)] if server.breaks else body)
+        self.wfile.write(body[:end])
         self.wfile.flush()
         server.stall.wait(300)
 
