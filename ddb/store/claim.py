@@ -14,7 +14,6 @@ or an earlier start of the same SLURM job, or if it has not touched its workspac
 monotonic clock counts them, so clocks of two machines are never compared.
 """
 
-import contextlib
 import errno
 import json
 import os
@@ -64,9 +63,11 @@ class Claim:
     def release(self) -> None:
         """Leave the workspace to the next holder; does nothing if it was taken over."""
         self._end.set()
-        if self.workspace is not None and not self.is_lost():
-            with contextlib.suppress(FileNotFoundError):
+        if self.workspace is not None:
+            try:
                 os.rename(self.workspace, self._place("free"))
+            except OSError:  # it was taken over, or an older one is free
+                shutil.rmtree(self.workspace, ignore_errors=True)
         self.workspace = None
 
     def remove(self) -> None:

@@ -64,6 +64,14 @@ def test_one_holder_at_a_time_and_the_next_finds_its_checkpoints(path):
     assert not list(path.parent.iterdir())
 
 
+def test_a_free_workspace_beside_a_held_one_does_not_stop_its_release(path):
+    mine = Claim(path)
+    assert mine.take()
+    (path.with_name(f"{path.name}.free") / "checkpoint").mkdir(parents=True)
+    mine.release()
+    assert not mine.is_held() and [place.name for place in mine.places()] == [f"{path.name}.free"]
+
+
 def hold(path):
     assert Claim(path).take()
     time.sleep(3600)
