@@ -25,6 +25,9 @@ from slurm.log import LaunchError
 
 PREFIX, LOCK = "ddb-", "launcher"  # of temporary directories; the file in them that a living launcher locks
 LONGEST = 28  # bytes of the path in which they are: the path of a socket below may have 107 bytes
+# Ray's defaults of some are fixed numbers, which a second Ray on the node would wait for.
+PORTS = ("min-worker", "max-worker", "node-manager", "object-manager", "metrics-export", "runtime-env-agent",
+         "dashboard-agent-listen", "dashboard-agent-grpc")  # fmt: skip
 DEATH_SIGNAL, SUBREAPER = 1, 36  # PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER of prctl(2)
 # Variables that tie a process to another Ray or another job.
 FOREIGN = re.compile(
@@ -113,7 +116,7 @@ def start_command(python: Path, grant: Grant, head: str | None, directory: Path)
     options += [f"--num-cpus={grant.cpus}", f"--num-gpus={grant.gpus}"]
     options += [f"--memory={grant.memory - grant.object_store}", f"--object-store-memory={grant.object_store}"]
     options += [f"--temp-dir={directory / 'r'}", "--disable-usage-stats"]  # Ray makes it writable for everyone
-    options += ["--min-worker-port=0", "--max-worker-port=0"]
+    options += [f"--{name}-port=0" for name in PORTS]
     options += [f"--address={head}"] if head else ["--head", "--port=0", "--dashboard-port=0"]
     if not head and find_spec("grpc"):  # Ray then starts its client server, for which 0 is not a port
         with socket.create_server((grant.address, 0)) as chosen:
