@@ -108,4 +108,5 @@ def _site_options() -> list[str]:
     try:
         return shlex.split(path.read_text(encoding="utf-8"), comments=True)
     except (OSError, ValueError) as error:
-        raise DDBError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise DDBError(f"{'DDB_SBATCH=' if named else ''}{path}: {reason}") from None

@@ -183,7 +183,7 @@ def test_a_mistake_is_one_line_and_nothing_is_submitted(ddb, fake, arguments, me
 
 def test_a_file_of_site_options_that_cannot_be_read_is_named(ddb, fake, tmp_path, monkeypatch):
     monkeypatch.setenv("DDB_SBATCH", str(tmp_path / "nowhere"))
-    assert _line(ddb("submit", CONFIG).err) == f"{tmp_path}/nowhere: No such file or directory"
+    assert _line(ddb("submit", CONFIG).err) == f"DDB_SBATCH={tmp_path}/nowhere: No such file or directory"
     (tmp_path / "config" / "ddb").mkdir(parents=True)
     (tmp_path / "config" / "ddb" / "sbatch").write_text("--comment='a")
     monkeypatch.delenv("DDB_SBATCH")
