@@ -8,6 +8,7 @@ Looking at a store imports every kind, so modules of this folder import torch an
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,7 @@ class Job:
         (self.result / f"{name}.json").write_text(text + "\n")
 
 
-class Kind:
+class Kind(ABC):
     """Base of all kinds. What it says holds for a stage that trains or judges one classifier in one process."""
 
     name = ""
@@ -86,9 +87,9 @@ class Kind:
     numbers: tuple[str, ...] = ()  # names of the JSON files of a result that exported records contain
     has_workers = False  # on a cluster, its task starts workers and computes nothing itself
 
+    @abstractmethod
     def compute(self, job: Job) -> dict[str, Any]:
         """Fill `job.result`; numbers for the record."""
-        raise NotImplementedError
 
     def demand(self, stage: Stage, capacity: Capacity, resources: ResourceSettings) -> Demand:
         """What the stage needs of the cluster. Raises DDBError that names the setting if there is less."""
@@ -111,8 +112,8 @@ class Kind:
         return stage
 
     def cost(self, stage: Stage, probe: Probe, size: Size) -> tuple[float, float]:
-        """Seconds of one `unit` and of the whole stage."""
-        raise NotImplementedError
+        """Seconds of one `unit` and of the whole stage; asked only if there is a unit."""
+        return 0.0, 0.0
 
     def share(self, stage: Stage, users: list[Stage]) -> float:
         """Share of its work that a table row with only these `users` would have asked for."""
