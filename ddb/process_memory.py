@@ -5,8 +5,8 @@ Resident bytes, measured on Linux with Ray 2.60 and PyTorch on CPU, shared pages
 
 MB = 2**20
 CDPM_WORKER = 1200 * MB  # Python with torch, DeepSpeed and Ray
-CDPM_TASK = 250 * MB  # in a new process; one that Ray uses again after a cell keeps that cell's
-CONTROLLER = 210 * MB  # Ray Train's, one per CDPM
+CDPM_TASK = 700 * MB  # Ray's TorchTrainer imports PyTorch here and in its controller
+CONTROLLER = 700 * MB  # one per CDPM
 HELPERS = 4 * 200 * MB  # Ray Train's actors beside it, for one CDPM
 CDPM_BESIDE = CDPM_TASK + CONTROLLER + HELPERS  # all of a CDPM that computes nothing
 SAMPLING_TASK = 1000 * MB  # of a synthetic set

@@ -1,7 +1,4 @@
-"""One rank of CDPM training, inside a Ray Train worker: data, training loop, checkpoints, numbers.
-
-Apart from `ray_jobs.train_cdpm`, so that the processes that only watch over workers need not import PyTorch.
-"""
+"""One rank of CDPM training, inside a Ray Train worker: data, training loop, checkpoints, numbers."""
 
 import json
 import tempfile

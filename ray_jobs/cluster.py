@@ -16,6 +16,7 @@ from typing import Any
 
 from ddb import interrupt
 from ddb.errors import DDBError
+from ddb.machine import LOOPBACK
 from ddb.stages.needs import Capacity
 from ray_jobs import preflight
 from slurm.interpreter import without_spaces
@@ -84,7 +85,7 @@ def connected(num_cpus: int | None = None) -> Iterator[Capacity]:
     arguments = (
         {"address": address} if address else {"address": "local", "num_cpus": num_cpus, "_node_ip_address": "127.0.0.1"}
     )
-    with _interpreter(), contextlib.nullcontext() if address else preflight.short_names():
+    with _interpreter(), contextlib.nullcontext() if address else preflight.short_names(), _loopback(not address):
         try:
             with interrupt.held_back():
                 ray.init(
@@ -119,6 +120,19 @@ def _first_line(error: Exception) -> str:
 
 
 @contextlib.contextmanager
+def _loopback(local: bool) -> Iterator[None]:
+    """Within the block, a local Ray inherits that workers talk on loopback, whatever network a profile names."""
+    before = {name: os.environ.get(name) for name in LOOPBACK}
+    os.environ.update(LOOPBACK if local else {})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            os.environ.update({} if value is None else {name: value})
+
+
+@contextlib.contextmanager
 def _interpreter() -> Iterator[None]:
     """Within the block Ray can start workers also where this interpreter lies in a folder with a space."""
     before = sys.executable
@@ -140,11 +154,3 @@ def capacity() -> Capacity:
     alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     nodes = tuple((int(has.get("CPU", 0)), int(has.get("GPU", 0))) for has in alive)
     return Capacity(nodes, tuple(int(has.get("memory", 0)) for has in alive))
-
-
-def other_nodes() -> list[str]:
-    """Ray's names of the nodes that are alive, without the head."""
-    import ray
-
-    alive = [node for node in ray.nodes() if node["Alive"]]
-    return [node["NodeID"] for node in alive if "node:__internal_head__" not in node["Resources"]]

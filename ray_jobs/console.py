@@ -19,7 +19,7 @@ from ddb.stages import KINDS
 from ddb.store import Stage, Store
 
 if TYPE_CHECKING:
-    from ray_jobs.run_experiment import Event  # imports torch and Ray, which who only wants titles need not wait for
+    from ray_jobs.runner import Event  # imports torch and Ray, which who only wants titles need not wait for
 
 ROWS = 20  # of running stages on a terminal
 PLAIN_INTERVAL = 15.0  # seconds between two progress lines of a stage where there is no terminal

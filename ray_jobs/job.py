@@ -38,7 +38,7 @@ def execute(graph: Plan, store: Store, only: str | None = None) -> int:
     store.open_to_write()
     blocked = make_ready(graph, missing)
     from ray_jobs.console import StageView
-    from ray_jobs.run_experiment import run_plan
+    from ray_jobs.runner import run_plan
 
     with interruptible(), connected() as capacity, StageView(out, store, graph, len(stages)) as view:
         outcome = run_plan(graph, store, capacity, view.notify, only)

@@ -1,50 +1,32 @@
-"""Placement groups of CDPM training that nobody needs any more.
+"""Placement groups that Ray Train leaves behind.
 
-Ray Train removes its group when training ends, and a cleaner of its own does when the process that called it dies; but
-that cleaner asks Ray's dashboard who is alive, which need not be installed or running. A group that is left over holds
-its CPUs or GPUs until the whole run ends, and the next attempt waits for them.
+It removes the group of its workers when training ends, but not if they cannot join one process group, nor if its
+controller dies. The group then keeps its CPUs and GPUs until the whole run ends, and the next attempt waits for them.
+Groups have no names, so the memory that a stage asks for carries a mark of the stage.
 """
 
-from pathlib import Path
+import hashlib
 
 import ray
-from ray.util.placement_group import (
-    PlacementGroup,
-    get_current_placement_group,
-    placement_group_table,
-    remove_placement_group,
-)
+from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
 
-from ddb.stages.needs import Capacity
+from ddb.store import Stage, Store
 
-FILE = "placement_group"
-UNMET = ("PENDING", "RESCHEDULING")
+MARKS = 2**24  # how many there are; the same number of bytes is too little to matter
 
 
-def remember(folder: Path) -> None:
-    """Called by a worker: write down the group that it runs in."""
-    (folder / FILE).write_text(get_current_placement_group().id.hex())
+def marked(memory: int, stage: Stage, store: Store) -> int:
+    """The largest number of bytes up to `memory` that carries the mark of `stage`."""
+    return max((memory - _mark(stage, store)) // MARKS, 0) * MARKS + _mark(stage, store)
 
 
-def release(folder: Path) -> None:
-    """Remove the group that an earlier attempt at the stage wrote down; only one at a time is at work on a stage."""
-    path = folder / FILE
-    if path.exists():
-        _remove(path.read_text())
-        path.unlink()
-
-
-def release_unmet(capacity: Capacity) -> None:
-    """Remove the groups of this run that wait for more than the cluster has, now that nodes are lost."""
-    ours = ray.get_runtime_context().get_job_id()
+def release(stage: Stage, store: Store) -> None:
+    """Remove the groups of earlier attempts at `stage`, of which only one at a time is at work."""
     for group, facts in placement_group_table().items():
-        bundles = list(facts["bundles"].values())
-        cpus = max((bundle.get("CPU", 0) for bundle in bundles), default=0)
-        gpus = sum(bundle.get("GPU", 0) for bundle in bundles)
-        hosted = capacity.cpus_for_each(len(bundles)) >= cpus and gpus <= capacity.gpus
-        if group.endswith(ours) and facts["state"] in UNMET and not hosted:
-            _remove(group)
+        memory = next(iter(facts["bundles"].values())).get("memory", 0)
+        if facts["state"] != "REMOVED" and memory % MARKS == _mark(stage, store):
+            remove_placement_group(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(group))))
 
 
-def _remove(group: str) -> None:
-    remove_placement_group(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(group))))
+def _mark(stage: Stage, store: Store) -> int:
+    return int.from_bytes(hashlib.sha256(str(store.path(stage).resolve()).encode()).digest()[:3], "big")

@@ -24,6 +24,7 @@ from ddb.diffusion.pipeline import CDPMPipeline
 from ddb.diffusion.settings import SamplingSettings
 from ddb.errors import Interrupted
 from ddb.machine import node_name
+from ddb.stages.needs import Demand
 from ddb.store import Stage, Store, Workspace
 from ddb.store.store import share_with_group
 
@@ -53,7 +54,7 @@ class Sampler:
         return pa.table({"images": [len(labels)], "node": [node_name()]})
 
 
-def sample(stage: Stage, store: Store, work: Workspace, batch: int, actors: int, use_gpu: bool) -> dict:
+def sample(stage: Stage, store: Store, work: Workspace, demand: Demand, batch: int) -> dict[str, Any]:
     """Sample the synthetic set of `stage` into `work.result/images.parquet`; returns numbers for the record."""
     settings = SamplingSettings.model_validate(stage.config["sampling"])
     pipeline = store.path(stage.inputs["cdpm"]) / "pipeline"
@@ -71,15 +72,16 @@ def sample(stage: Stage, store: Store, work: Workspace, batch: int, actors: int,
             batch_size=None,  # a block is a batch
             batch_format="pyarrow",
             num_cpus=1,
-            num_gpus=1 if use_gpu else None,
-            compute=ray.data.ActorPoolStrategy(size=min(actors, len(blocks))),
+            num_gpus=demand.gpus or None,
+            memory=demand.memory or None,
+            compute=ray.data.ActorPoolStrategy(size=min(demand.workers, len(blocks))),
             fn_constructor_kwargs={
                 "pipeline": str(pipeline),
                 "parts": str(parts),
                 "seed": stage.config["seed"],
                 "sampling": stage.config["sampling"],
                 "batch": batch,
-                "threads": None if use_gpu else 1,
+                "threads": None if demand.gpus else 1,
             },
         )
         for row in dataset.iter_rows():
@@ -90,7 +92,7 @@ def sample(stage: Stage, store: Store, work: Workspace, batch: int, actors: int,
         raise Interrupted(f"synthetic: interrupted after {done} of {total} images")
     tables = [pq.read_table(path) for path in sorted(parts.glob("*.parquet"))]
     synthetic.write(_unique(pa.concat_tables(tables)), work.result / "images.parquet")
-    return {"images": total, "actors": actors, "nodes": sorted(nodes)}
+    return {"images": total, "actors": demand.workers, "nodes": sorted(nodes)}
 
 
 def missing_blocks(parts: Path, num_classes: int, per_class: int, batch: int) -> tuple[list[pa.Table], int]:

@@ -1,6 +1,6 @@
-"""What runs on the cluster for one stage: take its lock, compute, commit. A task waits for nobody.
+"""What runs on the cluster for one stage: claim the result, compute, commit. A task waits for no other process.
 
-It imports what its kind of stage needs and no more: a CDPM's task only watches over workers.
+It imports what its kind of stage needs and no more.
 """
 
 import os
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ddb import interrupt, progress
+from ddb.config import ResourceSettings
 from ddb.errors import Interrupted
 from ddb.stages.kind import Job, Kind, Machine
 from ddb.stages.needs import Demand
@@ -16,32 +17,32 @@ from ddb.store import Elsewhere, Stage, Store
 from ddb.store.record import device_name
 
 
-def produce(
-    stage: Stage, kind: Kind, root: str, run: str, needed: Demand, checkpoint_every: int, sampling_batch: int
-) -> bool:
+def produce(stage: Stage, kind: Kind, root: str, run: str, demand: Demand, resources: ResourceSettings) -> bool:
     """Compute one result and commit it, unless it is there; False if another process computes it."""
+    if interrupt.requested():  # while the task waited for its turn
+        raise Interrupted("interrupted before it began")
     store = Store(root, run)
     try:
         # A process that lost its claim had stopped for minutes; what it started must not continue beside the successor.
         with store.produce(stage, timeout=0, on_loss=lambda: os._exit(1)) as work:
             if work is None:
                 return True
-            began, on_gpu = time.time(), needed.gpus > 0
+            began = time.time()
             if stage.name == "cdpm":
                 from ray_jobs.train_cdpm import train_cdpm
 
-                numbers = train_cdpm(stage, store, work, checkpoint_every, needed.workers, needed.cpus, on_gpu)
+                numbers = train_cdpm(stage, store, work, demand, resources.checkpoint_every)
             elif stage.name == "synthetic":
                 from ray_jobs.sample_synthetic import sample
 
-                numbers = sample(stage, store, work, sampling_batch, needed.workers, on_gpu)
+                numbers = sample(stage, store, work, demand, resources.sampling_batch)
                 rate = numbers["images"] / (time.time() - began)
                 numbers |= {"images_per_second": rate, "device": device_name()}
             else:
                 import torch
 
-                torch.set_num_threads(needed.cpus)  # Ray reuses processes, whose last task may have had more
-                machine = Machine("cuda" if on_gpu else "cpu", needed.cpus)
+                torch.set_num_threads(demand.cpus)  # Ray reuses processes, whose last task may have had more
+                machine = Machine("cuda" if demand.gpus else "cpu", demand.cpus)
                 job = Job(stage, store, work, _stoppable(progress.reporter(work.root)), machine)
                 numbers = {"device": device_name()} | kind.compute(job)
             work.numbers.update(numbers)

@@ -38,7 +38,7 @@ from ray_jobs.cluster import connected
 from ray_jobs.console import StageView
 from ray_jobs.ending import ending, interruptible
 from ray_jobs.job import make_ready, out, parse
-from ray_jobs.run_experiment import run_plan
+from ray_jobs.runner import run_plan
 
 NUMBERS = ("val_pseudo_worst_group", "val_average", "val_worst_group")  # of ddb.stages.validate_target
 TESTED = ("conflicting_accuracy", "worst_group_accuracy", "average_accuracy")  # looked at once the choice is made

@@ -4,29 +4,26 @@
 
 The loop is `ddb.diffusion.train`, what a worker does with it `ray_jobs.cdpm_worker`; here is what starts workers and
 ends them. A lost worker restarts all from the last checkpoint; a lost driver does when the same command runs again.
-This module and what it imports know no PyTorch: a task and a controller of Ray Train's live as long as the workers do.
 """
 
 import json
 from typing import Any
 
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
-from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+from ray.train.torch import TorchTrainer
 
 from ddb.errors import DDBError, Interrupted
+from ddb.stages.needs import Demand
 from ddb.store import Stage, Store, Workspace
 from ray_jobs import placement
 from ray_jobs.failures import StageFailed, explain
-from ray_jobs.torch_backend import TorchBackendConfig
 
 MAX_FAILURES = 3  # restarts of the worker group before the stage counts as failed
 OUTPUT = ("pipeline", "tensorboard", "losses.jsonl")  # what moves from the workspace into the artifact
 
 
-def train_cdpm(
-    stage: Stage, store: Store, work: Workspace, checkpoint_every: int, workers: int, cpus: int, use_gpu: bool
-) -> dict[str, Any]:
-    """Train the CDPM of `stage` on `workers` of `cpus` CPUs each; fills `work.result`, returns numbers for the record.
+def train_cdpm(stage: Stage, store: Store, work: Workspace, demand: Demand, checkpoint_every: int) -> dict[str, Any]:
+    """Train the CDPM of `stage`; fills `work.result`, returns numbers for the record.
 
     Raises DDBError where training itself gave up or so many workers cannot go on (its message says which setting to
     change), and StageFailed where workers failed. Nothing of Ray Train's is left either way.
@@ -37,19 +34,22 @@ def train_cdpm(
         "folder": str(work.resume),
         "progress": str(work.root),
         "checkpoint_every": checkpoint_every,
-        "threads": None if use_gpu else cpus,
+        "threads": None if demand.gpus else demand.cpus,
     }
-    _require_workers(stage.config["cdpm"]["zero_stage"], work, workers)
-    placement.release(work.resume)
-    trainer = DataParallelTrainer(
+    _require_workers(stage.config["cdpm"]["zero_stage"], work, demand.workers)
+    for old in work.resume.glob("node-*"):  # of an earlier attempt; the runner waits for those of this one
+        old.unlink()
+    placement.release(stage, store)
+    memory = placement.marked(demand.memory, stage, store)
+    resources = {"CPU": demand.cpus, "GPU": demand.gpus, "memory": memory}
+    trainer = TorchTrainer(
         _worker,
         train_loop_config=arguments,
-        backend_config=TorchBackendConfig("nccl" if use_gpu else "gloo", str(work.resume)),
         scaling_config=ScalingConfig(
-            num_workers=workers,
-            use_gpu=use_gpu,
-            placement_strategy="SPREAD",  # a node's network and memory bandwidth to each, where there are several
-            resources_per_worker={"CPU": cpus} | ({"GPU": 1} if use_gpu else {}),
+            num_workers=demand.workers,
+            use_gpu=bool(demand.gpus),
+            placement_strategy="SPREAD",  # a node's network and memory bandwidth to each, if there are several
+            resources_per_worker={name: amount for name, amount in resources.items() if amount},
         ),
         run_config=RunConfig(
             name="train",
@@ -63,7 +63,7 @@ def train_cdpm(
     except TrainingFailedError as failed:
         raise StageFailed(explain(failed)) from None
     finally:
-        placement.release(work.resume)
+        placement.release(stage, store)
     error = work.resume / "error.txt"
     if error.exists():
         message = error.read_text(encoding="utf-8")
@@ -74,9 +74,9 @@ def train_cdpm(
     for name in OUTPUT:
         (work.resume / name).rename(work.result / name)
     last = json.loads((work.result / "losses.jsonl").read_text().splitlines()[-1])
-    nodes = sorted({(work.resume / f"node-{rank}").read_text() for rank in range(workers)})
+    nodes = sorted({(work.resume / f"node-{rank}").read_text() for rank in range(demand.workers)})
     numbers = {"images_per_second": last["images_per_second"], "loss": last["loss"]}
-    return {"workers": workers, "nodes": nodes, "device": (work.resume / "device").read_text(), **numbers}
+    return {"workers": demand.workers, "nodes": nodes, "device": (work.resume / "device").read_text(), **numbers}
 
 
 def _require_workers(zero_stage: int, work: Workspace, workers: int) -> None:
@@ -91,7 +91,7 @@ def _require_workers(zero_stage: int, work: Workspace, workers: int) -> None:
 
 
 def _worker(arguments: dict[str, Any]) -> None:
-    from ray_jobs.cdpm_worker import train_rank
+    from ray_jobs.cdpm_worker import train_rank  # only workers need diffusers, DeepSpeed and the data set
 
     train_rank(arguments)
 

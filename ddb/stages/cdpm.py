@@ -22,7 +22,7 @@ class CDPM(Kind):
     name = "cdpm"
     version = 2
     unit = "step"
-    has_workers = True
+    has_workers = gang = True
 
     def compute(self, job: Job) -> dict[str, Any]:
         """Train from the first step to the last; nothing is resumed."""
@@ -60,11 +60,11 @@ class CDPM(Kind):
             raise too_many("cdpm_workers", workers, capacity)
         return Demand(workers, 1, 1) if capacity.gpus else Demand(workers, capacity.cpus_for_each(workers))
 
-    def memory(self, stage: Stage, demand: Demand) -> tuple[int, int]:
+    def memory(self, stage: Stage, demand: Demand) -> int:
         """On a GPU, the memory of training is not the node's."""
         size = stage.inputs["data"].config["dataset"]["image_size"]
         training = 0 if demand.gpus else _training(canonical_json(stage.config["cdpm"]), size, demand.workers)
-        return CDPM_BESIDE, CDPM_WORKER + training
+        return CDPM_WORKER + training + CDPM_BESIDE // demand.workers
 
     def cost(self, stage: Stage, probe: Probe, size: Size) -> tuple[float, float]:
         """Steps of the optimizer."""

@@ -86,6 +86,7 @@ class Kind(ABC):
     unit = ""  # that its cost is counted in; empty: it costs next to nothing
     numbers: tuple[str, ...] = ()  # names of the JSON files of a result that exported records contain
     has_workers = False  # on a cluster, its task starts workers and computes nothing itself
+    gang = False  # its workers can only begin together
 
     @abstractmethod
     def compute(self, job: Job) -> dict[str, Any]:
@@ -103,9 +104,9 @@ class Kind(ABC):
         """The demand with fewer workers, on the nodes that are left. Raises DDBError if it cannot do with fewer."""
         return self.demand(stage, capacity, resources)
 
-    def memory(self, stage: Stage, demand: Demand) -> tuple[int, int]:
-        """Bytes of its processes: of those that compute nothing, together, and of each worker."""
-        return 0, CELL
+    def memory(self, stage: Stage, demand: Demand) -> int:
+        """Bytes of each worker, with its share of the processes that compute nothing."""
+        return CELL
 
     def subject(self, stage: Stage) -> Stage:
         """The stage that a title speaks of: its settings tell stages of this kind apart."""

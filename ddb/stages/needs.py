@@ -6,11 +6,16 @@ from functools import cached_property, lru_cache
 
 @dataclass(frozen=True)
 class Demand:
-    """`workers` processes, each with so many CPUs and GPUs."""
+    """`workers` processes, each with so many CPUs, GPUs and bytes of memory."""
 
     workers: int = 1
     cpus: int = 1
     gpus: int = 0
+    memory: int = 0
+
+    def __str__(self) -> str:
+        each = f"{self.cpus} CPUs" + (f" and {self.gpus} GPU" if self.gpus else "")
+        return f"{self.workers} workers of {each} each"
 
 
 @dataclass(frozen=True)
@@ -37,13 +42,34 @@ class Capacity:
         """The most CPUs that each of `workers` can have at once; 0 if there are too many of them."""
         return _cpus_for_each(self.nodes, workers)
 
-    def hosts(self, needed: Demand) -> bool:
+    def memory_for_each(self, demand: Demand) -> int:
+        """The most bytes that each worker of a demand can have at once; 0 if unknown, or if they do not fit."""
+        return _memory_for_each(self.nodes, self.memory, demand.workers, demand.cpus, demand.gpus)
+
+    def hosts(self, demand: Demand) -> bool:
         """Whether the cluster could meet a demand if it did nothing else."""
-        return self.cpus_for_each(needed.workers) >= needed.cpus and needed.workers * needed.gpus <= self.gpus
+        fits = self.cpus_for_each(demand.workers) >= demand.cpus and demand.workers * demand.gpus <= self.gpus
+        return fits and self.memory_for_each(demand) >= demand.memory
 
 
 @lru_cache(64)  # 5,000 stages ask for the same
 def _cpus_for_each(nodes: tuple[tuple[int, int], ...], workers: int) -> int:
     largest = max((cpus for cpus, _ in nodes), default=0)
     fitting = (share for share in range(largest, 0, -1) if sum(c // share for c, _ in nodes) >= workers)
+    return next(fitting, 0)
+
+
+@lru_cache(64)
+def _memory_for_each(
+    nodes: tuple[tuple[int, int], ...], memory: tuple[int, ...], workers: int, cpus: int, gpus: int
+) -> int:
+    room = [
+        min(c // cpus if cpus else workers, g // gpus if gpus else workers, workers) for c, g in nodes
+    ]  # workers on each node
+    shares = sorted({size // k for size, most in zip(memory, room, strict=False) for k in range(1, most + 1)})
+    fitting = (
+        share
+        for share in reversed(shares)
+        if sum(min(most, size // share) for size, most in zip(memory, room, strict=False)) >= workers
+    )
     return next(fitting, 0)

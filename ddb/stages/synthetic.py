@@ -55,9 +55,9 @@ class Synthetic(Kind):
         """Any number of actors gives the same images."""
         return self.demand(stage, capacity, resources.model_copy(update={"sampling_actors": capacity.slots or 1}))
 
-    def memory(self, stage: Stage, demand: Demand) -> tuple[int, int]:
-        """Of the task that feeds the actors, and of each actor."""
-        return SAMPLING_TASK, SAMPLER
+    def memory(self, stage: Stage, demand: Demand) -> int:
+        """Of an actor, with its share of the task that feeds the actors."""
+        return SAMPLER + SAMPLING_TASK // demand.workers
 
     def cost(self, stage: Stage, probe: Probe, size: Size) -> tuple[float, float]:
         """Network passes; guidance doubles them."""

@@ -46,7 +46,7 @@ def capacity():
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory, capacity):
     """The plan of SMALL and a store in which all of it is computed. Stages may be added to it, none changed."""
-    from ray_jobs.run_experiment import run_plan
+    from ray_jobs.runner import run_plan
 
     graph, store = small_plan(), Store(tmp_path_factory.mktemp("runs"))
     outcome = run_plan(graph, store, capacity, lambda event: None)

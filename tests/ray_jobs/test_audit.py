@@ -5,7 +5,7 @@ import pytest
 
 from ddb.config import check
 from ray_jobs import audit as command
-from ray_jobs.run_experiment import run_plan
+from ray_jobs.runner import run_plan
 from tests.ray_jobs.conftest import SMALL, lend
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long]

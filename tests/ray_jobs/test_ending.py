@@ -79,7 +79,7 @@ def test_output_that_is_not_utf8_has_the_nearest_signs():
 
 def test_an_address_without_a_ray_is_one_line_of_every_command(tmp_path):
     gone = {"RAY_ADDRESS": "127.0.0.1:1"}
-    for module, *arguments in (("ray_jobs.cli", "run"), ("ray_jobs.run_experiment",)):
+    for module, *arguments in (("ray_jobs.cli", "run"), ("ray_jobs.runner",)):
         result = ddb(module, *arguments, CONFIG, "seeds=[0]", "--store", tmp_path, environment=gone)
         assert result.returncode == 2 and "RAY_ADDRESS=127.0.0.1:1: no Ray answers there" in result.stderr
         assert len(result.stderr.splitlines()) == 1

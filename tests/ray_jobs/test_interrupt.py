@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ddb import interrupt, progress
-from ray_jobs.run_experiment import run_plan
+from ray_jobs.runner import run_plan
 from tests.ray_jobs.conftest import lend, small_plan
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long]

@@ -5,23 +5,20 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from ddb import interrupt
 from ddb.errors import DDBError
-from ddb.stages.needs import Capacity, Demand
+from ddb.stages.needs import Capacity
 from ddb.store import Store
-from ray_jobs import cluster, console, rounds, run_experiment
-from ray_jobs.room import Needs, Room
-from ray_jobs.run_experiment import Run
-from ray_jobs.waiting import Waiting
+from ddb.store.claim import Claim
+from ray_jobs import cluster, console, runner
+from ray_jobs.runner import Run
 from tests.ray_jobs.conftest import small_plan
 from tests.ray_jobs.pretended_ray import PretendedRay
 
-GB = 2**30
 TWO_CPUS = Capacity(((2, 0),))
 HOLD = """
 import pickle, sys, time
@@ -45,8 +42,7 @@ except SystemExit:
 @pytest.fixture
 def pretend(monkeypatch, tmp_path):
     """Events of a run of a plan in which tasks leave an empty result, and the run itself."""
-    monkeypatch.setattr(run_experiment, "LISTING_EVERY", 0.2)
-    monkeypatch.setattr(cluster, "other_nodes", lambda: [])
+    monkeypatch.setattr(runner, "LISTING_EVERY", 0.2)
     monkeypatch.setenv(interrupt.FILE, str(tmp_path / "flag"))
 
     def start(graph, store, capacity=TWO_CPUS, done=None):
@@ -54,7 +50,7 @@ def pretend(monkeypatch, tmp_path):
             with store.produce(stage):
                 return True
 
-        monkeypatch.setattr(run_experiment, "ray", PretendedRay(done or commit, (0.0, 0.1)))
+        monkeypatch.setattr(runner, "ray", PretendedRay(done or commit, (0.0, 0.1)))
         monkeypatch.setattr(cluster, "capacity", lambda: capacity)
         events = []
         return Run(graph, store, capacity, events.append), events
@@ -158,23 +154,23 @@ def test_a_failure_blocks_what_needs_it_and_nothing_else(pretend, tmp_path):
 
 @pytest.mark.parametrize("requeue", [True, False])
 def test_a_lost_node_ends_the_run_at_once_where_its_job_is_queued_again(requeue, pretend, tmp_path, monkeypatch):
-    monkeypatch.setattr(run_experiment, "CLUSTER_EVERY", 0.0)
+    monkeypatch.setattr(runner, "CLUSTER_EVERY", 0.0)
     if requeue:
-        monkeypatch.setenv(run_experiment.REQUEUE, "1")
+        monkeypatch.setenv(runner.REQUEUE, "1")
     graph, store = small_plan(resources={"cdpm_workers": 4, "lost_node": "wait"}), Store(tmp_path / "runs")
     run, events = pretend(graph, store, Capacity(((2, 0), (2, 0))))
     monkeypatch.setattr(cluster, "capacity", lambda: TWO_CPUS)
     (cdpm,) = [stage for stage in graph.stages() if stage.name == "cdpm"]
     to_the_end(run, lambda: graph.cells[0].stage in run.outcome.computed)
     if requeue:
-        assert cdpm in run.outcome.interrupted and "queued again" in run.outcome.reason and not run.unfinished()
+        assert cdpm in run.outcome.interrupted and "requeued" in run.outcome.reason and not run.unfinished()
     else:
         assert run.unfinished() and not run.outcome.interrupted and cdpm not in [event.stage for event in events]
 
 
 def test_what_ran_on_a_lost_node_is_counted_on_those_that_are_left(pretend, tmp_path, monkeypatch):
-    monkeypatch.setattr(run_experiment, "CLUSTER_EVERY", 0.0)
-    monkeypatch.setattr(run_experiment.placement, "release_unmet", lambda capacity: None)
+    monkeypatch.setattr(runner, "CLUSTER_EVERY", 0.0)
+    monkeypatch.setattr(runner.placement, "release", lambda stage, store: None)
     graph = small_plan(methods={"erm": {}, "erm 2": {"method": "erm", "steps": 5}}, resources={"cell_cpus": 2})
     run, _ = pretend(graph, Store(tmp_path / "runs"), Capacity(((1, 0), (2, 0))))
     # A cell is at work on the second node, which is the only one that it fits.
@@ -186,47 +182,66 @@ def test_what_ran_on_a_lost_node_is_counted_on_those_that_are_left(pretend, tmp_
     }
 
 
-def test_stages_that_do_not_fit_into_memory_wait_but_one_always_runs(pretend, tmp_path):
-    graph, _ = cells()
-    run, _ = pretend(graph, Store(tmp_path / "runs"), Capacity(((8, 0),), (GB // 2,)))
-    most = 0
-    while run.unfinished():
+def test_nothing_is_submitted_while_the_workers_of_a_cdpm_wait_for_their_place(pretend, tmp_path):
+    """One worker of 2 CPUs on two nodes of 2 CPUs: a cell that is submitted before it begins might take its place."""
+    graph, store = small_plan(methods={"erm": {}, "ddb_two_step": {}}), Store(tmp_path / "runs")
+    run, _ = pretend(graph, store, Capacity(((2, 0), (2, 0))))
+    cdpm = next(stage for stage in graph.stages() if stage.name == "cdpm")
+    to_the_end(run, lambda: cdpm in [each.stage for each in run.running.values()])
+    runner.ray.tasks[next(iter(run.running))] = (float("inf"), cdpm)
+    claim = store.claim(cdpm)
+    assert claim.take()
+    for _ in range(3):
         run.one_pass()
-        most = max(most, len(run.running))
-    assert most == 1 and len(run.outcome.computed) == len(graph.stages())
+    assert [each.stage for each in run.running.values()] == [cdpm]
+    (claim.workspace / "resume").mkdir()
+    (claim.workspace / "resume" / "node-0").touch()
+    to_the_end(run, lambda: graph.cells[0].stage in run.outcome.computed)
+    assert cdpm in [each.stage for each in run.running.values()]
+    claim.release()
 
 
-def test_room_counts_each_node_by_itself():
-    room = Room(Capacity(((2, 0), (4, 1)), (8 * GB, 8 * GB)))
-    three = Needs(Demand(2, 2), GB, 3 * GB)
-    first = room.take(three)
-    assert first and room.take(three) is None
-    assert room.take(Needs(Demand(1, 1, 1), 0, GB)) and room.take(Needs(Demand(1, 1, 1), 0, GB)) is None
-    room.give_back(first)
-    assert room.take(Needs(Demand(1, 1), 0, 9 * GB)) is None and room.take(Needs(Demand(1, 1), 0, 8 * GB))
+def test_nothing_less_urgent_goes_before_a_stage_that_has_no_room(pretend, tmp_path, monkeypatch):
+    """A cell of 1 CPU runs when a CDPM that needs both becomes ready: the other cells have to wait for the CDPM."""
+    graph = small_plan(methods={"erm": {}, "erm 2": {"method": "erm", "steps": 5}, "ddb_two_step": {}})
+    store = Store(tmp_path / "runs")
+    run, events = pretend(graph, store)
+    cells, cdpm = [cell.stage for cell in graph.cells], next(s for s in graph.stages() if s.name == "cdpm")
+    to_the_end(run, lambda: graph.data in run.outcome.computed)
+    rest = run.waiting
+    run.waiting = {cells[0].key: rest.pop(cells[0].key)}
+    run.one_pass()
+    run.waiting = rest
+    to_the_end(run)
+    begun = [event.stage for event in events if event.kind == "started"]
+    assert begun.index(cells[0]) < begun.index(cdpm) < begun.index(cells[1])
 
 
-def test_tasks_of_an_array_begin_at_different_stages(monkeypatch):
-    _, targets = cells()
-    missing = {stage.key: stage for stage in targets}
+def test_tasks_of_an_array_begin_at_different_stages(pretend, monkeypatch, tmp_path):
+    graph, targets = cells()
+    with Store(tmp_path / "runs").produce(graph.data):
+        pass
     begun = []
     for task in range(3):
         monkeypatch.setenv("SLURM_ARRAY_TASK_ID", str(task))
         monkeypatch.setenv("SLURM_ARRAY_TASK_COUNT", "3")
-        begun.append(Waiting(missing).ready())
-    assert {ready[0].key for ready in begun} == set(missing) and all(len(ready) == 3 for ready in begun)
+        run, events = pretend(graph, Store(tmp_path / "runs"))
+        run.one_pass()
+        begun.append(events[1].stage.key)  # after the cached data
+    assert sorted(begun) == sorted(stage.key for stage in targets)
 
 
-def test_looks_in_turn_are_bounded_together(monkeypatch):
-    clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
-    monkeypatch.setattr(rounds, "time", clock)
-    looks = rounds.Rounds(0.0, 5)
-    for number in range(100):
-        looks.add(number, number)
-    assert looks.due() == [0, 1, 2, 3, 4] and looks.due() == []
-    looks.discard(5)
-    clock.now = 0.5
-    assert looks.due() == [6, 7]
+def test_a_listing_asks_after_a_limited_number_of_claims(pretend, tmp_path, monkeypatch):
+    (graph, targets), asked = cells(), []
+    monkeypatch.setattr(runner, "LOOKS", 2)
+    monkeypatch.setattr(Claim, "is_held", lambda claim: asked.append(claim.path.name) or True)
+    run, _ = pretend(graph, Store(tmp_path / "runs"))
+    run.waiting.clear()
+    run.elsewhere = {stage.key: (stage, run.store.claim(stage)) for stage in targets}
+    run._look_elsewhere()
+    run._look_elsewhere()
+    first, second, third = (stage.key for stage in targets)
+    assert asked == [first, second, third, first]
 
 
 def test_an_interrupted_stage_is_not_counted_as_done(tmp_path, pretend):

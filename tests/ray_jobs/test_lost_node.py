@@ -63,7 +63,7 @@ def main(root, head_cpus, cell_cpus, number):
     from ray.cluster_utils import Cluster
 
     from ray_jobs.cluster import capacity
-    from ray_jobs.run_experiment import run_plan
+    from ray_jobs.runner import run_plan
 
     store, graph = Store(root), cells(number, cell_cpus)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": head_cpus})

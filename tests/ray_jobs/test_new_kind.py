@@ -9,7 +9,7 @@ from ddb.stages import KINDS, make_stage
 from ddb.stages.kind import Kind
 from ddb.store import Store
 from ray_jobs import cli_show
-from ray_jobs.run_experiment import run_plan
+from ray_jobs.runner import run_plan
 from tests.ray_jobs.conftest import small_plan
 
 pytestmark = pytest.mark.cluster

@@ -12,7 +12,7 @@ from ddb.experiment import plan
 from ddb.report import rows
 from ddb.store import Store
 from ray_jobs.job import execute
-from ray_jobs.run_experiment import run_plan
+from ray_jobs.runner import run_plan
 from tests.ray_jobs.conftest import SMALL
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long]

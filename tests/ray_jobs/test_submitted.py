@@ -76,7 +76,7 @@ def submitted(line, environment):
 def test_an_experiment_runs_as_a_submitted_job(cluster, tmp_path):
     path, store = tmp_path / "small.yaml", Store(tmp_path / "runs")
     path.write_text(yaml.safe_dump(SMALL | {"methods": {"erm": {}}}))
-    job = "ray job submit --working-dir . -- python -m ray_jobs.run_experiment"
+    job = "ray job submit --working-dir . -- python -m ray_jobs.runner"
     submitted(f"{job} {path} --store {store.root}", cluster)
     graph = plan(load(path))
     assert {stage.name for stage in graph.stages() if store.has(stage)} == {"data", "target"}

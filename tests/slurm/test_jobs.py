@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slurm
 STEPS = 400
 
 
-def locally(path, store, module="ray_jobs.run_experiment"):
+def locally(path, store, module="ray_jobs.runner"):
     """The same experiment without SLURM."""
     command = [sys.executable, "-m", module, str(path), "--store", str(store)]
     done = subprocess.run(command, capture_output=True, text=True)
