@@ -30,7 +30,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from ddb.classifier import load_classifier, predict
+from ddb import predictions
+from ddb.classifier import load_classifier
 from ddb.config import ExperimentConfig, methods
 from ddb.config_file import Experiment, Point
 from ddb.data import BENCHMARKS, BiasedDataset, Split, prepared
@@ -165,8 +166,8 @@ def audit(graph: Plan, store: Store) -> AuditResult:
     dataset = prepared.read(store.path(graph.data))
     seeds = graph.config.seeds
     cells = {name: [_cell(graph, store, seed, name) for seed in seeds] for name in (BASELINE, RECIPE, CONTROL)}
-    right = {name: np.stack([_right(store, cell.stage, dataset["val"]) for cell in cells[name]]) for name in cells}
-    amplifiers = [cell.stage.inputs["amplifier"] for cell in cells[RECIPE]]
+    right = {name: np.stack([_right(store, cell.stage) for cell in cells[name]]) for name in cells}
+    amplifiers = [cell.classifier.inputs["amplifier"] for cell in cells[RECIPE]]
     signals = [Signals.read(store.path(amplifier) / "signals_val.parquet") for amplifier in amplifiers]
     for each in signals:
         check_signals(each, dataset["val"])
@@ -178,7 +179,9 @@ def audit(graph: Plan, store: Store) -> AuditResult:
     signals = Signals.read(store.path(amplifier) / "signals.parquet")
     quality = {"precision": None, "recall": None} if aligned is None else signal_quality(signals, aligned)
     drawn = synthetic.read(store.path(amplifier.inputs["synthetic"]))
-    typical = compute_signals(load_classifier(store.path(amplifier)), drawn, _view(amplifier, "amplifier")).loss
+    typical = compute_signals(
+        load_classifier(store.path(amplifier)), drawn, View(amplifier.config["amplifier"]["image_size"])
+    ).loss
     scores = (drawn, typical, quality["precision"], quality["recall"], amplifier)
     return AuditResult(dataset, signals, observations, weigh(observations), *scores)
 
@@ -238,15 +241,10 @@ def _cell(graph: Plan, store: Store, seed: int, method: str) -> Cell:
     return cells[0]
 
 
-def _right(store: Store, stage: Stage, split: Split) -> np.ndarray:
-    """Whether the classifier of a cell is right on each image, (N,) bool."""
-    predicted = predict(load_classifier(store.path(stage)), split, _view(stage, "settings")).argmax(1).numpy()
-    return predicted == split.labels
-
-
-def _view(stage: Stage, section: str) -> View:
-    """How the classifier of a stage sees images."""
-    return View(stage.config[section]["image_size"])
+def _right(store: Store, evaluation: Stage) -> np.ndarray:
+    """Whether the classifier of a cell is right on each validation image, (V,) bool."""
+    found = predictions.read(store.path(evaluation) / "predictions.parquet", "val")
+    return (found["predicted"] == found["label"]).to_numpy()
 
 
 def _points(found: Interval) -> str:

@@ -8,7 +8,10 @@ from torchvision's own cache, or from a file of the same format that a setting n
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.error import URLError
@@ -30,7 +33,7 @@ BACKBONES = {  # torchvision's names: of the network, of its weights, of its hea
     "resnet50": ("ResNet50_Weights.IMAGENET1K_V1", "fc"),
     "densenet121": ("DenseNet121_Weights.IMAGENET1K_V1", "classifier"),
 }
-NETWORKS = ("small_cnn", *BACKBONES)
+NETWORKS = {"small_cnn": 1, "resnet18": 1, "resnet50": 1, "densenet121": 1}  # name -> version of its code
 SMALLEST = {"small_cnn": 8} | dict.fromkeys(BACKBONES, 32)  # pixels, below which nothing is left after the strides
 
 
@@ -79,6 +82,16 @@ def weights_file(name: str, weights: str) -> Path:
     if weights != "imagenet":
         return Path(weights)
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(_imagenet(name).url).name
+
+
+def weights_content(weights: str) -> str:
+    """What a key contains of the setting: none, imagenet, or the hash of a file's content (its name, if missing)."""
+    return _digest(weights, os.stat(weights).st_mtime_ns) if Path(weights).is_file() else weights
+
+
+@lru_cache
+def _digest(weights: str, changed: int) -> str:
+    return hashlib.sha256(Path(weights).read_bytes()).hexdigest()
 
 
 def ensure_weights(name: str, weights: str) -> None:

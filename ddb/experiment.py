@@ -2,12 +2,12 @@
 
     plan(load("configs/ablations/guidance.yaml")).stages()      # inputs before what needs them
 
-    data -> cdpm -> synthetic -> amplifier -> target (a cell: method x seed x varied settings)
+    data -> cdpm -> synthetic -> amplifier -> classifier -> evaluation (a cell: method x seed x varied settings)
                     synthetic + probe -> alignment
 
-A stage's key follows from its own settings and inputs, so two cells that differ in the guidance share the CDPM, and
-two that differ in `gamma` share everything up to the target. Where cells differ in the number of synthetic images, the
-largest set is drawn once and the others take its first images (DESIGN: sample identity).
+A stage's key follows from its own settings, inputs and code, so two cells that differ in the guidance share the CDPM,
+and two that differ in `gamma` share everything up to the classifier. If cells differ in the number of synthetic images,
+the largest set is sampled once and the others take its first images (DESIGN: sample identity).
 """
 
 from collections.abc import Iterator
@@ -20,6 +20,7 @@ from ddb.config_file import Experiment, Point
 from ddb.data import DataMissing, FilesConfig, data_root, fingerprint, load_dataset
 from ddb.diffusion.settings import SamplingSettings
 from ddb.settings import Settings
+from ddb.signals.amplifier import AmplifierSettings
 from ddb.stages import KINDS, make_stage
 from ddb.store import Stage, canonical_json, in_order
 
@@ -36,7 +37,12 @@ class Cell:
     settings: dict[str, Any]  # the experiment's varied settings ("none" is null); None: changes nothing in this cell
     row: MethodConfig
     config: ExperimentConfig
-    stage: Stage
+    stage: Stage  # the evaluation
+
+    @property
+    def classifier(self) -> Stage:
+        """The training."""
+        return self.stage.inputs["classifier"]
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,6 @@ class Plan:
     cells: list[Cell] = field(default_factory=list)
     synthetic: dict[str, SyntheticSet] = field(default_factory=dict)
     amplifiers: dict[str, AmplifierRun] = field(default_factory=dict)
-    validation: dict[str, Stage] = field(default_factory=dict)  # by the target's key; only where a search asks for it
     more: list[Stage] = field(default_factory=list)  # what kinds of stages add by themselves
     missing_data: dict[str, str] = field(default_factory=dict)  # data stage -> why its files cannot be read
     reading: list[str] = field(default_factory=list)  # how the data sets' files were read, what is left out
@@ -96,7 +101,6 @@ class Plan:
         """Every stage once, inputs before what needs them; with `only`, the stages of that name and their inputs."""
         roots = [run.stage for run in self.amplifiers.values()] + [cell.stage for cell in self.cells]
         roots += [drawn.alignment for drawn in self.synthetic.values() if drawn.alignment]
-        roots += self.validation.values()
         roots += self.more
         found = in_order(roots)
         if only is not None:
@@ -169,18 +173,17 @@ def _requests(graph: Plan) -> Iterator[_Request]:
             graph.reading += reading
             if missing:
                 graph.missing_data[data[name].key] = missing
-        settings = config.cdpm.model_dump(mode="json", exclude={"seed"})
         rows = methods(config)
         for seed in config.seeds:
             cdpm_seed = seed if config.cdpm.seed is None else config.cdpm.seed
-            cdpm = make_stage("cdpm", {"cdpm": settings, "seed": cdpm_seed}, data=data[name])
+            cdpm = make_stage("cdpm", {"cdpm": config.cdpm, "seed": cdpm_seed}, data=data[name])
             for row in rows:
                 yield _Request(point, row, seed, data[name], cdpm)
 
 
 def _data(settings: Settings) -> tuple[Stage, str | None, tuple[str, ...]]:
     """The data stage, whose key holds the fingerprint of the files; why there are none; how they were read."""
-    config = {"dataset": settings.model_dump(mode="json", exclude={"root"})}
+    config = {"dataset": settings}
     if not isinstance(settings, FilesConfig):
         return make_stage("data", config), None, ()
     try:
@@ -192,9 +195,9 @@ def _data(settings: Settings) -> tuple[Stage, str | None, tuple[str, ...]]:
 
 
 def _cell(graph: Plan, request: _Request, largest: int) -> Cell:
-    """One target with the inputs that its method asks for; its synthetic set has `largest` images per class."""
+    """One classifier with the inputs that its method asks for; its synthetic set has `largest` images per class."""
     row, dataset = request.row, request.point.config.dataset
-    config = {"method": row.method.name, "settings": row.settings.model_dump(mode="json"), "seed": request.seed}
+    config = {"method": row.method.name, "settings": row.settings, "seed": request.seed}
     inputs = {"data": request.data}
     amplifier, drawn = row.amplifier, None
     if request.draws:
@@ -203,14 +206,15 @@ def _cell(graph: Plan, request: _Request, largest: int) -> Cell:
         sampling = row.sampling.model_copy(update={"images_per_class": largest})
         drawn = _synthetic(graph, sampling, request, dataset.bias_labels)
     if request.needs_amplifier:
-        stage = _amplifier(amplifier.model_dump(mode="json"), request, drawn)
+        stage = _amplifier(amplifier, request, drawn)
         graph.amplifiers.setdefault(stage.key, AmplifierRun(amplifier.source, request.seed, stage))
         inputs["amplifier"] = stage
     if row.method.needs_synthetic:
         inputs["synthetic"] = drawn
-        config["amplifier"] = amplifier.model_dump(mode="json")
+        config["amplifier"] = amplifier
     guidance = row.sampling.guidance if drawn else None
-    stage = make_stage("target", config, **inputs)
+    classifier = make_stage("classifier", config, **inputs)
+    stage = make_stage("evaluation", {}, classifier=classifier, data=request.data)
     selection = row.settings.selection
     settings = {name: _setting(request, name) for name in graph.experiment.axes}
     return Cell(dataset.name, row.label, request.seed, selection, guidance, settings, row, request.point.config, stage)
@@ -228,8 +232,7 @@ def _setting(request: _Request, name: str) -> Any:
 
 
 def _synthetic(graph: Plan, sampling: SamplingSettings, request: _Request, bias_labels: bool) -> Stage:
-    config = {"sampling": sampling.model_dump(mode="json"), "seed": request.seed}
-    stage = make_stage("synthetic", config, cdpm=request.cdpm)
+    stage = make_stage("synthetic", {"sampling": sampling, "seed": request.seed}, cdpm=request.cdpm)
     if stage.key not in graph.synthetic:
         alignment = None
         if bias_labels:
@@ -239,18 +242,9 @@ def _synthetic(graph: Plan, sampling: SamplingSettings, request: _Request, bias_
     return stage
 
 
-def _amplifier(settings: dict[str, Any], request: _Request, drawn: Stage | None) -> Stage:
-    inputs = {"data": request.data} | ({"synthetic": drawn} if settings["source"] == "synthetic" else {})
+def _amplifier(settings: AmplifierSettings, request: _Request, drawn: Stage | None) -> Stage:
+    inputs = {"data": request.data} | ({"synthetic": drawn} if settings.source == "synthetic" else {})
     return make_stage("amplifier", {"amplifier": settings, "seed": request.seed}, **inputs)
-
-
-def add_validation(graph: Plan, judges: dict[int, Stage]) -> None:
-    """Judge every cell on the validation split; its pseudo-groups are those of its seed's amplifier in `judges`."""
-    for cell in graph.cells:
-        inputs = {"target": cell.stage, "data": cell.stage.inputs["data"]}
-        if cell.seed in judges:
-            inputs["amplifier"] = judges[cell.seed]
-        graph.validation[cell.stage.key] = make_stage("validation", {}, **inputs)
 
 
 def _add_real_amplifier(graph: Plan, request: _Request) -> None:
@@ -258,5 +252,5 @@ def _add_real_amplifier(graph: Plan, request: _Request) -> None:
     config = request.point.config
     if config.memorisation:
         settings = config.amplifier.model_copy(update={"source": "real", "images_per_class": None})
-        stage = _amplifier(settings.model_dump(mode="json"), request, None)
+        stage = _amplifier(settings, request, None)
         graph.amplifiers.setdefault(stage.key, AmplifierRun("real", request.seed, stage))

@@ -43,8 +43,8 @@ def needs(plan: Plan, missing: list[Stage]) -> list[str]:
     for cell in plan.cells:
         pixels, classes = shapes[cell.stage.inputs["data"].key]
         for stage, settings in (
-            (cell.stage, cell.row.settings),
-            (cell.stage.inputs.get("amplifier"), cell.row.amplifier),
+            (cell.classifier, cell.row.settings),
+            (cell.classifier.inputs.get("amplifier"), cell.row.amplifier),
         ):
             if stage and stage.key in keys:
                 networks.add((settings.network, classes, settings.batch_size, settings.image_size or pixels))

@@ -1,6 +1,17 @@
-"""The base of every settings class, and how a mistake is told: one line, the full name, the nearest known one."""
+"""The base of every settings class: which settings are part of a result's key, and how mistakes are reported.
+
+    class Mine(Settings):
+        steps: int = 500                                                # part of the key
+        folder: Annotated[Path | None, NotHashed()] = None              # changes no number
+        clip: Annotated[float | None, AddedLater(None)] = None          # results from before it keep their keys
+        weights: Annotated[str, HashedAs(digest_of)] = "none"           # the file's content is part of the key
+
+A mistake is one line with the full name of the setting and the most similar known name.
+"""
 
 import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -8,10 +19,48 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ddb.errors import DDBError
 
 
+@dataclass(frozen=True)
+class NotHashed:
+    """Marks a setting that changes no number, such as a folder: it is neither in the key nor in the record."""
+
+
+@dataclass(frozen=True)
+class AddedLater:
+    """Marks a setting that did not exist when results were computed; at `neutral`, it is left out of the key.
+
+    `neutral` is the value at which the code computes what it computed before.
+    """
+
+    neutral: Any
+
+
+@dataclass(frozen=True)
+class HashedAs:
+    """Marks a setting that names something outside the store: the key contains `function(value)` instead."""
+
+    function: Callable[[Any], Any]
+
+
 class Settings(BaseModel):
     """Immutable, typed, no unknown keys, no NaN or infinity; field descriptions become the JSON Schema."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+
+    def recorded(self) -> dict[str, Any]:
+        """Every setting that can change a number, as JSON values."""
+        fields = type(self).model_fields.items()
+        return self.model_dump(mode="json", exclude={name for name, field in fields if NotHashed() in field.metadata})
+
+    def hashed(self) -> dict[str, Any]:
+        """What the key of a result contains of these settings."""
+        values = self.recorded()
+        for name, field in type(self).model_fields.items():
+            for mark in field.metadata:
+                if isinstance(mark, AddedLater) and getattr(self, name) == mark.neutral:
+                    del values[name]
+                elif isinstance(mark, HashedAs):
+                    values[name] = mark.function(getattr(self, name))
+        return values
 
 
 Model = TypeVar("Model", bound=Settings)

@@ -28,13 +28,16 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import Field, model_validator
 
+from ddb import predictions
 from ddb.config import ExperimentConfig, MethodConfig, methods, setting_value
 from ddb.config_file import Experiment, apply_override, read_file, resolve
 from ddb.errors import DDBError
-from ddb.experiment import plan
+from ddb.experiment import Cell, plan
 from ddb.json_lines import mend
+from ddb.metrics import worst
 from ddb.settings import Settings, build
-from ddb.store import KEY_LENGTH, canonical_json
+from ddb.signals.table import Signals, error_set, pseudo_groups
+from ddb.store import KEY_LENGTH, Stage, Store, canonical_json
 
 COUNT = "sampling.images_per_class"
 STUDY = "ddb"  # its name in the journal
@@ -198,6 +201,23 @@ class Sweep:
             return setting_value(config, row, name)
         except KeyError:
             raise DDBError(f"sweep.space.{name}: is no setting of the row {row.label} that can be searched") from None
+
+
+def validation_numbers(store: Store, cell: Cell, judge: Stage | None) -> dict[str, float]:
+    """The accuracy of a finished cell on the validation split: on average and, if known, of the worst group.
+
+    `val_pseudo_worst_group` is that of the worst of the pseudo-groups of the amplifier `judge`.
+    """
+    found = predictions.read(store.path(cell.stage) / "predictions.parquet", "val")
+    right = (found["predicted"] == found["label"]).to_numpy()  # (V,)
+    numbers = {"val_average": float(right.mean())}
+    if "group" in found:
+        numbers["val_worst_group"] = worst(right, found["group"].to_numpy())
+    if judge:
+        signals = Signals.read(store.path(judge) / "signals_val.parquet")
+        assert signals.paths == found["path"].tolist()
+        numbers["val_pseudo_worst_group"] = worst(right, pseudo_groups(signals.labels, error_set(signals)))
+    return numbers
 
 
 def load_sweep(path: str | Path, overrides: list[str] | None = None) -> Sweep:

@@ -32,7 +32,7 @@ def titles(graph: Plan) -> dict[str, str]:
     """
     varied = {name for name in graph.cells[0].settings if len({repr(c.settings.get(name)) for c in graph.cells}) > 1}
     shared: dict[str, dict[str, Any]] = {}
-    labels = {cell.stage.key: cell.method for cell in graph.cells}
+    labels = {stage.key: cell.method for cell in graph.cells for stage in (cell.stage, cell.classifier)}
     for cell in graph.cells:
         for stage in cell.stage.ancestors():
             known = shared.setdefault(stage.key, {name: cell.settings[name] for name in varied & set(cell.settings)})

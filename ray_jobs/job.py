@@ -80,8 +80,9 @@ def make_ready(graph: Plan, missing: list[Stage]) -> set[str]:
     needed = {stage.key for stage in missing} - blocked.keys()
     for cell in graph.cells:
         # An amplifier is a stage of its own, or trains within the cell (the joint recipe), or there is none.
-        amplifier = cell.stage if "amplifier" in cell.stage.config else cell.stage.inputs.get("amplifier")
-        for stage, settings in ((cell.stage, cell.row.settings), (amplifier, cell.row.amplifier)):
+        trained = cell.classifier
+        amplifier = trained if "amplifier" in trained.config else trained.inputs.get("amplifier")
+        for stage, settings in ((trained, cell.row.settings), (amplifier, cell.row.amplifier)):
             if stage is not None and stage.key in needed:
                 ensure_weights(settings.network, settings.weights)
     return set(blocked)

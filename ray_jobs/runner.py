@@ -327,20 +327,21 @@ def _is_over(since: float, seconds: float) -> bool:
     return time.monotonic() - since > seconds
 
 
-def _ranks(stages: list[Stage]) -> dict[str, tuple[int, int]]:
+def _ranks(stages: list[Stage]) -> dict[str, tuple[bool, int, int]]:
     """Urgency by key, in the order of `stages`: the kind that most has to follow comes first.
 
     Tasks of a job array begin at different stages of equal urgency, to share the work.
     """
     task, tasks = (int(os.environ.get(f"SLURM_ARRAY_TASK_{name}") or 0) for name in ("ID", "COUNT"))
-    kinds, keys = list(KINDS), defaultdict(list)
+    keys = defaultdict(list)
     for stage in stages:
         keys[stage.name].append(stage.key)
     places = {}
     for same in keys.values():
         shift = task % tasks * len(same) // tasks if tasks else 0
         places |= {key: (place - shift) % len(same) for place, key in enumerate(same)}
-    return {stage.key: (kinds.index(stage.name), places[stage.key]) for stage in stages}
+    order = {kind.name: (not kind.goes_first, number) for number, kind in enumerate(KINDS.values())}
+    return {stage.key: (*order[stage.name], places[stage.key]) for stage in stages}
 
 
 if __name__ == "__main__":

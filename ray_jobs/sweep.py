@@ -26,13 +26,13 @@ from rich.table import Table
 
 from ddb import interrupt
 from ddb.errors import DDBError, Interrupted, headline
-from ddb.experiment import Plan, add_validation, plan
+from ddb.experiment import Plan, plan
 from ddb.progress import duration
 from ddb.report.sheets import axis_title, value_text
 from ddb.stages.needs import Capacity
 from ddb.store import Stage, Store
 from ddb.store.claim import Claim
-from ddb.sweep import STUDY, Sweep, ended, load_sweep, open_study
+from ddb.sweep import STUDY, Sweep, ended, load_sweep, open_study, validation_numbers
 from ray_jobs import cluster
 from ray_jobs.cluster import connected
 from ray_jobs.console import StageView
@@ -40,7 +40,7 @@ from ray_jobs.ending import ending, interruptible
 from ray_jobs.job import make_ready, out, parse
 from ray_jobs.runner import run_plan
 
-NUMBERS = ("val_pseudo_worst_group", "val_average", "val_worst_group")  # of ddb.stages.validate_target
+NUMBERS = ("val_pseudo_worst_group", "val_average", "val_worst_group")
 TESTED = ("conflicting_accuracy", "worst_group_accuracy", "average_accuracy")  # looked at once the choice is made
 HEAD = {"CPU": 0, "node:__internal_head__": 0.001}  # where a trial waits for its stages, without taking a CPU of theirs
 
@@ -75,7 +75,7 @@ def run_sweep(sweep: Sweep, store: Store) -> SweepResult:
     try:
         study, storage = open_study(folder, sweep)
         judges = judge_stages(sweep)
-        default = trial_plan(sweep, sweep.default, judges)
+        default = plan(sweep.experiment(sweep.default))
         missing = [stage for stage in default.stages() if not store.has(stage)]
         remaining = sweep.settings.trials - len(ended(study))
         out.print(f"sweep {folder}: {len(ended(study))} of {sweep.settings.trials} trials are over")
@@ -99,14 +99,7 @@ def run_sweep(sweep: Sweep, store: Store) -> SweepResult:
 def judge_stages(sweep: Sweep) -> dict[int, Stage]:
     """The default configuration's amplifier of every seed, whose pseudo-groups judge all trials."""
     cells = plan(sweep.experiment(sweep.default)).cells
-    return {cell.seed: cell.stage.inputs["amplifier"] for cell in cells if "amplifier" in cell.stage.inputs}
-
-
-def trial_plan(sweep: Sweep, point: dict[str, Any], judges: dict[int, Stage], rung: float = 1) -> Plan:
-    """The stages of a point, with the judgement of its targets."""
-    graph = plan(sweep.experiment(point, rung))
-    add_validation(graph, judges)
-    return graph
+    return {cell.seed: cell.classifier.inputs["amplifier"] for cell in cells if "amplifier" in cell.classifier.inputs}
 
 
 def _compute_default(graph: Plan, store: Store, capacity: Capacity, missing: int) -> None:
@@ -203,7 +196,7 @@ def _trial(point: dict[str, Any], sweep: Sweep, root: str, judges: dict[int, Sta
     """Runs on the cluster: one point of the space, rung by rung."""
     store = Store(root)
     for number, share in enumerate(rungs):
-        graph = trial_plan(sweep, point, judges, share)
+        graph = plan(sweep.experiment(point, share))
         outcome = run_plan(graph, store, cluster.capacity(), lambda event: None)
         if outcome.interrupted:
             return  # without a report: the same command begins this trial again, and finds what is finished
@@ -211,12 +204,12 @@ def _trial(point: dict[str, Any], sweep: Sweep, root: str, judges: dict[int, Sta
             stage, error = next(iter(outcome.failed.values()))
             raise DDBError(f"{stage.name} {stage.key}: {headline(error)}")
         rung = sweep.settings.reduction_factor**number
-        tune.report(_means(graph, store) | {"rung": rung, "steps": graph.cells[0].row.settings.steps})
+        tune.report(_means(graph, store, judges) | {"rung": rung, "steps": graph.cells[0].row.settings.steps})
 
 
-def _means(graph: Plan, store: Store) -> dict[str, float]:
+def _means(graph: Plan, store: Store, judges: dict[int, Stage]) -> dict[str, float]:
     """The validation numbers, each the mean over seeds."""
-    found = [_read(store, graph.validation[cell.stage.key], "validation") for cell in graph.cells]
+    found = [validation_numbers(store, cell, judges.get(cell.seed)) for cell in graph.cells]
     return {name: fmean(each[name] for each in found) for name in NUMBERS if name in found[0]}
 
 
@@ -225,7 +218,7 @@ def _result(sweep: Sweep, folder: Path, study: optuna.Study, store: Store, judge
     trials = ended(study)
     points = {"default": sweep.default}
     whole = [trial.params for trial in trials if trial.state == TrialState.COMPLETE]
-    judged = [(point, _means(trial_plan(sweep, point, judges), store)) for point in [sweep.default, *whole]]
+    judged = [(point, _means(plan(sweep.experiment(point)), store, judges)) for point in [sweep.default, *whole]]
     points["chosen"] = max(judged, key=lambda each: each[1][sweep.settings.objective])[0]  # ties: the earlier
     if "val_worst_group" in judged[0][1]:
         points["oracle"] = max(judged, key=lambda each: each[1]["val_worst_group"])[0]
@@ -239,10 +232,10 @@ def _result(sweep: Sweep, folder: Path, study: optuna.Study, store: Store, judge
 
 
 def _outcome(name: str, point: dict[str, Any], sweep: Sweep, store: Store, judges: dict[int, Stage]) -> Outcome:
-    graph = trial_plan(sweep, point, judges)
-    metrics = [_read(store, cell.stage, "metrics") for cell in graph.cells]
+    graph = plan(sweep.experiment(point))
+    metrics = [json.loads((store.path(cell.stage) / "metrics.json").read_text()) for cell in graph.cells]
     test = {metric: fmean(each[metric] for each in metrics) for metric in TESTED if metric in metrics[0]}
-    return Outcome(name, point, _means(graph, store), test)
+    return Outcome(name, point, _means(graph, store, judges), test)
 
 
 def as_json(result: SweepResult, sweep: Sweep) -> dict[str, Any]:
@@ -282,10 +275,6 @@ def outcome_table(result: SweepResult, sweep: Sweep) -> Table:
         cells = [value_text(outcome.point[name]) for name in sweep.settings.space]
         table.add_row(outcome.name, *cells, *(f"{100 * number:.1f}" for number in numbers))
     return table
-
-
-def _read(store: Store, stage: Stage, name: str) -> dict[str, Any]:
-    return json.loads((store.path(stage) / f"{name}.json").read_text())
 
 
 def main() -> None:

@@ -24,6 +24,7 @@ class Benchmark:
     published: Callable[..., dict] | None = None  # settings -> {split: images, or images per group or class}
     marker: str = "."  # what a folder must hold to be taken for this data set
     size: tuple[int, int, int] | None = None  # classes, images to train and to validate on, for cost estimates
+    version: int = 1  # of the code that reads it: increase it if the same files would give another data set
     source: Callable[[str], str] | None = None  # path -> what the image was made from, where several share it
 
 

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import platformdirs
 from pydantic import Field
@@ -28,7 +28,7 @@ from ddb.data.images import is_image_name
 from ddb.data.tree import is_clutter, is_file, is_folder
 from ddb.errors import DDBError
 from ddb.lazy import np, pa, pq
-from ddb.settings import Settings
+from ddb.settings import NotHashed, Settings
 
 EMPTY = hashlib.blake2b(digest_size=16).digest()  # of a file without content
 NUMBER = re.compile(r"-?[0-9]+")
@@ -52,7 +52,9 @@ class FilesConfig(Settings):
     """Settings that every data set of files has."""
 
     name: str
-    root: Path | None = Field(None, description="folder of the files; null: looked for below DDB_DATA, else data/")
+    root: Annotated[Path | None, NotHashed()] = Field(
+        None, description="folder of the files; null: looked for below DDB_DATA, else data/"
+    )
     image_size: int = Field(64, ge=8, description="pixels at which the CDPM, and classifiers by default, see images")
 
     @property

@@ -7,7 +7,7 @@ Split folders are known by their names (`ddb.data.roles`); what lies in folders 
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -16,6 +16,7 @@ from ddb.data.files import FilesConfig, listed
 from ddb.data.roles import find_roles, role_of
 from ddb.data.tree import Tree, endings, shown, walk
 from ddb.errors import DDBError
+from ddb.settings import NotHashed
 
 TEXTS = (".txt", ".md", ".csv", ".tsv", ".json", ".xml", ".yaml", ".yml", ".html", ".pdf")  # notes on images
 
@@ -24,7 +25,7 @@ class FolderConfig(FilesConfig):
     """Settings of a folder of images."""
 
     name: Literal["folder"] = "folder"
-    root: Path = Field(description="the folder")
+    root: Annotated[Path, NotHashed()] = Field(description="the folder")
     val_share: float = Field(0.1, gt=0, lt=1, description="held out for validation where there is no such folder")
     test_share: float = Field(0.2, gt=0, lt=1, description="held out for testing where there is no such folder")
     splits: dict[Literal["train", "val", "test"], str] | None = Field(

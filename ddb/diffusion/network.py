@@ -1,11 +1,21 @@
 """The CDPM's network: diffusers' UNet2DModel with one class embedding more than there are classes, the null class."""
 
-from diffusers import UNet2DModel
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from ddb.diffusion.settings import CDPMSettings
+from ddb.lazy import lazy
+
+if TYPE_CHECKING:
+    import diffusers
+else:
+    diffusers = lazy("diffusers")
+
+VERSION = 1  # increase it if the same settings would give another network
 
 
-def build_unet(settings: CDPMSettings, image_size: int, num_classes: int) -> UNet2DModel:
+def build_unet(settings: CDPMSettings, image_size: int, num_classes: int) -> diffusers.UNet2DModel:
     """UNet for (B, 3, image_size, image_size) images; label `num_classes` is the null class of guidance.
 
     Raises DDBError where the image cannot be halved as often as `cdpm.channels` asks.
@@ -13,7 +23,7 @@ def build_unet(settings: CDPMSettings, image_size: int, num_classes: int) -> UNe
     settings.check_image_size(image_size)
     levels = len(settings.channels)
     attention = [image_size // 2**level in settings.attention_resolutions for level in range(levels)]
-    return UNet2DModel(
+    return diffusers.UNet2DModel(
         sample_size=image_size,
         in_channels=3,
         out_channels=3,

@@ -5,16 +5,25 @@ low-frequency part of an image, where colour-like shortcuts live, many times soo
 not vanish as noise prediction's does.
 """
 
-import numpy as np
-from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from ddb.diffusion.settings import SamplingSettings
+from ddb.lazy import lazy, np
+
+if TYPE_CHECKING:
+    import diffusers
+else:
+    diffusers = lazy("diffusers")
+
+SAMPLERS = {"dpm_solver": 1, "ancestral": 1}  # name -> version of its code: increase it if the images would be others
 
 NUM_TIMESTEPS = 1000
 PURE_NOISE = 5.1  # log(sigma / alpha) from which DPM-Solver takes an image for pure noise
 
 
-def noise_schedule(process: str) -> DDPMScheduler:
+def noise_schedule(process: str) -> diffusers.DDPMScheduler:
     """The training-time scheduler of `process`, saved with the CDPM; its config tells samplers all they need.
 
     No clipping of the predicted image and the larger posterior variance (beta_t), as in the ancestral sampler that the
@@ -22,28 +31,30 @@ def noise_schedule(process: str) -> DDPMScheduler:
     """
     common = {"num_train_timesteps": NUM_TIMESTEPS, "clip_sample": False, "variance_type": "fixed_large"}
     if process == "paper":
-        return DDPMScheduler(
+        return diffusers.DDPMScheduler(
             beta_start=1e-4, beta_end=0.028, beta_schedule="linear", prediction_type="epsilon", **common
         )
-    return DDPMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction", **common)
+    return diffusers.DDPMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction", **common)
 
 
-def sampler(schedule: DDPMScheduler, settings: SamplingSettings):
+def sampler(schedule: diffusers.DDPMScheduler, settings: SamplingSettings):
     """A fresh sampler over `settings.sampler_steps` steps; it holds state, so every batch takes its own.
 
     DPM-Solver++(2M) bounds the predicted image to [-1, 1]: threshold and largest value coincide, so diffusers' dynamic
     thresholding is a plain clip.
     """
     if settings.sampler == "ancestral":
-        chosen, bound = DDPMScheduler.from_config(schedule.config), np.inf
+        chosen, bound = diffusers.DDPMScheduler.from_config(schedule.config), np.inf
     else:
-        chosen = DPMSolverMultistepScheduler.from_config(schedule.config, thresholding=True, sample_max_value=1.0)
+        chosen = diffusers.DPMSolverMultistepScheduler.from_config(
+            schedule.config, thresholding=True, sample_max_value=1.0
+        )
         bound = PURE_NOISE
     chosen.set_timesteps(timesteps=even_timesteps(schedule, settings.sampler_steps, bound))
     return chosen
 
 
-def even_timesteps(schedule: DDPMScheduler, steps: int, bound: float = np.inf) -> list[int]:
+def even_timesteps(schedule: diffusers.DDPMScheduler, steps: int, bound: float = float("inf")) -> list[int]:
     """`steps` timesteps, descending to 0, even in the log signal-to-noise ratio (DPM-Solver, Lu et al., section 3.3).
 
     They begin at pure noise: the last timestep, or the first whose log(sigma / alpha) passes `bound`. Timesteps that

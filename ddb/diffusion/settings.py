@@ -1,11 +1,11 @@
 """Settings of CDPM training and of sampling. Defaults suit 16 px on a CPU; the paper's values stand beside them."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from ddb.errors import DDBError
-from ddb.settings import Settings
+from ddb.settings import NotHashed, Settings
 
 
 class CDPMSettings(Settings):
@@ -36,7 +36,9 @@ class CDPMSettings(Settings):
     engine: Literal["deepspeed", "ddp"] = "deepspeed"
     zero_stage: Literal[0, 1, 2] = Field(0, description="DeepSpeed: 1 shards optimiser state, 2 gradients too")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: autocast with fp32 weights")
-    seed: int | None = Field(None, ge=0, description="a number: one CDPM for all seeds; null: each seed its own")
+    seed: Annotated[int | None, NotHashed()] = Field(
+        None, ge=0, description="a number: one CDPM for all seeds; null: each seed its own"
+    )
 
     @model_validator(mode="after")
     def _consistent(self):

@@ -28,6 +28,7 @@ class Method:
     function: Callable[..., nn.Module]
     needs_signals: bool  # the frozen amplifier's signals on the training images
     needs_groups: bool  # true bias labels of the training images: an oracle
+    version: int  # of its code: increase it if the same settings would give other numbers
     needs_synthetic: bool  # run.synthetic and run.amplifier_settings, to train an amplifier of its own
 
 
@@ -40,13 +41,14 @@ def method(
     signals: bool = False,
     groups: bool = False,
     synthetic: bool = False,
+    version: int = 1,
 ) -> Callable[[Callable[..., nn.Module]], Callable[..., nn.Module]]:
     """Register the decorated function as `name`."""
 
     def register(function: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
         if name in METHODS:
             raise ValueError(f"two methods are named {name!r}")
-        METHODS[name] = Method(name, settings_class, function, signals, groups, synthetic)
+        METHODS[name] = Method(name, settings_class, function, signals, groups, version, synthetic)
         return function
 
     return register

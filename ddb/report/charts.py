@@ -122,7 +122,7 @@ def _settings(row: Row) -> dict[str, Any]:
 
 
 def _synthetic_keys(row: Row) -> tuple[str, ...]:
-    amplifiers = [cell.stage.inputs["amplifier"] for cell in row.cells if "amplifier" in cell.stage.inputs]
+    amplifiers = [cell.classifier.inputs["amplifier"] for cell in row.cells if "amplifier" in cell.classifier.inputs]
     return tuple(stage.inputs["synthetic"].key for stage in amplifiers if "synthetic" in stage.inputs)
 
 

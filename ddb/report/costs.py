@@ -61,7 +61,7 @@ def costs(plan: Plan, store: Store) -> Costs:
 
 
 def _needed(cell: Cell) -> dict[str, Stage]:
-    """The cell's target and everything that it rests on, by key."""
+    """The cell's evaluation and everything that it rests on, by key."""
     return {stage.key: stage for stage in cell.stage.ancestors()}
 
 

@@ -56,7 +56,8 @@ class Result:
     """One cell: its seed, and what its test gave."""
 
     cell: "Cell"
-    facts: Facts
+    facts: Facts  # of the evaluation
+    training: Facts
     metrics: dict[str, Any]  # metrics.json; empty where it is not finished
 
 
@@ -66,7 +67,9 @@ class ResultRow:
 
     row: table.Row
     results: list[Result]  # by seed
-    configurations: list[tuple[str, list[int]]]  # of the targets as JSON without the seed, and the seeds that share it
+    configurations: list[
+        tuple[str, list[int]]
+    ]  # of the classifiers as JSON without the seed, and the seeds that share it
 
     @property
     def groups(self) -> list[str]:
@@ -118,7 +121,7 @@ def gather(plan: "Plan", store: Store) -> Report:
     stages = _stages(plan, store)
     rows = [_row(row, stages, store) for row in table.rows(plan, store)]
     failures = [
-        Failure(facts, [stages[c.stage.key].title for c in plan.cells if facts.stage.key in _needed(c)])
+        Failure(facts, [stages[c.classifier.key].title for c in plan.cells if facts.stage.key in _needed(c)])
         for facts in stages.values()
         if facts.state == "failed"
     ]
@@ -179,13 +182,13 @@ def _stages(plan: "Plan", store: Store) -> dict[str, Facts]:
 
 def _titles(plan: "Plan") -> dict[str, str]:
     """Every stage in words, by key."""
-    methods = {cell.stage.key: cell.method for cell in plan.cells}
-    guidances = {cell.stage.key: cell.guidance for cell in plan.cells}
+    methods = {cell.classifier.key: cell.method for cell in plan.cells}
+    guidances = {cell.classifier.key: cell.guidance for cell in plan.cells}
     settings, found = agreed_settings(plan), {}
     several = len({cell.dataset for cell in plan.cells}) > 1
     for stage in plan.stages():
-        if "target" in stage.inputs:
-            found[stage.key] = f"{stage.name}, {found[stage.inputs['target'].key]}"
+        if "classifier" in stage.inputs:
+            found[stage.key] = f"{stage.name}, {found[stage.inputs['classifier'].key]}"
             continue
         drawn = stage if "sampling" in stage.config else stage.inputs.get("synthetic")
         guidance = drawn.config["sampling"]["guidance"] if drawn else guidances.get(stage.key)
@@ -218,10 +221,12 @@ def _needed(cell: "Cell") -> set[str]:
 
 
 def _row(row: table.Row, stages: dict[str, Facts], store: Store) -> ResultRow:
-    results = [Result(cell, stages[cell.stage.key], _metrics(cell, store)) for cell in row.cells]
+    results = [
+        Result(cell, stages[cell.stage.key], stages[cell.classifier.key], _metrics(cell, store)) for cell in row.cells
+    ]
     configurations: dict[str, list[int]] = {}
     for cell in row.cells:
-        text = canonical_json({name: value for name, value in cell.stage.config.items() if name != "seed"})
+        text = canonical_json({name: value for name, value in cell.classifier.config.items() if name != "seed"})
         configurations.setdefault(text, []).append(cell.seed)
     pretty = [(json.dumps(json.loads(text), indent=1), seeds) for text, seeds in configurations.items()]
     return ResultRow(row, sorted(results, key=lambda result: result.cell.seed), pretty)

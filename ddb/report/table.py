@@ -55,7 +55,7 @@ class Row:
     guidance: float | None  # the paper's w; None for a method that uses no synthetic images
     planned: int  # seeds that the plan asks for
     seeds: list[int]  # seeds that finished, ascending
-    failed: int  # seeds that cannot finish, as their target stage or one that it needs failed
+    failed: int  # seeds that cannot finish, as their evaluation or a stage that it needs failed
     metrics: dict[str, Summary] = field(default_factory=dict)
     notes: tuple[str, ...] = ()  # what a reader must know of the data set
     settings: dict[str, Any] = field(default_factory=dict)  # varied ones; None where the value changes nothing here
@@ -136,7 +136,7 @@ def _row(cells: "list[Cell]", plan: "Plan", store: Store) -> Row:
     results = [_read(cell.stage, store, "metrics") for cell in done]
     finished = {cell.stage.key for cell in done}
     failed = sum(_failed(cell, store) for cell in cells if cell.stage.key not in finished)
-    amplified = not {"amplifier", "synthetic"}.isdisjoint(first.stage.inputs)
+    amplified = not {"amplifier", "synthetic"}.isdisjoint(first.classifier.inputs)
     return Row(
         first.dataset,
         first.method,
@@ -167,7 +167,7 @@ def _by_seed(done: "list[Cell]", results: list[dict[str, Any]]) -> dict[str, dic
 
 def _signal(cells: "list[Cell]", plan: "Plan", store: Store) -> Signal | None:
     """Quality of the amplifiers that the cells use, and of their synthetic sets."""
-    amplifiers = [cell.stage.inputs["amplifier"] for cell in cells if "amplifier" in cell.stage.inputs]
+    amplifiers = [cell.classifier.inputs["amplifier"] for cell in cells if "amplifier" in cell.classifier.inputs]
     if not amplifiers:
         return None
     found = []
@@ -202,5 +202,5 @@ def summarize(values: list[float]) -> Summary:
 
 
 def _failed(cell: "Cell", store: Store) -> bool:
-    """Whether the cell's own stage or one that it needs, however far up, failed in its last attempt."""
+    """Whether the cell's evaluation or a stage that it needs, however far up, failed in its last attempt."""
     return any(store.failure(stage) is not None for stage in cell.stage.ancestors())

@@ -19,6 +19,13 @@ class Amplifier(Kind):
     unit = "epoch of the synthetic set"
     numbers = ("quality", "curve")
 
+    def code(self, config: dict[str, Any]) -> dict[str, int]:
+        """Of this kind and of the network."""
+        from ddb.backbones import NETWORKS
+
+        name = config["amplifier"]["network"]
+        return {self.name: self.version, name: NETWORKS[name]}
+
     def compute(self, job: Job) -> dict[str, Any]:
         """Train the amplifier and compute its signals."""
         from ddb.classifier import Description, save_classifier

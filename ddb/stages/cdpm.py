@@ -24,6 +24,12 @@ class CDPM(Kind):
     unit = "step"
     has_workers = gang = True
 
+    def code(self, config: dict[str, Any]) -> dict[str, int]:
+        """Of this kind and of the network."""
+        from ddb.diffusion.network import VERSION
+
+        return {self.name: self.version, "unet": VERSION}
+
     def compute(self, job: Job) -> dict[str, Any]:
         """Train from the first step to the last; nothing is resumed."""
         from ddb.diffusion.pipeline import CDPMPipeline

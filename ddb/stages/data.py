@@ -18,6 +18,13 @@ class Data(Kind):
 
     name = "data"
 
+    def code(self, config: dict[str, Any]) -> dict[str, int]:
+        """Of this kind and of the data set."""
+        from ddb.data import BENCHMARKS
+
+        name = config["dataset"]["name"]
+        return {self.name: self.version, name: BENCHMARKS[name].version}
+
     def compute(self, job: Job) -> dict[str, Any]:
         """Raises DDBError if the files have changed since planning."""
         from ddb.data import BENCHMARKS, fingerprint, load_dataset, prepared

@@ -87,6 +87,11 @@ class Kind(ABC):
     numbers: tuple[str, ...] = ()  # names of the JSON files of a result that exported records contain
     has_workers = False  # on a cluster, its task starts workers and computes nothing itself
     gang = False  # its workers can only begin together
+    goes_first = False  # before stages of earlier kinds: it takes seconds, and people wait for its numbers
+
+    def code(self, config: dict[str, Any]) -> dict[str, int]:
+        """Versions of the code that computes a stage, by name: of this kind and of what its settings name."""
+        return {self.name: self.version}
 
     @abstractmethod
     def compute(self, job: Job) -> dict[str, Any]:

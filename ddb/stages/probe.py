@@ -12,6 +12,12 @@ class Probe(Kind):
     version = 2
     numbers = ("probe",)
 
+    def code(self, config: dict[str, Any]) -> dict[str, int]:
+        """Of this kind and of the network."""
+        from ddb.backbones import NETWORKS
+
+        return {self.name: self.version, "small_cnn": NETWORKS["small_cnn"]}
+
     def compute(self, job: Job) -> dict[str, Any]:
         """Train both."""
         from ddb.classifier import Description, save_classifier

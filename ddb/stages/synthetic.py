@@ -22,6 +22,13 @@ class Synthetic(Kind):
     unit = "image"
     has_workers = True
 
+    def code(self, config: dict[str, Any]) -> dict[str, int]:
+        """Of this kind and of the sampler."""
+        from ddb.diffusion.process import SAMPLERS
+
+        name = config["sampling"]["sampler"]
+        return {self.name: self.version, name: SAMPLERS[name]}
+
     def compute(self, job: Job) -> dict[str, Any]:
         """Sample from the first image to the last; nothing is resumed."""
         import numpy as np

@@ -24,7 +24,7 @@ def write_record(stage: Stage, result: Path, began: float, numbers: dict[str, An
         "stage": stage.name,
         "key": stage.key,
         "config": stage.config,
-        "code_version": stage.code_version,
+        "code": stage.code,
         "inputs": {role: f"{needed.name}/{needed.key}" for role, needed in stage.inputs.items()},
         "git": git_state(),
         "packages": {name: installed for name in PACKAGES if (installed := _version(name))},

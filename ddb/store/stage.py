@@ -22,15 +22,17 @@ class Stage:
 
     name: str  # its kind and its folder in the store: data, cdpm, synthetic, ...
     config: dict[str, Any]  # all and only the settings that it reads
-    code_version: int
+    code: dict[str, int]  # versions of the code that computes it, by name
     inputs: dict[str, "Stage"] = field(default_factory=dict)  # role -> stage
     location: str | None = None  # of files outside the store; their content is in `config`
+    hashed: dict[str, Any] | None = None  # what the key contains of `config`; None: all
 
     @cached_property
     def key(self) -> str:
         """Hash of everything that changes the result, KEY_LENGTH digits."""
         inputs = {role: stage.key for role, stage in self.inputs.items()}
-        content = {"stage": self.name, "config": self.config, "code": self.code_version, "inputs": inputs}
+        config = self.config if self.hashed is None else self.hashed
+        content = {"stage": self.name, "config": config, "code": self.code, "inputs": inputs}
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:KEY_LENGTH]
 
     def ancestors(self) -> list["Stage"]:

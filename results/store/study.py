@@ -29,10 +29,10 @@ from ddb.store.record import write_record
 # Linux counts what a process was before its exec into the peak of its memory, so this one has to stay small.
 SPAWN = multiprocessing.get_context("spawn")
 SEEDS = 10
-STAGES = 5  # for each guidance and seed: a set of images, its alignment, an amplifier and two targets
+STAGES = 7  # for each guidance and seed: a set of images, its alignment, an amplifier, two classifiers and evaluations
 SHARE = {"aligned_share": 0.99, "right_class_share": 0.99, "precision": 1.0, "recall": 0.9, "auroc": 0.99}
 ACCURACY = {"average_accuracy": 0.9, "aligned_accuracy": 1.0, "conflicting_accuracy": 0.8, "worst_group_accuracy": 0.7}
-NUMBERS = {"target": ("metrics", ACCURACY), "amplifier": ("quality", SHARE), "alignment": ("alignment", SHARE)}
+NUMBERS = {"evaluation": ("metrics", ACCURACY), "amplifier": ("quality", SHARE), "alignment": ("alignment", SHARE)}
 COMMANDS = {"status": ["status"], "run --dry-run": ["run", "--dry-run"], "table": ["table"]}
 
 

@@ -97,7 +97,7 @@ def test_the_plan_has_the_control_with_the_recipes_settings_and_every_seed():
     assert set(cells) == {(name, seed) for name in rows for seed in (3, 4)}
     control, recipe = cells["ddb_two_step_control", 4], cells["ddb_two_step", 4]
     assert control.row.settings.model_dump() == recipe.row.settings.model_dump() and recipe.row.settings.gamma == 2
-    assert control.stage.inputs["amplifier"].key == recipe.stage.inputs["amplifier"].key
+    assert control.classifier.inputs["amplifier"].key == recipe.classifier.inputs["amplifier"].key
 
 
 @pytest.mark.parametrize("values", [{"methods": {"erm": {"selection": "val_average"}}}, {"methods": {"ddb_two_step": {"selection": "val_pseudo_worst_group"}}}, {"methods": {"erm": {}}, "training": {"selection": "val_average"}}])  # fmt: skip # noqa: E501

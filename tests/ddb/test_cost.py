@@ -31,14 +31,14 @@ def test_costs_by_hand(told):
         )
     )
     found = {each.name: each for each in cost.estimate(graph, graph.stages())}
-    assert list(found) == ["cdpm", "synthetic", "amplifier", "target"]
+    assert list(found) == ["cdpm", "synthetic", "amplifier", "classifier"]
     assert all(each.stages == 2 for each in found.values())
     assert found["cdpm"].unit_seconds == 8 and found["cdpm"].seconds == 2 * 80
     assert found["synthetic"].unit_seconds == 16 and found["synthetic"].seconds == 2 * 480  # two passes a step
     assert found["amplifier"].unit_seconds == 0.5 * 30
     assert found["amplifier"].seconds == pytest.approx(2 * (0.5 * 200 + 0.1 * 2 * 1300))
-    assert found["target"].unit_seconds == 0.5 * 1300
-    assert found["target"].seconds == pytest.approx(2 * (0.5 * 300 + 0.1 * 2 * 2000))
+    assert found["classifier"].unit_seconds == 0.5 * 1300
+    assert found["classifier"].seconds == pytest.approx(2 * (0.5 * 300 + 0.1 * 2 * 2000))
 
 
 def test_a_method_costs_as_much_as_it_trains(told):
@@ -47,7 +47,7 @@ def test_a_method_costs_as_much_as_it_trains(told):
     rows = {"erm": {}, "jtt": {"identification_steps": 3}, "lff": {}, "ddb_end_to_end_joint": {}}
     sampling = {"guidance": 0, "sampler_steps": 8}
     graph = plan(resolve({"training": few, "methods": rows, "sampling": sampling, "memorisation": False}))
-    seconds = [cost.estimate(graph, [cell.stage])[0].seconds - 0.1 * 2000 for cell in graph.cells]
+    seconds = [cost.estimate(graph, [cell.classifier])[0].seconds - 0.1 * 2000 for cell in graph.cells]
     assert seconds == pytest.approx([0.5 * 40, 0.5 * 52, 0.5 * 80, 0.5 * 80])
     drawn = cost.estimate(graph, [each.stage for each in graph.synthetic.values()])
     assert [each.unit_seconds for each in drawn] == [8]  # one pass a step, as there is no guidance
@@ -58,7 +58,7 @@ def test_absent_benchmarks_are_estimated_from_their_published_size(told, monkeyp
     graph = plan(load("configs/benchmarks/urbancars.yaml"))
     assert all("not found" in reason for reason in graph.missing_data.values()) and graph.missing_data
     found = {each.name: each for each in cost.estimate(graph, graph.stages())}
-    assert found["target"].unit_seconds == 0.5 * 8000
+    assert found["classifier"].unit_seconds == 0.5 * 8000
 
 
 def test_an_absent_folder_has_no_size(told, tmp_path):

@@ -7,7 +7,7 @@ def _plan(**values):
 
 
 def _stage(graph, method, seed=0):
-    return next(cell.stage for cell in graph.cells if (cell.method, cell.seed) == (method, seed))
+    return next(cell.classifier for cell in graph.cells if (cell.method, cell.seed) == (method, seed))
 
 
 def test_a_setting_changes_the_stages_that_read_it_and_no_other():
@@ -58,7 +58,8 @@ def test_cells_of_a_grid_share_what_they_can_and_stages_come_once_and_after_thei
         "probe": 1,
         "alignment": 6,
         "amplifier": 12 + 2,  # the last two on real images, for the memorisation curve
-        "target": 2 * (1 + 2 * 6),
+        "classifier": 2 * (1 + 2 * 6),
+        "evaluation": 2 * (1 + 2 * 6),
     }
     assert all(drawn.sampling.images_per_class == 50 for drawn in graph.synthetic.values())
     amplifiers = [run.stage.config["amplifier"]["images_per_class"] for run in graph.amplifiers.values()]

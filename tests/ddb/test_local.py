@@ -32,7 +32,9 @@ def test_a_whole_experiment_in_one_process(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", command)
     local.main()
     stages, store = plan(load(CONFIG, SMALL)).stages(), Store(tmp_path)
-    assert {"data", "cdpm", "synthetic", "amplifier", "target", "alignment"} <= {stage.name for stage in stages}
+    assert {"data", "cdpm", "synthetic", "amplifier", "classifier", "evaluation", "alignment"} <= {
+        stage.name for stage in stages
+    }
     assert all(store.has(stage) for stage in stages)
     drawn = next(stage for stage in stages if stage.name == "synthetic")
     images = read(store.path(drawn))  # 30 in batches of 7, the last of them not full

@@ -65,5 +65,5 @@ def test_only_what_is_missing_is_told():
     worker, helpers, cell, head = needs(graph, graph.stages())
     assert worker.startswith("about 1.") and "2 to a CDPM" in worker
     assert helpers.endswith("2 to train") and cell.startswith("about 1.") and "head" in head
-    assert needs(graph, [stage for stage in graph.stages() if stage.name == "target"]) == [cell, head]
+    assert needs(graph, [stage for stage in graph.stages() if stage.name == "classifier"]) == [cell, head]
     assert needs(graph, []) == []

@@ -1,120 +1,151 @@
-"""Golden numbers: what tiny stages give under the code version that is written beside them.
-
-When one of these fails, either something broke or the stage's numbers changed on purpose: then bump its version in
-its kind in `ddb/stages/`, so that old results are not mixed with new ones, and write both new values here.
-"""
+"""Keys and stages: what changes a key, that a new metric trains nothing again, what a search reads of a classifier."""
 
 import json
+from typing import Annotated
 
 import numpy as np
 import pytest
 import torch
 
-from ddb import classifier
+from ddb import metrics, predictions
+from ddb.backbones import build_network
 from ddb.config_file import resolve
-from ddb.data import Split, load_dataset
-from ddb.data.colored_digits import ColoredDigitsConfig
-from ddb.diffusion import synthetic
-from ddb.diffusion.network import build_unet
-from ddb.diffusion.pipeline import CDPMPipeline
-from ddb.diffusion.process import noise_schedule
-from ddb.diffusion.settings import CDPMSettings, SamplingSettings
-from ddb.diffusion.train import Hooks, train
-from ddb.experiment import add_validation, plan
+from ddb.data import BiasedDataset, Split
+from ddb.experiment import plan
+from ddb.settings import AddedLater, HashedAs, NotHashed, Settings
 from ddb.signals.table import Signals
-from ddb.stages import KINDS
+from ddb.stages import KINDS, make_stage
 from ddb.stages.kind import Job
 from ddb.store import Store
-
-GOLDEN = {  # stage -> code version, number
-    "data": (1, 160.45),
-    "cdpm": (2, 0.65362),
-    "synthetic": (2, 168.54),
-    "amplifier": (2, 0.99032),
-    "target": (3, 1.4739),
-}
-SMALL = CDPMSettings(channels=(16, 16), steps=20, batch_size=8, warmup_steps=2, engine="ddp")
-
-
-def _data():
-    return float(load_dataset(ColoredDigitsConfig(image_size=8))["train"].images.mean())
-
-
-def _cdpm():
-    split, seen = load_dataset(ColoredDigitsConfig(image_size=8))["train"], []
-    train(split.images, split.labels, 10, SMALL, 0, Hooks(log=lambda step, numbers: seen.append(numbers["loss"])))
-    return seen[-1]
-
-
-def _synthetic():
-    torch.manual_seed(0)
-    pipeline = CDPMPipeline(build_unet(SMALL, 8, 10).eval(), noise_schedule("fast"))
-    settings = SamplingSettings(sampler_steps=8)
-    return float(synthetic.generate(pipeline, [1, 2], [0, 1], 0, settings, 2).mean())
+from ddb.sweep import validation_numbers
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """ERM and the real amplifier on Colored Digits, a few steps each, run in this process."""
-    few = {"steps": 10, "batch_size": 16}
-    values = {"dataset": {"image_size": 8}, "methods": {"erm": few}, "amplifier": {"steps": 10}}
+    """ERM on Colored Digits, a few steps, computed in this process."""
+    values = {"dataset": {"image_size": 8}, "methods": {"erm": {"steps": 10, "batch_size": 16}}, "memorisation": False}
     graph, store = plan(resolve(values)), Store(tmp_path_factory.mktemp("runs"))
     for stage in graph.stages():
-        with store.produce(stage) as work:
-            KINDS[stage.name].compute(Job(stage, store, work, lambda *progress: None))
-            work.numbers["device"] = "cpu"
+        compute(stage, store)
     return graph, store
 
 
-def _numbers(finished):
+def compute(stage, store):
+    with store.produce(stage) as work:
+        KINDS[stage.name].compute(Job(stage, store, work, lambda *progress: None))
+        work.numbers["device"] = "cpu"
+
+
+class Before(Settings):
+    steps: int = 5
+
+
+class Now(Settings):
+    steps: int = 5
+    clip: Annotated[float | None, AddedLater(None)] = None
+    folder: Annotated[str | None, NotHashed()] = None
+
+
+class Named(Settings):
+    words: Annotated[str, HashedAs(len)]
+
+
+def key(settings):
+    return make_stage("alignment", {"mine": settings}).key
+
+
+def test_a_setting_that_is_added_later_changes_no_key_at_its_neutral_value():
+    assert key(Now()) == key(Before()) and key(Now(steps=6)) == key(Before(steps=6)) != key(Before())
+    assert key(Now(clip=1.0)) != key(Now())
+    assert make_stage("alignment", {"mine": Now()}).config == {"mine": {"steps": 5, "clip": None}}
+
+
+def test_a_setting_that_changes_no_number_is_in_no_key_and_a_file_is_there_by_its_content():
+    assert key(Now(folder="here")) == key(Now())
+    assert key(Named(words="abc")) == key(Named(words="xyz")) != key(Named(words="abcd"))
+
+
+def test_weights_are_in_the_key_by_their_content(tmp_path):
+    first, copy, other = (tmp_path / name for name in ("first.pth", "copy.pth", "other.pth"))
+    torch.save(build_network("resnet18", 2).state_dict(), first)
+    copy.write_bytes(first.read_bytes())
+    other.write_bytes(first.read_bytes() + b" ")
+
+    def trained(weights):
+        erm = {"network": "resnet18", "weights": str(weights)}
+        values = {"dataset": {"image_size": 32}, "methods": {"erm": erm}, "memorisation": False}
+        return plan(resolve(values)).cells[0].classifier
+
+    assert trained(first).key == trained(copy).key != trained(other).key
+    assert trained(copy).config["settings"]["weights"] == str(copy)
+
+
+@pytest.mark.parametrize("changed", ["evaluation", "classifier", "erm", "small_cnn", "colored_digits"])
+def test_a_version_makes_new_keys_of_what_its_code_computes_and_of_what_needs_that(monkeypatch, changed):
+    values = resolve({"methods": {"erm": {}}, "memorisation": False})
+    before = {stage.name: stage for stage in plan(values).stages()}
+    stage = next(stage for stage in before.values() if changed in stage.code)
+    kind, code = KINDS[stage.name], KINDS[stage.name].code
+    monkeypatch.setattr(kind, "code", lambda config: code(config) | {changed: 99}, raising=False)
+    after = {stage.name: stage for stage in plan(values).stages()}
+    new = {name for name in before if before[name].key != after[name].key}
+    assert new == {each.name for each in before.values() if stage.key in {a.key for a in each.ancestors()}}
+
+
+def test_a_new_metric_trains_nothing_again(finished, monkeypatch):
+    """It is an evaluation with a higher version: the classifier is there."""
     graph, store = finished
-    (real,) = (store.path(run.stage) for run in graph.amplifiers.values())
-    history = json.loads((store.path(graph.cells[0].stage) / "history.json").read_text())
-    return {
-        "data": _data(),
-        "cdpm": _cdpm(),
-        "synthetic": _synthetic(),
-        "amplifier": json.loads((real / "quality.json").read_text())["auroc"],
-        "target": history[-1]["loss"],
-    }
+    monkeypatch.setattr(KINDS["evaluation"], "version", 99)
+    evaluate = metrics.evaluate
+    monkeypatch.setattr(metrics, "evaluate", lambda *arguments: evaluate(*arguments) | {"mine": 0.5})
+    again = plan(graph.experiment)
+    missing = [stage for stage in again.stages() if not store.has(stage)]
+    assert missing == [again.cells[0].stage]
+    compute(missing[0], store)
+    read = [json.loads((store.path(each.cells[0].stage) / "metrics.json").read_text()) for each in (graph, again)]
+    assert read[1] == read[0] | {"mine": 0.5}
 
 
-def test_numbers_change_only_with_the_code_version(finished):
-    versions = {name: KINDS[name].version for name in GOLDEN}
-    assert versions == {name: version for name, (version, _) in GOLDEN.items()}
-    golden = {name: number for name, (_, number) in GOLDEN.items()}
-    assert _numbers(finished) == pytest.approx(golden, rel=0.01)
+def test_predictions_are_a_row_for_each_image_and_the_metrics_come_from_them(finished):
+    graph, store = finished
+    path = store.path(graph.cells[0].stage) / "predictions.parquet"
+    test = predictions.read(path, "test")
+    assert list(test.columns) == [
+        "split", "path", "label", "predicted", "logits", "aligned", "group", "bias_color"
+    ]  # fmt: skip
+    right = test["predicted"] == test["label"]
+    found = json.loads((path.parent / "metrics.json").read_text())
+    assert right.mean() == found["average_accuracy"]
+    assert right[~test["aligned"]].mean() == pytest.approx(found["conflicting_accuracy"])
+    assert right.groupby(test["group"]).mean().min() == found["worst_group_accuracy"]
+    assert (np.stack(test["logits"]).argmax(1) == test["predicted"]).all()
 
 
-def test_a_target_is_judged_by_hand(tmp_path, monkeypatch):
+def test_a_classifier_is_judged_by_hand(tmp_path):
     """Six of eight validation images right, and the judge misclassifies images 1 and 7, whatever their bias."""
     graph, store = plan(resolve({"methods": {"ddb_two_step": {}}, "memorisation": False})), Store(tmp_path)
     cell = graph.cells[0]
     labels, aligned = np.arange(8) // 4, np.arange(8) // 2 % 2 == 0
     right = np.array([1, 1, 1, 0, 1, 0, 1, 1], bool)
     split = Split(np.zeros((8, 8, 8, 3), np.uint8), labels, list("abcdefgh"), labels[:, None], aligned)
-    monkeypatch.setattr(Job, "data", lambda job: {"val": split})
-    monkeypatch.setattr(classifier, "load_classifier", lambda directory: torch.nn.Identity())
-    predicted = torch.from_numpy(np.where(right, labels, 1 - labels))
-    monkeypatch.setattr(classifier, "predict", lambda *arguments: torch.nn.functional.one_hot(predicted, 2).float())
+    dataset = BiasedDataset("hand", ("a", "b"), {"colour": ("a", "b")}, {"val": split})
+    with store.produce(cell.stage) as work:
+        logits = np.eye(2)[np.where(right, labels, 1 - labels)]
+        predictions.write(work.result / "predictions.parquet", dataset, {"val": logits})
     wrong = np.isin(np.arange(8), (1, 7))  # of the judge
-    half = np.full(8, 0.5, np.float32)
-    amplifier = cell.stage.inputs["amplifier"]
-    with store.produce(amplifier) as work:
+    half, judge = np.full(8, 0.5, np.float32), cell.classifier.inputs["amplifier"]
+    with store.produce(judge) as work:
         signals = Signals(split.paths, labels, np.where(wrong, 1 - labels, labels), half, half, wrong)
         signals.write(work.result / "signals_val.parquet")
-    add_validation(graph, {cell.seed: amplifier})
-    stage = graph.validation[cell.stage.key]
-    with store.produce(stage) as work:
-        KINDS[stage.name].compute(Job(stage, store, work, lambda *progress: None))
-    found = json.loads((store.path(stage) / "validation.json").read_text())
     # True groups 01, 23, 45, 67: 2, 1, 1, 2 of 2 right. Pseudo-groups 023, 1, 456, 7: 2 of 3, 1, 2 of 3, 1.
+    found = validation_numbers(store, cell, judge)
     assert found == {"val_average": 6 / 8, "val_worst_group": 1 / 2, "val_pseudo_worst_group": pytest.approx(2 / 3)}
 
 
-def test_a_record_tells_where_a_result_comes_from(finished):
+def test_a_record_says_where_a_result_comes_from(finished):
     graph, store = finished
-    stage = graph.cells[0].stage
+    stage = graph.cells[0].classifier
     record = store.record(stage)
     assert record["config"] == stage.config and record["inputs"] == {"data": f"data/{graph.data.key}"}
-    assert set(record) >= {"git", "packages", "host", "device", "finished", "seconds", "code_version"}
+    assert set(record) >= {"git", "packages", "host", "device", "finished", "seconds"}
+    assert record["code"] == {"classifier": 4, "erm": 1, "small_cnn": 1}

@@ -41,11 +41,13 @@ def test_the_default_point_is_read_from_the_configuration_and_is_always_a_choice
 def test_trials_share_the_cdpm_and_the_images_of_their_guidance():
     search = sweep()
     point = search.default | {"sampling.images_per_class": 20, "methods.ddb_two_step.gamma": 0.5}
-    few, many = (plan(search.experiment(each)).cells[0].stage.inputs["amplifier"] for each in (point, search.default))
+    few, many = (
+        plan(search.experiment(each)).cells[0].classifier.inputs["amplifier"] for each in (point, search.default)
+    )
     assert few.inputs["synthetic"].key == many.inputs["synthetic"].key
     assert few.inputs["synthetic"].config["sampling"]["images_per_class"] == 100
     assert few.config["amplifier"]["images_per_class"] == 20
-    other = plan(search.experiment(point | {"sampling.guidance": 3})).cells[0].stage.inputs["amplifier"]
+    other = plan(search.experiment(point | {"sampling.guidance": 3})).cells[0].classifier.inputs["amplifier"]
     cdpms = [each.inputs["synthetic"].inputs["cdpm"].key for each in (few, other)]
     assert cdpms[0] == cdpms[1] and other.inputs["synthetic"].key != few.inputs["synthetic"].key
 

@@ -59,7 +59,7 @@ def lend(finished, root):
     graph, whole = finished
     store = Store(root)
     for stage in graph.stages():
-        if stage.name not in ("amplifier", "target"):
+        if stage.name not in ("amplifier", "classifier", "evaluation"):
             store.path(stage).parent.mkdir()
             store.path(stage).symlink_to(whole.path(stage))
     return store

@@ -30,8 +30,8 @@ def test_dry_run_lists_settings_cells_and_shared_stages_and_computes_nothing(tmp
     text = " ".join(result.output.split())
     assert result.exit_code == 0 and "sampling.guidance varies: 0, 7" in text and "5 cells" in text
     assert " steps: 77 " in text and text.count(" cdpm seed 0 ") == 1
-    assert "target ddb_end_to_end seed 0" not in text
-    for stage in ("synthetic w=7 seed 0", "target ddb_end_to_end w=7 seed 0", "target erm seed 0"):
+    assert "classifier ddb_end_to_end seed 0" not in text
+    for stage in ("synthetic w=7 seed 0", "classifier ddb_end_to_end w=7 seed 0", "evaluation erm seed 0"):
         assert stage in text
     assert not (tmp_path / "data").exists()
 
@@ -44,7 +44,7 @@ def test_dry_run_of_a_sweep_shows_space_and_default(tmp_path):
 
 def test_status_table_and_report_work_before_anything_is_finished(tmp_path):
     status = _run("status", CONFIG, "seeds=[0]", "--store", tmp_path)
-    assert status.exit_code == 0 and status.output.count("missing") == 13
+    assert status.exit_code == 0 and status.output.count("missing") == 19
     rows = json.loads(_run("table", CONFIG, "--format", "json", "--store", tmp_path).output)
     assert [row["method"] for row in rows][:2] == ["erm", "group_dro"]
     assert all(row["seeds"] == [] and row["failed"] == 0 for row in rows)

@@ -100,6 +100,6 @@ def test_sampling_keeps_every_batch_that_it_has_drawn(finished, tmp_path, capaci
 def test_a_cell_stops_and_is_no_failure(finished, tmp_path, capacity, ask):
     graph, store = small_plan(methods={"erm": {"steps": 4000}}), lend(finished, tmp_path)
     for stage in interrupted_then_finished(
-        graph, store, capacity, "target", ask, lambda work: (progress.read(work) or {}).get("step", 0) > 20
+        graph, store, capacity, "classifier", ask, lambda work: (progress.read(work) or {}).get("step", 0) > 20
     ):
         assert store.has(stage) or progress.read(store.work_path(stage))["step"] < 4000

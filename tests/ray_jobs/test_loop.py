@@ -91,14 +91,14 @@ def cells():
     graph = small_plan(
         methods={"erm": {}, "erm 2": {"method": "erm", "steps": 5}, "erm 3": {"method": "erm", "steps": 6}}
     )
-    return graph, [cell.stage for cell in graph.cells]
+    return graph, [cell.classifier for cell in graph.cells]
 
 
 def test_the_rest_goes_on_while_another_process_computes_and_its_death_is_noticed(pretend, holder, tmp_path):
     (graph, targets), store = cells(), Store(tmp_path / "runs")
     process = holder(targets[0], "wait")
     run, events = pretend(graph, store)
-    to_the_end(run, lambda: len(run.outcome.computed) == len(graph.stages()) - 1)
+    to_the_end(run, lambda: len(run.outcome.computed) == len(graph.stages()) - 2)  # and its evaluation waits
     assert not run.running and not store.has(targets[0])  # it holds nothing here
     (told,) = [event for event in events if event.kind == "elsewhere"]
     assert told.stage == targets[0] and f"process {process.pid}" in told.owner
@@ -123,7 +123,8 @@ def test_what_another_process_fails_at_meanwhile_is_not_tried_again(pretend, hol
     run, _ = pretend(graph, store)
     holder(targets[0], "fail")
     outcome = to_the_end(run)
-    assert outcome.failed == {targets[0].key: (targets[0], "ValueError: theirs")}
+    blocked = f"needs classifier {targets[0].key}, which failed"
+    assert list(outcome.failed.values()) == [(targets[0], "ValueError: theirs"), (graph.cells[0].stage, blocked)]
     assert targets[1] in outcome.computed  # what failed before this run began is tried again
 
 
@@ -131,9 +132,9 @@ def test_an_interruption_ends_the_wait(pretend, holder, tmp_path):
     (graph, targets), store = cells(), Store(tmp_path / "runs")
     holder(targets[0], "wait")
     run, _ = pretend(graph, store)
-    to_the_end(run, lambda: len(run.outcome.computed) == len(graph.stages()) - 1)
+    to_the_end(run, lambda: len(run.outcome.computed) == len(graph.stages()) - 2)
     Path(os.environ[interrupt.FILE]).touch()
-    assert to_the_end(run).interrupted == [targets[0]]
+    assert to_the_end(run).interrupted == [graph.cells[0].stage, targets[0]]
 
 
 def test_a_failure_blocks_what_needs_it_and_nothing_else(pretend, tmp_path):
@@ -147,7 +148,7 @@ def test_a_failure_blocks_what_needs_it_and_nothing_else(pretend, tmp_path):
 
     outcome = to_the_end(pretend(graph, store, done=done)[0])
     failed = {stage.name for stage, _ in outcome.failed.values()}
-    assert failed == {"cdpm", "synthetic", "amplifier", "alignment", "target"}
+    assert failed == {"cdpm", "synthetic", "amplifier", "alignment", "classifier", "evaluation"}
     assert len(outcome.failed) + len(outcome.computed) == len(graph.stages())
     assert graph.cells[0].stage in outcome.computed  # erm
 
@@ -174,10 +175,10 @@ def test_what_ran_on_a_lost_node_is_counted_on_those_that_are_left(pretend, tmp_
     graph = small_plan(methods={"erm": {}, "erm 2": {"method": "erm", "steps": 5}}, resources={"cell_cpus": 2})
     run, _ = pretend(graph, Store(tmp_path / "runs"), Capacity(((1, 0), (2, 0))))
     # A cell is at work on the second node, which is the only one that it fits.
-    to_the_end(run, lambda: [each.stage.name for each in run.running.values()] == ["target"])
+    to_the_end(run, lambda: [each.stage.name for each in run.running.values()] == ["classifier"])
     monkeypatch.setattr(cluster, "capacity", lambda: Capacity(((1, 0),)))
     outcome = to_the_end(run)
-    assert {error for _, error in outcome.failed.values()} == {
+    assert {error for stage, error in outcome.failed.values() if stage.name == "classifier"} == {
         "resources.cell_cpus: 2 asked for, but no node has more than 1 CPUs"
     }
 
@@ -206,7 +207,7 @@ def test_nothing_less_urgent_goes_before_a_stage_that_has_no_room(pretend, tmp_p
     graph = small_plan(methods={"erm": {}, "erm 2": {"method": "erm", "steps": 5}, "ddb_two_step": {}})
     store = Store(tmp_path / "runs")
     run, events = pretend(graph, store)
-    cells, cdpm = [cell.stage for cell in graph.cells], next(s for s in graph.stages() if s.name == "cdpm")
+    cells, cdpm = [cell.classifier for cell in graph.cells], next(s for s in graph.stages() if s.name == "cdpm")
     to_the_end(run, lambda: graph.data in run.outcome.computed)
     rest = run.waiting
     run.waiting = {cells[0].key: rest.pop(cells[0].key)}
@@ -250,7 +251,7 @@ def test_an_interrupted_stage_is_not_counted_as_done(tmp_path, pretend):
     graph, store = small_plan(methods={"erm": {}}), Store(tmp_path / "runs")
 
     def done(stage):
-        if stage.name == "target":
+        if stage.name == "classifier":
             raise Interrupted("asked")
         with store.produce(stage):
             return True
@@ -260,4 +261,4 @@ def test_an_interrupted_stage_is_not_counted_as_done(tmp_path, pretend):
     run, _ = pretend(graph, store, done=done)
     run.notify = view.notify
     to_the_end(run)
-    assert "[1/2] target erm seed 3: interrupted" in screen.export_text()
+    assert "[1/2] classifier erm seed 3: interrupted" in screen.export_text()

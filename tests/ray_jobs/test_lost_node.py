@@ -42,16 +42,18 @@ def test_cells_of_a_lost_node_run_again_on_the_other(tmp_path, finished):
 @pytest.mark.long
 def test_a_cell_that_fits_no_other_node_fails_with_the_reason_instead_of_waiting_for_ever(tmp_path, finished):
     lend(finished, tmp_path)
-    assert "lost 1, failed 1" in run(tmp_path, 1, 2, 1)
+    assert "lost 1, failed 2" in run(tmp_path, 1, 2, 1)
     graph, store = cells(1, 2), Store(tmp_path)
-    assert store.failure(graph.cells[0].stage) == "resources.cell_cpus: 2 asked for, but no node has more than 1 CPUs"
+    assert (
+        store.failure(graph.cells[0].classifier) == "resources.cell_cpus: 2 asked for, but no node has more than 1 CPUs"
+    )
 
 
 def cells_below(pid, store):
     """Workspaces of the cells that a descendant of process `pid` holds."""
     below = {process.pid for process in psutil.Process(pid).children(recursive=True)}
     held = set()
-    for path in store.root.glob(".work/target/*/holder.json"):
+    for path in store.root.glob(".work/classifier/*/holder.json"):
         with contextlib.suppress(FileNotFoundError):  # done meanwhile
             if json.loads(path.read_text())["pid"] in below:
                 held.add(path.parent.name)

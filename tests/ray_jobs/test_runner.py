@@ -80,7 +80,7 @@ def test_a_failed_cell_is_recorded_and_stops_no_other(finished, capacity):
     broken = {"method": "erm", "learning_rate": 1e30, "optimizer": "sgd"}
     graph = small_plan(methods={"ddb_two_step": {}, "broken": broken, "erm": {"steps": 5}})
     outcome = _run(graph, store, capacity)
-    failed = next(cell.stage for cell in graph.cells if cell.method == "broken")
+    failed = next(cell.classifier for cell in graph.cells if cell.method == "broken")
     assert list(outcome.failed) == [failed.key]
     assert "lower learning_rate" in store.failure(failed)
     assert all(store.has(stage) for stage in graph.stages() if stage.key != failed.key)
@@ -98,7 +98,8 @@ def test_a_diverging_cdpm_names_the_setting_and_blocks_only_what_needs_it(finish
         "synthetic",
         "alignment",
         "amplifier",
-        "target",
+        "classifier",
+        "evaluation",
     }
     assert store.has(graph.cells[0].stage)  # erm needs no CDPM
 

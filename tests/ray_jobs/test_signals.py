@@ -43,10 +43,10 @@ def run(tmp_path):
     while "target erm seed 3: started" not in printed:
         printed += (line := run.stdout.readline())
         assert line, printed
-    while not (store.work_path(cell.stage) / "progress.json").exists():
+    while not (store.work_path(cell.classifier) / "progress.json").exists():
         assert run.poll() is None
         time.sleep(0.1)
-    yield run, printed, cell.stage, store, psutil.Process(run.pid).children(recursive=True)
+    yield run, printed, cell.classifier, store, psutil.Process(run.pid).children(recursive=True)
     run.kill()
 
 

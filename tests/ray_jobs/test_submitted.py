@@ -79,7 +79,7 @@ def test_an_experiment_runs_as_a_submitted_job(cluster, tmp_path):
     job = "ray job submit --working-dir . -- python -m ray_jobs.runner"
     submitted(f"{job} {path} --store {store.root}", cluster)
     graph = plan(load(path))
-    assert {stage.name for stage in graph.stages() if store.has(stage)} == {"data", "target"}
+    assert {stage.name for stage in graph.stages() if store.has(stage)} == {"data", "classifier", "evaluation"}
     metrics = json.loads((store.path(graph.cells[0].stage) / "metrics.json").read_text())
     assert 0 <= metrics["average_accuracy"] <= 1
 

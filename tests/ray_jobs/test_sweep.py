@@ -17,7 +17,7 @@ from ddb.config_file import load
 from ddb.experiment import plan
 from ddb.store import Store
 from ddb.sweep import AGAIN, INTERRUPTED, STUDY, load_sweep
-from ray_jobs.sweep import judge_stages, main, trial_plan
+from ray_jobs.sweep import judge_stages, main
 from tests.ray_jobs.conftest import SMALL, lend
 
 pytestmark = pytest.mark.cluster
@@ -106,11 +106,10 @@ def test_no_ended_trial_is_lost_and_no_point_tried_twice(killed_and_continued):
 def test_every_trial_is_judged_by_the_defaults_amplifier(killed_and_continued):
     search = load_sweep(killed_and_continued[0])
     judges = judge_stages(search)
-    graph = trial_plan(search, search.default | {"sampling.guidance": 0}, judges)
-    (cell,) = graph.cells
-    (default,) = plan(search.experiment(search.default)).cells
-    own, judge = cell.stage.inputs["amplifier"], graph.validation[cell.stage.key].inputs["amplifier"]
-    assert judge.key == default.stage.inputs["amplifier"].key != own.key
+    points = (search.default | {"sampling.guidance": 0}, search.default)
+    (own,), (default,) = (plan(search.experiment(point)).cells for point in points)
+    judge = judges[own.seed]
+    assert judge.key == default.classifier.inputs["amplifier"].key != own.classifier.inputs["amplifier"].key
 
 
 def test_trials_share_cdpm_and_images(killed_and_continued):

@@ -41,7 +41,8 @@ class Fake(Plan):
         """A cell; finished where `metrics` are given."""
         settings = settings or {}
         config = {"dataset": dataset, "method": method, "seed": seed, "selection": selection, "guidance": guidance}
-        stage = Stage("target", config | {"settings": settings}, 1, {"data": DATA} | inputs)
+        trained = Stage("classifier", config | {"settings": settings}, 1, {"data": DATA} | inputs)
+        stage = Stage("evaluation", {}, 1, {"classifier": trained, "data": DATA})
         self.cells.append(
             Cell(dataset, method, seed, selection, guidance, settings, ROWS.get(method, ROWS["erm"]), CONFIG, stage)
         )

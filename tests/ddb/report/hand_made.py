@@ -21,7 +21,16 @@ VALUES = {
     "memorisation": False,
 }
 GUIDED = {"vary": {"sampling.guidance": [0, 1]}}
-SECONDS = {"data": 1, "cdpm": 10, "synthetic": 8, "probe": 2, "alignment": 1, "amplifier": 3, "target": 5}
+SECONDS = {
+    "data": 1,
+    "cdpm": 10,
+    "synthetic": 8,
+    "probe": 2,
+    "alignment": 1,
+    "amplifier": 3,
+    "classifier": 4,
+    "evaluation": 1,
+}
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -53,7 +62,7 @@ def finish(store, stage, write=lambda directory: None, **files):
     """Write the stage's artifact: its record, `files` (name -> JSON value) and what `write` adds."""
     record = {
         "stage": stage.name,
-        "git": {"commit": COMMIT, "dirty": stage.name == "target"},
+        "git": {"commit": COMMIT, "dirty": stage.name == "evaluation"},
         "packages": {"torch": "2.9.0"},
         "python": "3.11.7",
         "host": "host-a",
@@ -94,7 +103,7 @@ def complete(graph, store, data=None, skip=()):
                 curve=curve,
                 **quality,
             )
-        elif stage.name == "target":
+        elif stage.name == "evaluation":
             finish(store, stage, metrics=metrics(cells[stage.key], known))
         elif stage.name == "alignment":
             share = 0.9 + 0.05 * stage.inputs["synthetic"].config["sampling"]["guidance"]

@@ -14,7 +14,7 @@ def test_each_cell_alone_would_pay_for_all_that_it_needs_and_half_of_the_images_
     complete(graph(), store)
     found = costs(graph(), store)
     assert found.cells == 5
-    # Each: data 1, CDPM 10, images 8 (half of them 4), amplifier 3, target 5.
+    # Each: data 1, CDPM 10, images 8 (half of them 4), amplifier 3, classifier 4, evaluation 1.
     erm, two_step, end_to_end = 1 + 5, [1 + 10 + i + 3 + 5 for i in (4, 8)], [1 + 10 + i + 5 for i in (4, 8)]
     assert found.unshared == erm + sum(two_step) + sum(end_to_end) == 100
     assert found.shared == 1 + 10 + 8 + 2 * 3 + 5 * 5 == 50
@@ -22,15 +22,16 @@ def test_each_cell_alone_would_pay_for_all_that_it_needs_and_half_of_the_images_
 
 
 def test_only_finished_cells_are_compared_and_stages_are_counted_by_kind(store):
-    complete(graph(), store, skip=("target", "alignment"))
+    complete(graph(), store, skip=("classifier", "evaluation", "alignment"))
     found = costs(graph(), store)
     assert (found.cells, found.shared, found.unshared) == (0, 0, 0)
     kinds = {kind.name: kind for kind in found.kinds}
-    assert list(kinds) == ["data", "cdpm", "synthetic", "amplifier", "target", "probe", "alignment"]
-    amplifier, target = kinds["amplifier"], kinds["target"]
+    assert list(kinds) == ["data", "cdpm", "synthetic", "amplifier", "classifier", "evaluation", "probe", "alignment"]
+    amplifier, classifier = kinds["amplifier"], kinds["classifier"]
     assert (amplifier.planned, amplifier.stages, amplifier.seconds, amplifier.mean) == (2, 2, 6, 3)
-    assert (target.planned, target.stages, target.mean) == (5, 0, None)
+    assert (classifier.planned, classifier.stages, classifier.mean) == (5, 0, None)
     cells = {(cell.method, cell.settings["sampling.images_per_class"]): cell for cell in graph().cells}
+    finish(store, cells["ddb_two_step", 2].classifier)
     finish(store, cells["ddb_two_step", 2].stage)
     found = costs(graph(), store)
     assert (found.cells, found.shared, found.unshared) == (1, 1 + 10 + 8 + 3 + 5, 1 + 10 + 4 + 3 + 5)

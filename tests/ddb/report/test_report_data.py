@@ -72,11 +72,11 @@ def test_rows_of_pictures_are_guidances_and_columns_the_same_noise(store):
 
 def test_pictures_are_of_the_lowest_finished_seed_with_notes_on_missing_sets(store):
     graph = make_plan(**GUIDED)
-    complete(graph, store, skip=("synthetic", "alignment", "amplifier", "target"))
+    complete(graph, store, skip=("synthetic", "alignment", "amplifier", "classifier", "evaluation"))
     found = gallery(graph, store)
     assert (found.seed, found.notes) == (None, ["No synthetic set of this data set is finished yet."])
     only = make_plan("seeds=[1]", vary={"sampling.guidance": [1]})
-    complete(only, store, skip=("amplifier", "target", "alignment"))
+    complete(only, store, skip=("amplifier", "classifier", "evaluation", "alignment"))
     found = gallery(graph, store)
     assert found.seed == 1
     assert [(strip.title, strip.detail) for strip in found.strips[2:]] == [("w = 1", "scale 2")]
@@ -102,7 +102,14 @@ def test_sets_of_one_guidance_have_their_settings_and_a_note_counts_what_does_no
 
 def test_the_list_begins_with_the_highest_loss(store, monkeypatch):
     graph = make_plan(**GUIDED)
-    complete(graph, store, skip=("target",))
+    complete(
+        graph,
+        store,
+        skip=(
+            "classifier",
+            "evaluation",
+        ),
+    )
     found = conflicts(graph, store)
     assert [image.path for image in found.images] == [f"train/{i}.png" for i in (2, 5, 4, 3, 1, 0)]
     first = found.images[0]

@@ -34,9 +34,15 @@ def hostile(tmp_path, store):
     """A finished plan of which everything that a person can name is called EVIL."""
     graph = own_images(tmp_path, EVIL, EVIL)
     paths = [f"{EVIL}/{i}.png" for i in range(6)]
-    complete(graph, store, dataset((EVIL, "dog"), bias_labels=False, paths=paths), skip=("target",))
+    complete(
+        graph,
+        store,
+        dataset((EVIL, "dog"), bias_labels=False, paths=paths),
+        skip=("classifier", "evaluation"),
+    )
+    finish(store, graph.cells[0].classifier)
     finish(store, graph.cells[0].stage, metrics=metrics(graph.cells[0], False) | {"group_accuracy": {EVIL: 0.5}})
-    store.fail(graph.cells[1].stage, f"Traceback\n{EVIL}")
+    store.fail(graph.cells[1].classifier, f"Traceback\n{EVIL}")
     return render_report(graph, store, EVIL)
 
 
@@ -56,8 +62,8 @@ def test_everything_that_is_finished_is_shown(store):
     assert "dog , recognised as dog score 4.00 not conflicting train/4.png" in text
     curves = text.rpartition("Curves")[2].partition("Most conflicting")[0]
     assert "guidance w (scale 1 + w) erm ddb_two_step" in curves and "1 55.0 ± 7.1 (2) 86.0 ± 7.1 (2)" in curves
-    assert "synthetic 4 32.0 s 8.0 s" in text and "target 6 30.0 s 5.0 s" in text
-    # ERM 2 x (1 + 5) and DDB 4 x (1 + 10 + 8 + 3 + 5); shared 1 + 2 x 10 + 4 x 8 + 4 x 3 + 6 x 5
+    assert "synthetic 4 32.0 s 8.0 s" in text and "classifier 6 24.0 s 4.0 s evaluation 6 6.0 s 1.0 s" in text
+    # ERM 2 x (1 + 5) and DDB 4 x (1 + 10 + 8 + 3 + 4 + 1); shared 1 + 2 x 10 + 4 x 8 + 4 x 3 + 6 x 5
     assert "rest on stages that took 1 min 35 s" in text and "2 min 00 s , 1.3 times as long" in text
 
 
@@ -65,16 +71,16 @@ def test_every_number_has_its_origin(store):
     graph = make_plan("seeds=[0]")
     complete(graph, store)
     page = render_report(graph, store, "ddb run mine.yaml seeds=[0]")
-    read, target = Reader(page), graph.cells[1].stage
-    needed = f"data/{target.inputs['data'].key} , amplifier/{target.inputs['amplifier'].key}"
-    origin = f"5.0 s 2026-01-02 03:04:05 UTC host-a, cpu (2 cores) {COMMIT}, with uncommitted changes"
-    assert f"0 target/{target.key} finished {needed} {origin}" in read.text
-    configuration = read.text.partition("Configuration of the target, seed 0")[2].partition("Configuration")[0]
+    read, trained = Reader(page), graph.cells[1].classifier
+    needed = f"data/{trained.inputs['data'].key} , amplifier/{trained.inputs['amplifier'].key}"
+    origin = f"4.0 s 2026-01-02 03:04:05 UTC host-a, cpu (2 cores) {COMMIT}"
+    assert f"0 classifier/{trained.key} finished {needed} {origin}" in read.text
+    configuration = read.text.partition("Configuration of the classifier, seed 0")[2].partition("Configuration")[0]
     assert '"batch_size": 64' in configuration and '"seed"' not in configuration
     assert "to make it again ddb run mine.yaml seeds=[0]" in read.text
-    # The longest stage took 10 s. Data, CDPM, images, amplifier, probe and alignment; two targets after changes.
+    # The longest stage took 10 s. Data, CDPM, images, amplifier, probe, alignment and two classifiers; two evaluations.
     assert "computed 2026-01-02 03:03:55 UTC to 2026-01-02 03:04:05 UTC" in read.text
-    assert f"commits {COMMIT} (6 stages) {COMMIT}, with uncommitted changes (2 stages)" in read.text
+    assert f"commits {COMMIT} (8 stages) {COMMIT}, with uncommitted changes (2 stages)" in read.text
     assert "machines host-a, cpu (2 cores) packages python 3.11.7, torch 2.9.0" in read.text
     ids = [values["id"] for _, values in read.elements if "id" in values]
     assert len(ids) == len(set(ids))
@@ -93,12 +99,13 @@ def test_missing_results_are_named(store):
         "The data set is not prepared yet.",
         "There are no numbers for a curve yet, or nothing that varies.",
         "No amplifier on synthetic images is finished yet.",
-        "target 0 of 6",
+        "classifier 0 of 6",
         "computed nothing yet",
         "with the configuration below in experiment.yaml",
     ):
         assert words in text, words
-    complete(graph, store, skip=("alignment", "target"))
+    complete(graph, store, skip=("alignment", "classifier", "evaluation"))
+    finish(store, graph.cells[0].classifier)
     finish(store, graph.cells[0].stage, metrics=metrics(graph.cells[0]))
     text = text_of(graph, store)
     assert "1 of 6 cells finished, 5 missing." in text and "1/2 seeds, 1 missing" in text
@@ -108,7 +115,7 @@ def test_missing_results_are_named(store):
 def test_failures_have_their_last_line_and_the_cells_that_wait(store):
     graph = make_plan(**GUIDED)
     cdpm = next(stage for stage in graph.stages() if stage.name == "cdpm")
-    target = next(cell.stage for cell in graph.cells if cell.method == "erm" and cell.seed == 1)
+    target = next(cell.classifier for cell in graph.cells if cell.method == "erm" and cell.seed == 1)
     store.fail(cdpm, "Traceback\n  line 1\nValueError: the loss is <b>not</b> finite\n")
     store.fail(target, "")
     page = render_report(graph, store)
@@ -116,7 +123,7 @@ def test_failures_have_their_last_line_and_the_cells_that_wait(store):
     assert "0 of 6 cells finished, 3 failed or blocked by a failed stage, 3 missing." in text
     assert f"failed: cdpm, seed 0 ( cdpm/{cdpm.key} ) ValueError: the loss is <b>not</b> finite" in text
     assert "2 cells wait for it ddb_two_step, w = 0, seed 0 ddb_two_step, w = 1, seed 0" in text
-    assert f"failed: erm, seed 1 ( target/{target.key} ) no message" in text
+    assert f"failed: erm, seed 1 ( classifier/{target.key} ) no message" in text
     assert "<b>" not in page and "0/2 seeds, 1 failed, 1 missing" in text
 
 
@@ -138,7 +145,7 @@ def test_names_inject_nothing(tmp_path, hostile):
     path = f"{tmp_path}/{EVIL}"
     for words in (f"files {path}", f"to make it again {EVIL}", f"{EVIL} 50.00", f"{EVIL} , taken for dog score 7.50"):
         assert words in read.text, words
-    assert f"{EVIL}/2.png" in read.text and "failed: ddb_two_step, w = 1, seed 0 ( target/" in read.text
+    assert f"{EVIL}/2.png" in read.text and "failed: ddb_two_step, w = 1, seed 0 ( classifier/" in read.text
     assert f"failed: {EVIL}" in read.text  # the last line of the error, in the table of stages
     assert any(values.get("alt") == f"Training image {EVIL}/2.png of class {EVIL}" for _, values in read.elements)
 
@@ -164,6 +171,7 @@ def test_a_column_sorts_with_unknown_values_last_and_a_row_unfolds_in_place(tmp_
     for cell in graph.cells:
         value = values[cell.method][int(cell.guidance or 0)]
         if value is not None:
+            finish(store, cell.classifier)
             finish(store, cell.stage, metrics={"average_accuracy": value})
     script = """
         const rows = (kind, value) => [...document.querySelectorAll(".results > tbody > " + kind)].map(value);
@@ -186,7 +194,7 @@ def test_a_column_sorts_with_unknown_values_last_and_a_row_unfolds_in_place(tmp_
     page = render_report(graph, store)
     original = ["50.0 (1)", "9.5 (1)", "–", "100.0 (1)", "86.0 (1)"]
     ascending = ["9.5 (1)", "50.0 (1)", "86.0 (1)", "100.0 (1)", "–"]
-    assert look(page, script.replace("KEY", graph.cells[0].stage.key), tmp_path) == [
+    assert look(page, script.replace("KEY", graph.cells[0].classifier.key), tmp_path) == [
         "average",
         original,
         ["ascending", ascending],

@@ -1,4 +1,4 @@
-"""`target`: training images and what the method needs -> a debiased classifier, its history and test metrics."""
+"""`classifier`: training images and what the method needs -> a classifier and its history."""
 
 from __future__ import annotations
 
@@ -11,20 +11,27 @@ if TYPE_CHECKING:
     from ddb.cost import Probe, Size
 
 
-class Target(Kind):
-    """One cell of the table: a method with its settings and one seed."""
+class Classifier(Kind):
+    """A method with its settings and one seed."""
 
-    name = "target"
-    version = 3
+    name = "classifier"
+    version = 4
     unit = "epoch of the training set"
-    numbers = ("metrics",)
+
+    def code(self, config: dict[str, Any]) -> dict[str, int]:
+        """Of this kind, of the method and of the networks that it trains."""
+        from ddb.backbones import NETWORKS
+        from ddb.recipes import get_method
+
+        networks = [config[role]["network"] for role in ("settings", "amplifier") if role in config]
+        method = {config["method"]: get_method(config["method"]).version}
+        return {self.name: self.version} | method | {name: NETWORKS[name] for name in networks}
 
     def compute(self, job: Job) -> dict[str, Any]:
-        """Train by the method and evaluate on the test split."""
-        from ddb.classifier import Description, predict, save_classifier
+        """Train by the method."""
+        from ddb.classifier import Description, save_classifier
         from ddb.data import groups
         from ddb.diffusion import synthetic
-        from ddb.metrics import evaluate
         from ddb.recipes import get_method
         from ddb.recipes.training import Run
         from ddb.signals.amplifier import AmplifierSettings
@@ -47,10 +54,6 @@ class Target(Kind):
             run.amplifier_settings = AmplifierSettings.model_validate(job.config["amplifier"])
         model = method.function(dataset["train"], signals, settings, run)
         save_classifier(job.result, model, Description(settings.network, dataset.classes, settings.image_size))
-        logits = predict(model, dataset["test"], settings.view(machine.workers))
-        job.write(
-            "metrics", evaluate(logits, dataset["test"], dataset.classes, dataset.bias_attributes, dataset["train"])
-        )
         job.write("history", run.history)
         return {}
 
