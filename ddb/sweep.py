@@ -253,6 +253,16 @@ def open_study(folder: Path, sweep: Sweep) -> tuple[optuna.Study, JournalStorage
     return study, storage
 
 
+def tried(folder: Path) -> list[dict[str, Any]]:
+    """The points of all trials of the study in `folder`, as far as they are known. Changes nothing."""
+    journal = folder / "journal.log"
+    if not journal.exists():
+        return []
+    study = optuna.load_study(study_name=STUDY, storage=JournalStorage(JournalFileBackend(str(journal))))
+    points = [trial.system_attrs.get("fixed_params", {}) | trial.params for trial in study.get_trials(deepcopy=False)]
+    return [point for point in points if point]
+
+
 def ended(study: optuna.Study) -> list[FrozenTrial]:
     """Trials that are over: whole, stopped early or failed, but not those that a kill interrupted."""
     trials = study.get_trials(deepcopy=False)

@@ -15,7 +15,7 @@ from ddb import config_file
 from ddb.errors import DDBError
 from ddb.experiment import plan
 from ddb.store import Store
-from ray_jobs import cli_show, cli_submit
+from ray_jobs import cli_show, cli_store, cli_submit
 from ray_jobs.cli_data import data_app
 from ray_jobs.cli_options import STORE, ConfigArgument, Overrides, StoreOption
 from ray_jobs.ending import ending
@@ -120,6 +120,10 @@ def sweep(
 app.command(epilog=f"Example: {cli_submit.EXAMPLE}")(cli_submit.submit)
 for command in (cli_show.status, cli_show.table, cli_show.report, cli_show.export, cli_show.schema):
     app.command(epilog=f"Example: {cli_show.EXAMPLES[command.__name__]}")(command)
+
+
+for command in (cli_store.explain, cli_store.clean):
+    app.command(epilog=f"Example: {cli_store.EXAMPLES[command.__name__]}")(command)
 
 
 @app.command(epilog="Example: ddb doctor")

@@ -1,0 +1,67 @@
+"""`ddb clean CONFIG...`: find and remove the results that no named configuration needs.
+
+    spare = unneeded(store, needed(store, [Path("configs/colored_digits.yaml")]))
+    remove(store, spare)
+
+An experiment needs the stages of its graph; a search those of its default and of every trial so far.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from ddb.config_file import load, read_file
+from ddb.errors import DDBError
+from ddb.experiment import Plan, plan
+from ddb.store import KEY_LENGTH, Store
+from ddb.store.claim import Claim
+
+
+def needed(store: Store, configs: list[Path]) -> set[str]:
+    """KIND/KEY of every stage that the configuration files need. Raises DDBError if one has a mistake."""
+    found = set()
+    for config in configs:
+        for graph in _of_search(store, config) if "sweep" in read_file(config) else [plan(load(config))]:
+            if graph.missing_data:  # keys depend on the content of the files
+                raise DDBError(f"{config}: {next(iter(graph.missing_data.values()))}")
+            found |= {f"{stage.name}/{stage.key}" for stage in graph.stages()}
+    return found
+
+
+def _of_search(store: Store, config: Path) -> list[Plan]:
+    """Plans of a search's default and of all its trials, at every rung."""
+    from ddb.sweep import load_sweep, tried
+
+    sweep = load_sweep(config)
+    points = [sweep.default, *tried(store.root / "sweeps" / sweep.key)]
+    return [plan(sweep.experiment(point, rung)) for point in points for rung in sweep.settings.rungs or (1,)]
+
+
+def unneeded(store: Store, names: set[str]) -> list[Path]:
+    """Folders of the finished results that are not among `names`."""
+    results = sorted(record.parent for record in store.root.glob("*/*/record.json"))
+    return [path for path in results if len(path.name) == KEY_LENGTH and f"{path.parent.name}/{path.name}" not in names]
+
+
+def size(result: Path) -> int:
+    """Bytes of all files of a result."""
+    return sum(file.stat().st_size for file in result.rglob("*") if file.is_file())
+
+
+def remove(store: Store, results: list[Path]) -> None:
+    """Remove results. Raises DDBError if any stage is being computed in the store.
+
+    That run may need one of the results, whether or not its configuration was named.
+    """
+    store.open_to_write()
+    for workspace in sorted(store.root.glob(".work/*/*.*")):
+        claim = Claim(workspace.with_suffix(""))
+        if claim.is_held():
+            raise DDBError(f"clean: {workspace.parent.name} {workspace.stem} is being computed ({claim.owner()}); "
+                           "try again later")  # fmt: skip
+    for result in results:
+        removed = store.root / ".work" / f"removed-{result.name}-{os.getpid()}"
+        os.rename(result, removed)  # atomically: no reader sees a part of a result
+        shutil.rmtree(removed)

@@ -1,0 +1,88 @@
+"""`ddb explain RESULT`: how a result was made, and what would cause it to be computed again.
+
+    for line in explain(store, find(store, "cdpm/537a507a0e1d5dc6")): print(line)
+
+Everything comes from the result's record, which is compared with the present versions of the code.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import yaml
+
+from ddb.backbones import NETWORKS
+from ddb.data import BENCHMARKS
+from ddb.diffusion import network
+from ddb.diffusion.process import SAMPLERS
+from ddb.errors import DDBError
+from ddb.progress import duration
+from ddb.recipes import METHODS
+from ddb.stages import KINDS
+from ddb.store import KEY_LENGTH, Store
+
+LEAST = 4  # fewest hexadecimal digits of an abbreviated key
+
+
+def find(store: Store, name: str) -> Path:
+    """The folder of a finished result. `name` is a key or its first digits, KIND/KEY, or a path.
+
+    Raises DDBError if there is no such result, or more than one.
+    """
+    parts = Path(name.rstrip("/")).parts
+    key, kind = parts[-1] if parts else "", parts[-2] if len(parts) > 1 else "*"
+    if len(key) < LEAST or not set(key) <= set("0123456789abcdef"):
+        raise DDBError(f"{name}: name a result by its key ({KEY_LENGTH} hexadecimal digits, or at least the first "
+                       f"{LEAST}), by KIND/KEY, or by its path")  # fmt: skip
+    found = sorted(path.parent for path in store.root.glob(f"{kind}/{key}*/record.json"))
+    if not found:
+        raise DDBError(f"{name}: no such finished result in the store {store.root}")
+    if len(found) > 1:
+        names = ", ".join(f"{path.parent.name}/{path.name}" for path in found[:5])
+        raise DDBError(f"{name}: could mean {len(found)} results: {names}{', ...' if len(found) > 5 else ''}")
+    return found[0]
+
+
+def explain(store: Store, result: Path) -> list[str]:
+    """What the result was made from, by which code, what uses it, and what would cause it to be computed again.
+
+    Raises DDBError if an earlier version of this project wrote its record.
+    """
+    record = json.loads((result / "record.json").read_text())
+    if "code" not in record:
+        raise DDBError(f"{result}: computed by an earlier version of this project; experiments no longer use it")
+    git = record["git"] or {}
+    commit = git.get("commit", "outside a checkout") + ", with uncommitted changes" * git.get("dirty", False)
+    machine = ", ".join(filter(None, (record["host"], record.get("device"))))
+    lines = [
+        f"{record['stage']}/{record['key']} in {store.root}",
+        f"computed: {record['finished']}, in {duration(record['seconds'])}, on {machine}",
+        f"commit: {commit}",
+        f"code: {', '.join(f'{name} {version}' for name, version in record['code'].items())}",
+        *(f"from: {made}" + f" as {role}" * (role != made.split("/")[0]) for role, made in record["inputs"].items()),
+        *(f"used by: {name}" for name in _users(store, f"{record['stage']}/{record['key']}")),
+        "settings:" if record["config"] else "settings: none of its own",
+        *(f"  {line}" for line in yaml.safe_dump(record["config"], sort_keys=False).splitlines() if record["config"]),
+    ]
+    newer = {name: now for name, now in versions_now().items() if record["code"].get(name, now) != now}
+    if newer:
+        changed = ", ".join(f"{name} is version {now}" for name, now in newer.items())
+        return [
+            *lines,
+            f"In the present code, {changed}: experiments no longer use this result.",
+        ]
+    names = " or ".join(record["code"])
+    return [*lines, f"It is computed again if a setting, an input, or the version of {names} changes."]
+
+
+def versions_now() -> dict[str, int]:
+    """The present versions of all stage kinds, methods, networks, samplers and data sets."""
+    classes = {name: each.version for registry in (KINDS, METHODS, BENCHMARKS) for name, each in registry.items()}
+    return classes | NETWORKS | SAMPLERS | {"unet": network.VERSION}
+
+
+def _users(store: Store, name: str) -> list[str]:
+    """Finished results that have `name` among their inputs."""
+    records = (json.loads(path.read_text()) for path in sorted(store.root.glob("*/*/record.json")))
+    return [f"{each['stage']}/{each['key']}" for each in records if name in each.get("inputs", {}).values()]

@@ -1,0 +1,76 @@
+"""Where a result comes from, by its key, a part of it, or its path."""
+
+from collections import Counter
+
+import pytest
+
+from ddb import explain as module
+from ddb.config_file import resolve
+from ddb.errors import DDBError
+from ddb.experiment import plan
+from ddb.explain import explain, find, versions_now
+from ddb.store import Store
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory):
+    """A store whose results are empty but for their records, and its graph."""
+    graph, store = plan(resolve({"methods": {"ddb_two_step": {}}})), Store(tmp_path_factory.mktemp("runs"))
+    for stage in graph.stages():
+        with store.produce(stage) as work:
+            work.numbers["device"] = "cpu"
+    return graph, store
+
+
+def test_a_result_is_found_by_its_key_its_first_digits_or_its_path(known):
+    graph, store = known
+    stage = graph.cells[0].classifier
+    for name in (stage.key, stage.key[:8], f"classifier/{stage.key}", f"runs/classifier/{stage.key}/"):
+        assert find(store, name) == store.path(stage)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("ffffffffffffffff", "ffffffffffffffff: no such finished result in the store"),
+        ("cdpm", "cdpm: name a result by its key"),
+        ("ab", "ab: name a result by its key"),
+        ("", ": name a result by its key"),
+    ],
+)
+def test_what_names_no_result_is_one_line(known, name, message):
+    with pytest.raises(DDBError) as error:
+        find(known[1], name)
+    assert str(error.value).startswith(message) and "\n" not in str(error.value)
+
+
+def test_a_part_that_means_several_names_them(known, monkeypatch):
+    graph, store = known
+    monkeypatch.setattr(module, "LEAST", 0)
+    with pytest.raises(DDBError, match=rf"could mean {len(graph.stages())} results: "):
+        find(store, "./")
+
+
+def test_a_classifier_says_what_it_is_from_what_and_for_whom(known):
+    graph, store = known
+    cell = graph.cells[0]
+    trained, amplifier = cell.classifier, cell.classifier.inputs["amplifier"]
+    text = "\n".join(explain(store, store.path(trained)))
+    assert text.startswith(f"classifier/{trained.key} in {store.root}\ncomputed: ")
+    assert "code: classifier 4, ddb_two_step 1, small_cnn 1\n" in text
+    uses = f"from: amplifier/{amplifier.key}\nused by: evaluation/{cell.stage.key}\n"
+    assert f"from: data/{graph.data.key}\n{uses}" in text
+    assert "  method: ddb_two_step\n" in text and "    gamma: " in text
+    assert text.endswith("or the version of classifier or ddb_two_step or small_cnn changes.")
+
+
+def test_a_version_that_has_moved_on_is_reported(known, monkeypatch):
+    graph, store = known
+    monkeypatch.setattr(module, "versions_now", lambda: versions_now() | {"evaluation": 99})
+    last = explain(store, store.path(graph.cells[0].stage))[-1]
+    assert last.startswith("In the present code, evaluation is version 99: experiments no longer use this result")
+
+
+def test_no_two_pieces_of_code_have_one_name():
+    registries = (module.KINDS, module.METHODS, module.NETWORKS, module.SAMPLERS, module.BENCHMARKS, {"unet": 1})
+    assert Counter(name for registry in registries for name in registry).most_common(1)[0][1] == 1
