@@ -158,6 +158,9 @@ def audit_plan(config: ExperimentConfig) -> Plan:
         if row.settings.selection != "last":
             raise DDBError(f"methods.{row.label}.selection: {row.settings.selection} chooses by the validation images, "
                            "which are the audit's evidence; ddb audit needs last")  # fmt: skip
+        if row.method.needs_signals and row.amplifier.source != "synthetic":
+            raise DDBError(f"amplifier.source: {row.amplifier.source}; ddb audit shows synthetic images, so it needs "
+                           "their amplifier: synthetic")  # fmt: skip
     return plan(Experiment((Point({}, config),)))
 
 

@@ -8,10 +8,7 @@ from torchvision's own cache, or from a file of the same format that a setting n
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.error import URLError
@@ -82,16 +79,6 @@ def weights_file(name: str, weights: str) -> Path:
     if weights != "imagenet":
         return Path(weights)
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(_imagenet(name).url).name
-
-
-def weights_content(weights: str) -> str:
-    """What a key contains of the setting: none, imagenet, or the hash of a file's content (its name, if missing)."""
-    return _digest(weights, os.stat(weights).st_mtime_ns) if Path(weights).is_file() else weights
-
-
-@lru_cache
-def _digest(weights: str, changed: int) -> str:
-    return hashlib.sha256(Path(weights).read_bytes()).hexdigest()
 
 
 def ensure_weights(name: str, weights: str) -> None:

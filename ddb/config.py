@@ -10,6 +10,7 @@ override those sections for this row alone. How a file becomes plain values: `dd
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, SerializeAsAny
@@ -22,6 +23,7 @@ from ddb.errors import DDBError
 from ddb.recipes import Method, get_method
 from ddb.recipes.training import TrainingSettings
 from ddb.settings import Settings, build, unknown
+from ddb.signals import SOURCES
 from ddb.signals.amplifier import AmplifierSettings
 
 OVERRIDABLE = {"sampling": SamplingSettings, "amplifier": AmplifierSettings}  # sections that a method may override
@@ -97,9 +99,15 @@ def dataset_settings(values: Any) -> Settings:
 def _check_row(row: MethodConfig, dataset: Settings) -> None:
     """Refuse what this row could only fail with later: too few synthetic images, no bias labels, images too small."""
     wanted, drawn = row.amplifier.images_per_class, row.sampling.images_per_class
-    if row.amplifier.source == "synthetic" and wanted is not None and wanted > drawn:
+    if SOURCES[row.amplifier.source].needs_synthetic and wanted is not None and wanted > drawn:
         raise DDBError(f"amplifier.images_per_class: {wanted} asked for in row {row.label}, but "
                        f"sampling.images_per_class is {drawn}")  # fmt: skip
+    source = row.amplifier.source
+    if row.method.needs_synthetic and not SOURCES[source].needs_synthetic:
+        raise DDBError(f"methods.{row.label}: trains an amplifier of its own on synthetic images; amplifier.source "
+                       f"{source} provides none")  # fmt: skip
+    if row.amplifier.file and not Path(row.amplifier.file).is_file():
+        raise DDBError(f"amplifier.file: {row.amplifier.file}: No such file")
     oracle = "its method" if row.method.needs_groups else "selection val_worst_group"
     if not dataset.bias_labels and (row.method.needs_groups or row.settings.selection == "val_worst_group"):
         raise DDBError(f"methods.{row.label}: {oracle} needs bias labels, and {dataset.name} has none")

@@ -20,6 +20,7 @@ from ddb.config_file import Experiment, Point
 from ddb.data import DataMissing, FilesConfig, data_root, fingerprint, load_dataset
 from ddb.diffusion.settings import SamplingSettings
 from ddb.settings import Settings
+from ddb.signals import SOURCES
 from ddb.signals.amplifier import AmplifierSettings
 from ddb.stages import KINDS, make_stage
 from ddb.store import Stage, canonical_json, in_order
@@ -125,7 +126,9 @@ class _Request:
     @property
     def draws(self) -> bool:
         """Whether synthetic images have a part in it."""
-        return self.row.method.needs_synthetic or (self.needs_amplifier and self.row.amplifier.source == "synthetic")
+        return self.row.method.needs_synthetic or (
+            self.needs_amplifier and SOURCES[self.row.amplifier.source].needs_synthetic
+        )
 
     @cached_property
     def family(self) -> str:
@@ -243,7 +246,7 @@ def _synthetic(graph: Plan, sampling: SamplingSettings, request: _Request, bias_
 
 
 def _amplifier(settings: AmplifierSettings, request: _Request, drawn: Stage | None) -> Stage:
-    inputs = {"data": request.data} | ({"synthetic": drawn} if settings.source == "synthetic" else {})
+    inputs = {"data": request.data} | ({"synthetic": drawn} if SOURCES[settings.source].needs_synthetic else {})
     return make_stage("amplifier", {"amplifier": settings, "seed": request.seed}, **inputs)
 
 
@@ -251,6 +254,6 @@ def _add_real_amplifier(graph: Plan, request: _Request) -> None:
     """The amplifier on real images whose curve shows memorisation, where the experiment asks for it."""
     config = request.point.config
     if config.memorisation:
-        settings = config.amplifier.model_copy(update={"source": "real", "images_per_class": None})
+        settings = config.amplifier.model_copy(update={"source": "real", "images_per_class": None, "file": None})
         stage = _amplifier(settings, request, None)
         graph.amplifiers.setdefault(stage.key, AmplifierRun("real", request.seed, stage))

@@ -19,6 +19,7 @@ from ddb.diffusion.process import SAMPLERS
 from ddb.errors import DDBError
 from ddb.progress import duration
 from ddb.recipes import METHODS
+from ddb.signals import SOURCES
 from ddb.stages import KINDS
 from ddb.store import KEY_LENGTH, Store
 
@@ -77,9 +78,10 @@ def explain(store: Store, result: Path) -> list[str]:
 
 
 def versions_now() -> dict[str, int]:
-    """The present versions of all stage kinds, methods, networks, samplers and data sets."""
-    classes = {name: each.version for registry in (KINDS, METHODS, BENCHMARKS) for name, each in registry.items()}
-    return classes | NETWORKS | SAMPLERS | {"unet": network.VERSION}
+    """The present versions of all stage kinds, methods, data sets, sources of signals, networks and samplers."""
+    found = {name: each.version for registry in (KINDS, METHODS, BENCHMARKS) for name, each in registry.items()}
+    found |= {f"source {name}": each.version for name, each in SOURCES.items()}
+    return found | NETWORKS | SAMPLERS | {"unet": network.VERSION}
 
 
 def _users(store: Store, name: str) -> list[str]:

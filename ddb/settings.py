@@ -4,14 +4,18 @@
         steps: int = 500                                                # part of the key
         folder: Annotated[Path | None, NotHashed()] = None              # changes no number
         clip: Annotated[float | None, AddedLater(None)] = None          # results from before it keep their keys
-        weights: Annotated[str, HashedAs(digest_of)] = "none"           # the file's content is part of the key
+        weights: Annotated[str, HashedAs(file_content)] = "none"        # the file's content is part of the key
 
 A mistake is one line with the full name of the setting and the most similar known name.
 """
 
 import difflib
+import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -41,6 +45,16 @@ class HashedAs:
     function: Callable[[Any], Any]
 
 
+def file_content(name: str) -> str:
+    """The hash of a file's content, for `HashedAs`; the name itself if there is no such file."""
+    return _digest(name, os.stat(name).st_mtime_ns) if Path(name).is_file() else name
+
+
+@lru_cache
+def _digest(name: str, changed: int) -> str:
+    return hashlib.sha256(Path(name).read_bytes()).hexdigest()
+
+
 class Settings(BaseModel):
     """Immutable, typed, no unknown keys, no NaN or infinity; field descriptions become the JSON Schema."""
 
@@ -55,11 +69,11 @@ class Settings(BaseModel):
         """What the key of a result contains of these settings."""
         values = self.recorded()
         for name, field in type(self).model_fields.items():
-            for mark in field.metadata:
-                if isinstance(mark, AddedLater) and getattr(self, name) == mark.neutral:
-                    del values[name]
-                elif isinstance(mark, HashedAs):
-                    values[name] = mark.function(getattr(self, name))
+            value, marks = getattr(self, name), {type(mark): mark for mark in field.metadata}
+            if AddedLater in marks and value == marks[AddedLater].neutral:
+                del values[name]
+            elif HashedAs in marks:
+                values[name] = marks[HashedAs].function(value)
         return values
 
 

@@ -62,7 +62,7 @@ TWO_GUIDANCES = f"'vary.sampling.guidance=[0, 1]' {SMALL}"
 SMALL_SWEEP = (
     f"{SIZES} sweep.trials=2 sweep.rungs=[0.5,1] 'sweep.space={{sampling.images_per_class: {{choices: [2, 3]}}}}'"
 )
-DONE = "target erm seed 0"
+DONE = "evaluation erm seed 0"
 
 # In this order where one test runs several: what one computes, the next ones find.
 WAYS = {
@@ -81,6 +81,7 @@ WAYS = {
     f"ddb table {DIGITS} --against group_dro": Way(CLONE, SMALL, says="Difference to group_dro in points"),
     f"ddb status {DIGITS}": Way(CLONE, SMALL, says=DONE),
     f"ddb table {DIGITS}": Way(CLONE, SMALL, says="1/1 seeds"),
+    "ddb explain RESULT": Way(not_here="the name stands for a key; tests/ddb/test_explain.py explains results"),
     "ddb run CONFIG --dry-run": Way(CLONE, SMALL, says="seed 0"),
     "python -m ray_jobs.cli": Way(CLONE, f"table {DIGITS} {SMALL}", says="1/1 seeds"),
     f"ddb export {DIGITS} results/colored_digits": Way(CLONE, SMALL, says="results/colored_digits/figure.pdf"),

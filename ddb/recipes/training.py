@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ddb.backbones import NETWORKS, build_network, weights_content
+from ddb.backbones import NETWORKS, build_network
 from ddb.classifier import predict
 from ddb.data import Split
 from ddb.data.loading import Items, View, batches
@@ -27,7 +27,7 @@ from ddb.errors import DDBError
 from ddb.lazy import lazy, np
 from ddb.metrics import worst
 from ddb.randomness import derive_key, numpy_generator
-from ddb.settings import HashedAs, Settings, unknown
+from ddb.settings import HashedAs, Settings, file_content, unknown
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +42,7 @@ class TrainingSettings(Settings):
     """How a classifier is trained."""
 
     network: str = Field("small_cnn", description="small_cnn, resnet18, resnet50 or densenet121")
-    weights: Annotated[str, HashedAs(weights_content)] = Field(
+    weights: Annotated[str, HashedAs(file_content)] = Field(
         "none", description="of a backbone at the start: none, imagenet, or a file"
     )
     image_size: int | None = Field(None, ge=8, description="pixels, read from the files; null: the prepared arrays")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ddb.report.table import METRICS, SIGNALS, Row, Summary
+from ddb.signals import SOURCES
 
 TITLES = {
     "average_accuracy": "average",
@@ -116,7 +117,7 @@ def _signals(rows: list[Row]) -> Sheet:
             row.dataset,
             *(value_text(row.settings.get(axis)) for axis in axes),
             value_text(row.guidance),
-            f"{row.signal.source} images",
+            f"{row.signal.source} images" if SOURCES[row.signal.source].trains else f"nothing ({row.signal.source})",
             *(number(row.signal.numbers.get(name)) for name in names),
         ]
         for row in rows

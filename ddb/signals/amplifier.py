@@ -1,26 +1,25 @@
-"""The Bias Amplifier (BA): a classifier of the synthetic images, and its signals on the real training images.
+"""The Bias Amplifier: its training, and its signals on the real images.
 
-It never sees a real image while it trains, so it cannot memorise the few that break the bias: what it gets wrong are
-those. `source: real` trains it on the real images instead, which is the ablation that shows the memorisation.
-
-    run = Run(seed=0, name="amplifier", stream="amplifier")
-    amplifier, curve = train_amplifier(synthetic, train, AmplifierSettings(), run)
-    compute_signals(amplifier, train).write("signals.parquet")
+run = Run(seed=0, name="amplifier", stream="amplifier")
+found = signals_of_amplifier(synthetic, train, val, AmplifierSettings(), run)
+found.train.write("signals.parquet")
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from ddb.classifier import predict
 from ddb.data import Split
 from ddb.data.loading import View
 from ddb.lazy import lazy
 from ddb.recipes.erm import mean_loss
-from ddb.recipes.training import Run, TrainingSettings, first_per_class, fit
+from ddb.recipes.training import Run, TrainingSettings, fit
+from ddb.settings import AddedLater, HashedAs, file_content, unknown
+from ddb.signals.registry import SOURCES, Found
 from ddb.signals.table import Signals
 
 if TYPE_CHECKING:
@@ -37,11 +36,27 @@ class AmplifierSettings(TrainingSettings):
     evaluate_every: int | None = Field(
         None, gt=0, description="steps between two points of the memorisation curve; null: after every epoch"
     )
-    source: Literal["synthetic", "real"] = Field("synthetic", description="images that it is trained on")
+    source: str = Field("synthetic", description="of the signals: synthetic or real (images to train on), or file")
+    file: Annotated[str | None, AddedLater(None), HashedAs(file_content)] = Field(
+        None, description="with source file: Parquet or CSV with path and score (ddb/signals/file.py)"
+    )
     images_per_class: int | None = Field(None, gt=0, description="prefix of the synthetic set; null takes all")
     resolution: Literal["cdpm", "native"] = Field(
         "cdpm", description="of real images before they get image_size: that of synthetic ones; native: their files'"
     )
+
+    @field_validator("source")
+    @classmethod
+    def _known_source(cls, name: str) -> str:
+        if name not in SOURCES:
+            raise ValueError(f"unknown source of signals; {unknown(name, list(SOURCES))}")
+        return name
+
+    @model_validator(mode="after")
+    def _with_file(self):
+        if (self.source == "file") != (self.file is not None):
+            raise ValueError("source: file and file: PATH need each other")
+        return self
 
     def view(self, workers: int = 0) -> View:
         """How the amplifier sees images, real ones reduced to the CDPM's resolution first.
@@ -74,10 +89,8 @@ def train_amplifier(
     The curve has, after every epoch (or `evaluate_every` steps) and the last step: step, epoch (passes through
     `images`), errors (size of the error set on the real training images), conflicting_errors (how many of the truly
     conflicting ones are still in it) and conflicting_total, both None where the bias is not labelled. A falling
-    conflicting_errors is memorisation. Raises DDBError where a class has fewer than `images_per_class` images or the
-    loss is not finite.
+    conflicting_errors is memorisation. Raises DDBError if the loss is not finite.
     """
-    images = first_per_class(images, settings.images_per_class if settings.source == "synthetic" else None)
     conflicting = None if real_train.aligned is None else ~real_train.aligned  # (N,) bool
     curve: list[dict[str, Any]] = []
 
@@ -94,3 +107,10 @@ def train_amplifier(
 
     model = fit(images, mean_loss, settings, run, after_evaluation=watch)
     return model, curve
+
+
+def signals_of_amplifier(images: Split, train: Split, val: Split, settings: AmplifierSettings, run: Run) -> Found:
+    """Train an amplifier on `images`, and compute its signals on the real images of `train` and `val`."""
+    model, curve = train_amplifier(images, train, settings, run)
+    of_train, of_val = (compute_signals(model, split, settings.view(run.workers)) for split in (train, val))
+    return Found(of_train, of_val, model, curve)

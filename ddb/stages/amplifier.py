@@ -1,4 +1,4 @@
-"""`amplifier`: synthetic (or real) images -> the Bias Amplifier and its signals on the real images."""
+"""`amplifier`: a source of signals and the real images -> signals, and the trained Bias Amplifier if there is one."""
 
 from __future__ import annotations
 
@@ -20,40 +20,48 @@ class Amplifier(Kind):
     numbers = ("quality", "curve")
 
     def code(self, config: dict[str, Any]) -> dict[str, int]:
-        """Of this kind and of the network."""
+        """Of this kind, of the source and of the network that it trains."""
         from ddb.backbones import NETWORKS
+        from ddb.signals import SOURCES
 
-        name = config["amplifier"]["network"]
-        return {self.name: self.version, name: NETWORKS[name]}
+        settings = config["amplifier"]
+        source = SOURCES[settings["source"]]
+        network = {settings["network"]: NETWORKS[settings["network"]]} if source.trains else {}
+        return {self.name: self.version, f"source {settings['source']}": source.version} | network
 
     def compute(self, job: Job) -> dict[str, Any]:
-        """Train the amplifier and compute its signals."""
+        """Ask the source."""
         from ddb.classifier import Description, save_classifier
         from ddb.diffusion import synthetic
         from ddb.recipes.training import Run
-        from ddb.signals.amplifier import AmplifierSettings, compute_signals, train_amplifier
+        from ddb.signals import SOURCES
+        from ddb.signals.amplifier import AmplifierSettings
         from ddb.signals.table import signal_quality
 
         settings, dataset, machine = AmplifierSettings.model_validate(job.config["amplifier"]), job.data(), job.machine
-        train = dataset["train"]
-        images = train if settings.source == "real" else synthetic.read(job.input("synthetic"))
         surroundings = {"device": machine.device, "workers": machine.workers, "progress": job.progress}
         run = Run(job.config["seed"], "amplifier", stream="amplifier", **surroundings)
-        model, curve = train_amplifier(images, train, settings, run)
-        save_classifier(job.result, model, Description(settings.network, dataset.classes, settings.image_size))
-        view = settings.view(machine.workers)
-        signals = compute_signals(model, train, view)
-        signals.write(job.result / "signals.parquet")
-        compute_signals(model, dataset["val"], view).write(job.result / "signals_val.parquet")
-        job.write("curve", curve)
-        if train.aligned is not None:
-            job.write("quality", signal_quality(signals, train.aligned))
+        images = synthetic.read(job.input("synthetic")) if "synthetic" in job.stage.inputs else None
+        found = SOURCES[settings.source].function(dataset["train"], dataset["val"], images, settings, run)
+        found.train.write(job.result / "signals.parquet")
+        if found.val:
+            found.val.write(job.result / "signals_val.parquet")
+        if found.model:
+            save_classifier(
+                job.result, found.model, Description(settings.network, dataset.classes, settings.image_size)
+            )
+            job.write("curve", found.curve)
+        if dataset["train"].aligned is not None:
+            job.write("quality", signal_quality(found.train, dataset["train"].aligned))
         return {}
 
     def cost(self, stage: Stage, probe: Probe, size: Size) -> tuple[float, float]:
         """Epochs over its images, and looks at the real training images for the curve."""
+        from ddb.signals import SOURCES
         from ddb.signals.amplifier import AmplifierSettings
 
         settings, sampled = AmplifierSettings.model_validate(stage.config["amplifier"]), stage.inputs.get("synthetic")
+        if not SOURCES[settings.source].trains:
+            return 0.0, 0.0
         per_class = settings.images_per_class or (sampled and sampled.config["sampling"]["images_per_class"])
         return probe.training(settings, per_class * size.classes if sampled else size.train, size.train)

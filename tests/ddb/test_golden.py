@@ -24,6 +24,7 @@ from ddb.diffusion.process import SAMPLERS, noise_schedule
 from ddb.diffusion.settings import CDPMSettings, SamplingSettings
 from ddb.experiment import plan
 from ddb.recipes import METHODS
+from ddb.signals import SOURCES
 from ddb.signals.table import Signals
 from ddb.stages import KINDS
 from ddb.stages.kind import Job
@@ -38,7 +39,6 @@ VALUES = {
     "amplifier": {"steps": 12, "batch_size": 16},
     "training": {"steps": 12, "batch_size": 16, "evaluate_every": 6},
     "methods": {name: {} for name in METHODS},
-    "memorisation": False,
 }
 
 
@@ -107,11 +107,18 @@ NUMBERS = {  # kind -> numbers of a result in the folder `path`, whose data set 
 }
 
 
-@pytest.mark.parametrize("name", [name for name in KINDS if name not in ("classifier", "evaluation")])
+@pytest.mark.parametrize("name", [name for name in KINDS if name not in ("amplifier", "classifier", "evaluation")])
 def test_every_kind_of_stage(finished, name):
     graph, store = finished
     stage = next(stage for stage in graph.stages() if stage.name == name)
     assert not changed(name, NUMBERS[name](store.path(stage), store.path(graph.data)), stage.code)
+
+
+@pytest.mark.parametrize("source", [name for name in SOURCES if SOURCES[name].trains])
+def test_every_source_of_signals_that_trains(finished, source):
+    graph, store = finished
+    (stage,) = (run.stage for run in graph.amplifiers.values() if run.source == source)
+    assert not changed(f"source {source}", NUMBERS["amplifier"](store.path(stage), store.path(graph.data)), stage.code)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -158,4 +165,5 @@ def test_a_number_or_a_version_that_differs_is_reported_with_the_way_out():
 
 def test_everything_that_has_a_version_has_a_golden_number():
     named = {name for entry in GOLDEN.values() for name in entry["code"]}
-    assert named >= {*KINDS, *METHODS, *NETWORKS, *SAMPLERS, "unet"}
+    sources = {f"source {name}" for name in SOURCES if SOURCES[name].trains}
+    assert named >= {*KINDS, *METHODS, *NETWORKS, *SAMPLERS, *sources, "unet"}

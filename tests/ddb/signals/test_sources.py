@@ -1,0 +1,161 @@
+"""Sources of signals: what a file may say, how its mistakes are reported, and a source that a test defines."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ddb.audit import audit_plan
+from ddb.config_file import resolve
+from ddb.data import load_dataset
+from ddb.data.colored_digits import ColoredDigitsConfig
+from ddb.errors import DDBError
+from ddb.experiment import plan
+from ddb.recipes.training import Run
+from ddb.signals import SOURCES
+from ddb.signals.amplifier import AmplifierSettings
+from ddb.signals.registry import Found, source
+from ddb.signals.table import Signals
+from ddb.stages import KINDS
+from ddb.stages.kind import Job
+from ddb.store import Store
+
+VALUES = {"dataset": {"image_size": 8}, "memorisation": False, "methods": {"ddb_two_step": {"steps": 3}}}
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return load_dataset(ColoredDigitsConfig(image_size=8))
+
+
+@pytest.fixture
+def scores(dataset, tmp_path):
+    """A function that writes the scores of all training images with changes, and returns the file's path."""
+
+    def write(name="scores.csv", rows=None, **columns):
+        train = dataset["train"]
+        table = pd.DataFrame({"path": train.paths, "score": np.where(train.aligned, 0.25, 4.0)}).assign(**columns)
+        table = table if rows is None else table.iloc[rows]
+        path = tmp_path / name
+        table.to_parquet(path) if name.endswith("parquet") else table.to_csv(path, index=False)
+        return str(path)
+
+    return write
+
+
+def ask(dataset, path):
+    settings = AmplifierSettings(source="file", file=path)
+    return SOURCES["file"].function(dataset["train"], dataset["val"], None, settings, Run(0, "amplifier"))
+
+
+@pytest.mark.parametrize("name", ["scores.csv", "scores.parquet"])
+def test_scores_of_a_file_are_the_losses_and_the_highest_form_the_error_set(dataset, scores, name):
+    found, train = ask(dataset, scores(name)), dataset["train"]
+    assert found.train.paths == train.paths and found.val is None and found.model is None
+    assert (found.train.loss == np.where(train.aligned, 0.25, 4.0)).all()
+    assert (found.train.misclassified == ~train.aligned).all()
+    assert ((found.train.predicted != train.labels) == ~train.aligned).all()
+
+
+def test_a_column_conflicting_is_the_error_set_and_rows_may_have_any_order(dataset, scores):
+    few = np.arange(len(dataset["train"])) < 7
+    backwards = np.arange(len(few))[::-1]
+    assert (ask(dataset, scores(conflicting=few, rows=backwards)).train.misclassified == few).all()
+
+
+def test_rows_of_validation_images_are_read_too(dataset, scores, tmp_path):
+    val = pd.DataFrame({"path": dataset["val"].paths, "score": 0.5})
+    both = pd.concat([pd.read_csv(scores()), val])
+    both.to_csv(tmp_path / "both.csv", index=False)
+    found = ask(dataset, str(tmp_path / "both.csv"))
+    assert found.val.paths == dataset["val"].paths and (found.val.loss == 0.5).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"score": -1.0}, r"the score of \S+ is -1\.0; scores are numbers from 0 up"),
+        ({"score": "high"}, r"the score of \S+ is high; scores are numbers"),
+        ({"rows": range(1000)}, r"has no row for 300 of 1300 training images, such as \S+"),
+        ({"rows": [0, *range(1300)]}, r"has two rows for \S+"),
+        ({"conflicting": "maybe"}, r"the column conflicting must be true or false"),
+    ],
+)
+def test_a_mistake_in_a_file_is_one_line(dataset, scores, changes, message):
+    with pytest.raises(DDBError, match=rf"^amplifier\.file: .*{message}") as error:
+        ask(dataset, scores(**changes))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", b"image,score\na,1\n", "has no column path; it has image, score"),
+        ("a.csv", b"", "cannot be read: No columns to parse"),
+        ("a.parquet", b"not a table", "cannot be read: "),
+    ],
+)
+def test_a_file_that_is_no_table_of_scores_is_one_line(dataset, tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DDBError, match=rf"^amplifier\.file: \S+ {message}") as error:
+        ask(dataset, str(tmp_path / name))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"amplifier": {"source": "file"}}, "source: file and file: PATH need each other"),
+        ({"amplifier": {"file": "x.csv"}}, "source: file and file: PATH need each other"),
+        ({"amplifier": {"source": "file", "file": "no.csv"}}, r"amplifier\.file: no\.csv: No such file"),
+        ({"amplifier": {"source": "sinthetic"}}, "did you mean 'synthetic'"),
+        (
+            {"amplifier": {"source": "file", "file": "README.md"}, "methods": {"ddb_end_to_end_joint": {}}},
+            r"methods\.ddb_end_to_end_joint: trains an amplifier of its own on synthetic images",
+        ),
+    ],
+)
+def test_a_configuration_that_cannot_work_is_refused(changes, message):
+    with pytest.raises(DDBError, match=message):
+        plan(resolve(VALUES | changes))
+
+
+def test_the_audit_needs_synthetic_images():
+    with pytest.raises(DDBError, match=r"^amplifier\.source: real; ddb audit shows synthetic images"):
+        audit_plan(resolve({"amplifier": {"source": "real"}, "methods": {"ddb_two_step": {}}}).config)
+
+
+def compute(graph, store):
+    for stage in graph.stages():
+        with store.produce(stage) as work:
+            KINDS[stage.name].compute(Job(stage, store, work, lambda *progress: None))
+
+
+def test_a_recipe_takes_the_signals_of_a_file_whose_content_is_in_the_key(scores, tmp_path):
+    file = {"amplifier": {"source": "file", "file": scores()}}
+    graph, store = plan(resolve(VALUES | file)), Store(tmp_path / "runs")
+    assert [stage.name for stage in graph.stages()] == ["data", "amplifier", "classifier", "evaluation"]
+    compute(graph, store)
+    (amplifier,) = (run.stage for run in graph.amplifiers.values())
+    assert amplifier.code == {"amplifier": KINDS["amplifier"].version, "source file": 1}
+    assert '"auroc": 1.0' in (store.path(amplifier) / "quality.json").read_text()
+    copy = {"amplifier": {"source": "file", "file": scores("copy.csv")}}
+    other = {"amplifier": {"source": "file", "file": scores("other.csv", score=0.5)}}
+    same, changed = (plan(resolve(VALUES | each)).cells[0].classifier for each in (copy, other))
+    assert same.key == graph.cells[0].classifier.key != changed.key
+
+
+def test_a_source_that_a_test_defines_drives_a_recipe(dataset, monkeypatch, tmp_path):
+    monkeypatch.setitem(SOURCES, "oracle", None)  # so that it is gone after the test
+    del SOURCES["oracle"]
+
+    @source("oracle", trains=False, version=3)
+    def oracle(train, val, synthetic, settings, run):
+        loss = np.where(train.aligned, 0, 9).astype(np.float32)
+        predicted = np.where(train.aligned, train.labels, (train.labels + 1) % 10)
+        return Found(Signals(train.paths, train.labels, predicted, loss, np.exp(-loss), ~train.aligned), None)
+
+    graph, store = plan(resolve(VALUES | {"amplifier": {"source": "oracle"}})), Store(tmp_path)
+    compute(graph, store)
+    (amplifier,) = (run.stage for run in graph.amplifiers.values())
+    assert amplifier.code["source oracle"] == 3
+    assert '"recall": 1.0' in (store.path(amplifier) / "quality.json").read_text()
