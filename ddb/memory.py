@@ -8,54 +8,36 @@ processes take beside that is in `ddb/process_memory.py`.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 
 from ddb.backbones import build_network
-from ddb.cost import data_size
 from ddb.diffusion.network import build_unet
 from ddb.diffusion.settings import CDPMSettings
 from ddb.experiment import Plan
-from ddb.process_memory import CDPM_BESIDE, CDPM_WORKER, CELL, HEAD
-from ddb.store import Stage, canonical_json
+from ddb.process_memory import HEAD
+from ddb.stages import KINDS
+from ddb.stages.needs import Demand
+from ddb.store import Stage
 
 GIGABYTE = 1e9
 FLOAT = 4  # bytes
 
 
 def needs(plan: Plan, missing: list[Stage]) -> list[str]:
-    """A line for each kind of process that the missing stages start. Raises DataMissing where classes are unknown."""
-    if not missing:
-        return []
-    keys, lines = {stage.key for stage in missing}, []
-    shapes = {}  # data stage -> pixels and classes
-    for cell in plan.cells:
-        data = cell.stage.inputs["data"].key
-        if data not in shapes:
-            shapes[data] = (cell.config.dataset.image_size, data_size(cell.config.dataset).classes)
-    cdpms, workers = [stage for stage in missing if "cdpm" in stage.config], plan.config.resources.cdpm_workers
-    trained = {(canonical_json(stage.config["cdpm"]), shapes[stage.inputs["data"].key]) for stage in cdpms}
-    if trained:
-        each = max(cdpm_bytes(CDPMSettings.model_validate_json(text), *shape, workers) for text, shape in trained)
-        lines.append(f"{_gb(CDPM_WORKER + each)} for each CDPM worker, {workers} to a CDPM; {_gb(each)} of it to train")
-        lines.append(f"{_gb(CDPM_BESIDE)} more for each CDPM that trains at the same time; {len(cdpms)} to train")
-    networks = set()
-    for cell in plan.cells:
-        pixels, classes = shapes[cell.stage.inputs["data"].key]
-        for stage, settings in (
-            (cell.classifier, cell.row.settings),
-            (cell.classifier.inputs.get("amplifier"), cell.row.amplifier),
-        ):
-            if stage and stage.key in keys:
-                networks.add((settings.network, classes, settings.batch_size, settings.image_size or pixels))
-    if networks:
-        each = max(classifier_bytes(*network) for network in networks)
-        lines.append(
-            f"{_gb(CELL + each)} for each cell, {_gb(each)} of it to train; as many at once as CPUs or GPUs allow"
-        )
-    return [*lines, f"{_gb(HEAD)} on the first node for Ray's head and the command itself"]
+    """A line for each kind of stage that trains or samples, and for Ray's head, if anything is missing."""
+    lines = []
+    for name, kind in KINDS.items():
+        stages = [stage for stage in missing if stage.name == name]
+        if kind.unit and stages:
+            workers = plan.config.resources.cdpm_workers if kind.gang else 1
+            each = max(kind.memory(stage, Demand(workers)) for stage in stages)
+            lines.append(f"{_gb(each)} for each {f'of {workers} workers of a ' if workers > 1 else ''}{name}")
+    return [*lines, f"{_gb(HEAD)} on the first node for Ray's head and the command"] if lines else []
 
 
+@lru_cache
 def cdpm_bytes(settings: CDPMSettings, pixels: int, classes: int, workers: int) -> int:
     """Bytes of one worker that trains a CDPM; with ZeRO, its optimizer's states are divided among the workers."""
     with torch.device("meta"):
@@ -68,6 +50,7 @@ def cdpm_bytes(settings: CDPMSettings, pixels: int, classes: int, workers: int) 
     return weights * (2 + average) + moments + kept * (settings.batch_size // workers)
 
 
+@lru_cache
 def classifier_bytes(network: str, classes: int, batch: int, pixels: int) -> int:
     """Bytes of a classifier that trains with AdamW."""
     with torch.device("meta"):

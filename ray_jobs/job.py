@@ -4,7 +4,6 @@ ray job submit --working-dir . -- python -m ray_jobs.train_cdpm configs/colored_
 """
 
 import argparse
-import contextlib
 import os
 import sys
 from pathlib import Path
@@ -13,7 +12,6 @@ from rich.console import Console
 
 from ddb import config_file
 from ddb.backbones import ensure_weights
-from ddb.data import DataMissing
 from ddb.errors import DDBError, Interrupted, headline
 from ddb.experiment import Plan, plan
 from ddb.store import Stage, Store
@@ -59,12 +57,11 @@ def show_notes(graph: Plan) -> None:
 
 
 def show_memory(graph: Plan, missing: list[Stage], console: Console) -> None:
-    """Print the memory needs of the missing stages, unless the size of their images is unknown."""
+    """Print the memory needs of the missing stages."""
     from ddb import memory
 
-    with contextlib.suppress(DataMissing):
-        for line in memory.needs(graph, missing):
-            console.print(f"memory: {line}")
+    for line in memory.needs(graph, missing):
+        console.print(f"memory: {line}")
 
 
 def make_ready(graph: Plan, missing: list[Stage]) -> set[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ddb.stages.kind import Job, Kind
+from ddb.stages.kind import Job, Kind, training_memory
+from ddb.stages.needs import Demand
 from ddb.store import Stage
 
 if TYPE_CHECKING:
@@ -54,6 +55,10 @@ class Amplifier(Kind):
         if dataset["train"].aligned is not None:
             job.write("quality", signal_quality(found.train, dataset["train"].aligned))
         return {}
+
+    def memory(self, stage: Stage, demand: Demand) -> int:
+        """Of the amplifier's training."""
+        return training_memory(stage, stage.config["amplifier"], demand)
 
     def cost(self, stage: Stage, probe: Probe, size: Size) -> tuple[float, float]:
         """Epochs over its images, and looks at the real training images for the curve."""

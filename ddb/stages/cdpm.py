@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ddb.process_memory import CDPM_BESIDE, CDPM_WORKER
-from ddb.stages.kind import Job, Kind, too_many
+from ddb.stages.kind import Job, Kind, pixels_of, too_many
 from ddb.stages.needs import Capacity, Demand
-from ddb.store import Stage, canonical_json
+from ddb.store import Stage
 
 if TYPE_CHECKING:
     from ddb.config import ResourceSettings
@@ -68,9 +67,14 @@ class CDPM(Kind):
 
     def memory(self, stage: Stage, demand: Demand) -> int:
         """On a GPU, the memory of training is not the node's."""
-        size = stage.inputs["data"].config["dataset"]["image_size"]
-        training = 0 if demand.gpus else _training(canonical_json(stage.config["cdpm"]), size, demand.workers)
-        return CDPM_WORKER + training + CDPM_BESIDE // demand.workers
+        from ddb.diffusion.settings import CDPMSettings
+        from ddb.memory import cdpm_bytes
+
+        process = CDPM_WORKER + CDPM_BESIDE // demand.workers
+        if demand.gpus:
+            return process
+        settings, pixels = CDPMSettings.model_validate(stage.config["cdpm"]), pixels_of(stage)
+        return process + cdpm_bytes(settings, pixels, classes=10, workers=demand.workers)
 
     def cost(self, stage: Stage, probe: Probe, size: Size) -> tuple[float, float]:
         """Steps of the optimizer."""
@@ -79,12 +83,3 @@ class CDPM(Kind):
         settings = CDPMSettings.model_validate(stage.config["cdpm"])
         step = probe.unet(settings)[0] * settings.batch_size
         return step, step * settings.steps
-
-
-@lru_cache
-def _training(settings: str, pixels: int, workers: int) -> int:
-    """Bytes that one worker's training takes beside its process."""
-    from ddb.diffusion.settings import CDPMSettings
-    from ddb.memory import cdpm_bytes
-
-    return cdpm_bytes(CDPMSettings.model_validate_json(settings), pixels, classes=10, workers=workers)

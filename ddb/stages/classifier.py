@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ddb.stages.kind import Job, Kind
+from ddb.stages.kind import Job, Kind, training_memory
+from ddb.stages.needs import Demand
 from ddb.store import Stage
 
 if TYPE_CHECKING:
@@ -56,6 +57,10 @@ class Classifier(Kind):
         save_classifier(job.result, model, Description(settings.network, dataset.classes, settings.image_size))
         job.write("history", run.history)
         return {}
+
+    def memory(self, stage: Stage, demand: Demand) -> int:
+        """Of one network; a method that trains a second one beside it takes more."""
+        return training_memory(stage, stage.config["settings"], demand)
 
     def cost(self, stage: Stage, probe: Probe, size: Size) -> tuple[float, float]:
         """Epochs over the training images, and looks at the validation images."""

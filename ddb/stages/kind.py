@@ -130,6 +130,20 @@ class Kind(ABC):
         return []
 
 
+def pixels_of(stage: Stage) -> int:
+    """Of the prepared images that a stage reads."""
+    return stage.inputs["data"].config["dataset"]["image_size"]
+
+
+def training_memory(stage: Stage, settings: dict[str, Any], demand: Demand) -> int:
+    """Bytes of a process that trains a classifier; on a GPU, the memory of training is not the node's."""
+    from ddb.memory import classifier_bytes
+
+    pixels = settings["image_size"] or pixels_of(stage)
+    training = 0 if demand.gpus else classifier_bytes(settings["network"], 10, settings["batch_size"], pixels)
+    return CELL + training
+
+
 def too_many(setting: str, workers: int, capacity: Capacity) -> DDBError:
     """Of a setting that asks for more workers than the cluster has room for."""
     unit = "GPU" if capacity.gpus else "CPU"

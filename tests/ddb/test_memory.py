@@ -9,6 +9,9 @@ from ddb.diffusion.network import build_unet
 from ddb.diffusion.settings import CDPMSettings
 from ddb.experiment import plan
 from ddb.memory import cdpm_bytes, classifier_bytes, needs
+from ddb.process_memory import CELL
+from ddb.stages import KINDS
+from ddb.stages.needs import Demand
 
 
 def _trained(network, loss):
@@ -62,8 +65,20 @@ def test_optimizer_states_are_divided_where_zero_divides_them():
 def test_only_what_is_missing_is_told():
     values = {"methods": {"erm": {}, "ddb_two_step": {}}, "seeds": [0, 1], "resources": {"cdpm_workers": 2}}
     graph = plan(resolve(values))
-    worker, helpers, cell, head = needs(graph, graph.stages())
-    assert worker.startswith("about 1.") and "2 to a CDPM" in worker
-    assert helpers.endswith("2 to train") and cell.startswith("about 1.") and "head" in head
-    assert needs(graph, [stage for stage in graph.stages() if stage.name == "classifier"]) == [cell, head]
+    cdpm, synthetic, amplifier, classifier, head = needs(graph, graph.stages())
+    assert cdpm == "about 2.5 GB for each of 2 workers of a cdpm" and synthetic == "about 2.1 GB for each synthetic"
+    assert (
+        amplifier.endswith("for each amplifier") and classifier == "about 1.1 GB for each classifier" and "head" in head
+    )
+    assert needs(graph, [stage for stage in graph.stages() if stage.name == "classifier"]) == [classifier, head]
     assert needs(graph, []) == []
+
+
+def test_a_stage_asks_for_the_memory_of_its_network_but_not_for_that_of_a_gpu():
+    methods = {"small": {"method": "erm"}, "large": {"method": "erm", "network": "resnet50"}}
+    values = {"dataset": {"image_size": 32}, "methods": methods, "memorisation": False}
+    small, large = (cell.classifier for cell in plan(resolve(values)).cells)
+    kind = KINDS["classifier"]
+    difference = kind.memory(large, Demand()) - kind.memory(small, Demand())
+    assert difference == classifier_bytes("resnet50", 10, 64, 32) - classifier_bytes("small_cnn", 10, 64, 32) > 400e6
+    assert kind.memory(large, Demand(gpus=1)) == kind.memory(small, Demand(gpus=1)) == CELL
