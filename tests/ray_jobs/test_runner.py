@@ -80,10 +80,10 @@ def test_a_failed_cell_is_recorded_and_stops_no_other(finished, capacity):
     broken = {"method": "erm", "learning_rate": 1e30, "optimizer": "sgd"}
     graph = small_plan(methods={"ddb_two_step": {}, "broken": broken, "erm": {"steps": 5}})
     outcome = _run(graph, store, capacity)
-    failed = next(cell.classifier for cell in graph.cells if cell.method == "broken")
-    assert list(outcome.failed) == [failed.key]
-    assert "lower learning_rate" in store.failure(failed)
-    assert all(store.has(stage) for stage in graph.stages() if stage.key != failed.key)
+    failed = next(cell for cell in graph.cells if cell.method == "broken")
+    assert list(outcome.failed) == [failed.classifier.key, failed.stage.key]
+    assert "lower learning_rate" in store.failure(failed.classifier)
+    assert all(store.has(stage) for stage in graph.stages() if stage.key not in outcome.failed)
 
 
 @pytest.mark.long
