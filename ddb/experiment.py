@@ -247,7 +247,7 @@ def _synthetic(graph: Plan, sampling: SamplingSettings, request: _Request, bias_
 
 def _amplifier(settings: AmplifierSettings, request: _Request, drawn: Stage | None) -> Stage:
     inputs = {"data": request.data} | ({"synthetic": drawn} if SOURCES[settings.source].needs_synthetic else {})
-    return make_stage("amplifier", {"amplifier": settings, "seed": request.seed}, **inputs)
+    return make_stage("amplifier", SOURCES[settings.source].config(settings, request.seed), **inputs)
 
 
 def _add_real_amplifier(graph: Plan, request: _Request) -> None:

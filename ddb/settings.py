@@ -77,6 +77,20 @@ class Settings(BaseModel):
         return values
 
 
+@dataclass(frozen=True)
+class Part:
+    """Some of the settings of a section: all that a stage reads."""
+
+    settings: Settings
+    names: tuple[str, ...]
+
+    def recorded(self) -> dict[str, Any]:
+        return {name: value for name, value in self.settings.recorded().items() if name in self.names}
+
+    def hashed(self) -> dict[str, Any]:
+        return {name: value for name, value in self.settings.hashed().items() if name in self.names}
+
+
 Model = TypeVar("Model", bound=Settings)
 
 

@@ -22,6 +22,7 @@ from ddb.lazy import lazy, np
 from ddb.recipes.end_to_end import relative_difficulty
 from ddb.recipes.registry import method
 from ddb.recipes.training import Batch, Learner, Run, TrainingSettings, fit
+from ddb.signals.gce import generalised_cross_entropy
 from ddb.signals.table import check_signals
 
 if TYPE_CHECKING:
@@ -47,11 +48,6 @@ class LffSettings(LffDdbSettings):
     @property
     def trained_steps(self) -> int:
         return 2 * self.steps
-
-
-def generalised_cross_entropy(cross_entropy: Tensor, q: float) -> Tensor:
-    """GCE = (1 - p^q) / q, (B,), from CE = -log p, (B,)."""
-    return -torch.expm1(-q * cross_entropy) / q
 
 
 def relative_to_class(losses: Tensor, labels: Tensor) -> Tensor:

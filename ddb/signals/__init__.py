@@ -1,6 +1,18 @@
 """Sources of signals, one file each. A new one: a file with a function, and one name in the import below."""
 
-from ddb.signals import file, real, synthetic
+from ddb.signals import class_mean, cross_fit, file, gaussian, gce, lda, real, synthetic
 from ddb.signals.registry import SOURCES, Found, Source
 
-__all__ = ["SOURCES", "Found", "Source", "file", "real", "synthetic"]
+__all__ = [
+    "SOURCES",
+    "Found",
+    "Source",
+    "class_mean",
+    "cross_fit",
+    "file",
+    "gaussian",
+    "gce",
+    "lda",
+    "real",
+    "synthetic",
+]

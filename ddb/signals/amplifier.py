@@ -36,10 +36,19 @@ class AmplifierSettings(TrainingSettings):
     evaluate_every: int | None = Field(
         None, gt=0, description="steps between two points of the memorisation curve; null: after every epoch"
     )
-    source: str = Field("synthetic", description="of the signals: synthetic or real (images to train on), or file")
+    source: str = Field(
+        "synthetic",
+        description="of the signals: the amplifier on synthetic or real images; cross_fit or gce on real ones; "
+        "class_mean, lda or gaussian in closed form; file",
+    )
     file: Annotated[str | None, AddedLater(None), HashedAs(file_content)] = Field(
         None, description="with source file: Parquet or CSV with path and score (ddb/signals/file.py)"
     )
+    components: Annotated[int, AddedLater(64)] = Field(
+        64, ge=1, description="of the pixels, that the closed forms use: principal components"
+    )
+    folds: Annotated[int, AddedLater(2)] = Field(2, ge=2, description="of cross_fit: parts of the training images")
+    q: Annotated[float, AddedLater(0.7)] = Field(0.7, gt=0, le=1, description="of gce: LfF's 0.7")
     images_per_class: int | None = Field(None, gt=0, description="prefix of the synthetic set; null takes all")
     resolution: Literal["cdpm", "native"] = Field(
         "cdpm", description="of real images before they get image_size: that of synthetic ones; native: their files'"
@@ -68,7 +77,11 @@ class AmplifierSettings(TrainingSettings):
 
 def compute_signals(model: nn.Module, split: Split, view: View | None = None) -> Signals:
     """The signals of `model` on every image of `split`, seen as `view` says."""
-    logits = predict(model, split, view)  # (N, C)
+    return signals_of_logits(predict(model, split, view), split)
+
+
+def signals_of_logits(logits: torch.Tensor, split: Split) -> Signals:
+    """The signals from a model's logits (N, C) or log-probabilities on the images of `split`."""
     loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(split.labels), reduction="none")  # (N,)
     predicted = logits.argmax(1).numpy()  # (N,)
     return Signals(

@@ -24,7 +24,7 @@ from ddb.signals.table import Signals
 pd = lazy("pandas")
 
 
-@source("file", trains=False)
+@source("file", uses=("file",))
 def file(train: Split, val: Split, synthetic: None, settings: AmplifierSettings, run: Run) -> Found:
     """Raises DDBError if the file cannot be read, or has not one row for each training image."""
     assert settings.file is not None  # AmplifierSettings checks it

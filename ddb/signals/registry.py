@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ddb.settings import Part, Settings
 from ddb.signals.table import Signals
 
 if TYPE_CHECKING:
@@ -33,22 +34,33 @@ class Source:
 
     function: Callable[..., Found]
     needs_synthetic: bool
-    trains: bool  # whether it trains an amplifier, with all of `AmplifierSettings`
+    uses: tuple[str, ...] | None  # the settings that it reads; None: it trains, with all of them and the seed
     version: int  # of its code: increase it if the same settings would give other signals
+
+    @property
+    def trains(self) -> bool:
+        """Whether it trains a network."""
+        return self.uses is None
+
+    def config(self, settings: Settings, seed: int) -> dict[str, Any]:
+        """What the key and the record of its signals contain."""
+        if self.uses is None:
+            return {"amplifier": settings, "seed": seed}
+        return {"amplifier": Part(settings, ("source", *self.uses))}
 
 
 SOURCES: dict[str, Source] = {}
 
 
 def source(
-    name: str, synthetic: bool = False, trains: bool = True, version: int = 1
+    name: str, synthetic: bool = False, uses: tuple[str, ...] | None = None, version: int = 1
 ) -> Callable[[Callable[..., Found]], Callable[..., Found]]:
     """Register the decorated function as the source `name`."""
 
     def register(function: Callable[..., Found]) -> Callable[..., Found]:
         if name in SOURCES:
             raise ValueError(f"two sources are named {name!r}")
-        SOURCES[name] = Source(function, synthetic, trains, version)
+        SOURCES[name] = Source(function, synthetic, uses, version)
         return function
 
     return register

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ddb.settings import Settings
+from ddb.settings import Part, Settings
 from ddb.stages.alignment import Alignment
 from ddb.stages.amplifier import Amplifier
 from ddb.stages.cdpm import CDPM
@@ -21,7 +21,7 @@ KINDS: dict[str, Kind] = {kind.name: kind for kind in IN_ORDER}
 def make_stage(name: str, config: dict[str, Any], **inputs: Stage) -> Stage:
     """A stage of the kind `name`, with the versions of its code; values of `config` are settings or JSON values."""
     recorded, hashed = (
-        {key: getattr(value, form)() if isinstance(value, Settings) else value for key, value in config.items()}
+        {key: getattr(value, form)() if isinstance(value, (Settings, Part)) else value for key, value in config.items()}
         for form in ("recorded", "hashed")
     )
     return Stage(name, recorded, KINDS[name].code(recorded), inputs, hashed=hashed)

@@ -26,9 +26,9 @@ class Amplifier(Kind):
         from ddb.signals import SOURCES
 
         settings = config["amplifier"]
-        source = SOURCES[settings["source"]]
-        network = {settings["network"]: NETWORKS[settings["network"]]} if source.trains else {}
-        return {self.name: self.version, f"source {settings['source']}": source.version} | network
+        source = {f"source {settings['source']}": SOURCES[settings["source"]].version}
+        network = {settings["network"]: NETWORKS[settings["network"]]} if "network" in settings else {}
+        return {self.name: self.version} | source | network
 
     def compute(self, job: Job) -> dict[str, Any]:
         """Ask the source."""
@@ -41,7 +41,7 @@ class Amplifier(Kind):
 
         settings, dataset, machine = AmplifierSettings.model_validate(job.config["amplifier"]), job.data(), job.machine
         surroundings = {"device": machine.device, "workers": machine.workers, "progress": job.progress}
-        run = Run(job.config["seed"], "amplifier", stream="amplifier", **surroundings)
+        run = Run(job.config.get("seed", 0), "amplifier", stream="amplifier", **surroundings)
         images = synthetic.read(job.input("synthetic")) if "synthetic" in job.stage.inputs else None
         found = SOURCES[settings.source].function(dataset["train"], dataset["val"], images, settings, run)
         found.train.write(job.result / "signals.parquet")
@@ -51,22 +51,23 @@ class Amplifier(Kind):
             save_classifier(
                 job.result, found.model, Description(settings.network, dataset.classes, settings.image_size)
             )
+        if found.curve:
             job.write("curve", found.curve)
         if dataset["train"].aligned is not None:
             job.write("quality", signal_quality(found.train, dataset["train"].aligned))
         return {}
 
     def memory(self, stage: Stage, demand: Demand) -> int:
-        """Of the amplifier's training."""
-        return training_memory(stage, stage.config["amplifier"], demand)
+        """Of the amplifier's training; of a closed form, of one process."""
+        settings = stage.config["amplifier"]
+        return training_memory(stage, settings, demand) if "network" in settings else super().memory(stage, demand)
 
     def cost(self, stage: Stage, probe: Probe, size: Size) -> tuple[float, float]:
-        """Epochs over its images, and looks at the real training images for the curve."""
-        from ddb.signals import SOURCES
+        """Epochs over its images, and looks at the real training images for the curve; a closed form costs nothing."""
         from ddb.signals.amplifier import AmplifierSettings
 
         settings, sampled = AmplifierSettings.model_validate(stage.config["amplifier"]), stage.inputs.get("synthetic")
-        if not SOURCES[settings.source].trains:
+        if "network" not in stage.config["amplifier"]:
             return 0.0, 0.0
         per_class = settings.images_per_class or (sampled and sampled.config["sampling"]["images_per_class"])
         return probe.training(settings, per_class * size.classes if sampled else size.train, size.train)

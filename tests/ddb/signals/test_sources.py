@@ -3,18 +3,22 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from sklearn.naive_bayes import GaussianNB
 
 from ddb.audit import audit_plan
 from ddb.config_file import resolve
-from ddb.data import load_dataset
+from ddb.data import Split, load_dataset
 from ddb.data.colored_digits import ColoredDigitsConfig
 from ddb.errors import DDBError
 from ddb.experiment import plan
 from ddb.recipes.training import Run
 from ddb.signals import SOURCES
 from ddb.signals.amplifier import AmplifierSettings
+from ddb.signals.closed_form import fitted
+from ddb.signals.cross_fit import folds
 from ddb.signals.registry import Found, source
-from ddb.signals.table import Signals
+from ddb.signals.table import Signals, signal_quality
 from ddb.stages import KINDS
 from ddb.stages.kind import Job
 from ddb.store import Store
@@ -144,11 +148,70 @@ def test_a_recipe_takes_the_signals_of_a_file_whose_content_is_in_the_key(scores
     assert same.key == graph.cells[0].classifier.key != changed.key
 
 
+CLOSED, TRAINED = ("class_mean", "lda", "gaussian"), ("cross_fit", "gce")
+
+
+@pytest.mark.parametrize("name", [*CLOSED, *TRAINED])
+def test_a_source_finds_conflicting_images_of_colored_digits(dataset, name):
+    """Better than chance by far; `results/README.md` has the numbers of full trainings."""
+    settings = AmplifierSettings(source=name, steps=40)
+    found = SOURCES[name].function(dataset["train"], dataset["val"], None, settings, Run(0, "amplifier"))
+    assert signal_quality(found.train, dataset["train"].aligned)["auroc"] > 0.85
+    assert found.val.paths == dataset["val"].paths and 0.15 < (~found.val.misclassified).mean() < 1
+    assert found.train.probability == pytest.approx(np.exp(-found.train.loss))
+    assert (found.train.misclassified == (found.train.predicted != dataset["train"].labels)).all()
+
+
+def test_a_discriminant_by_hand():
+    """Grey images of 0, 2 and 4, 6: whitened, a line on which the classes' means lie two deviations apart."""
+    images = np.array([0, 2, 4, 6], np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
+    split = Split(images, np.array([0, 0, 1, 1]), list("abcd"))
+    signals = fitted(GaussianNB(var_smoothing=0), split, split, AmplifierSettings(components=1)).train
+    # Within a class: deviation 1, so the log-odds at distances 1 and 3 from the means are (9 - 1) / 2, at 1 and 5 12.
+    assert signals.loss == pytest.approx(np.log1p(np.exp([-12, -4, -4, -12])), rel=0.02)
+    assert not signals.misclassified.any()
+
+
+def test_folds_share_every_class_equally_and_no_network_judges_what_it_was_trained_on(dataset, monkeypatch):
+    labels = dataset["train"].labels
+    fold = folds(labels, 3, seed=0)
+    counts = np.stack([np.bincount(labels[fold == part], minlength=10) for part in range(3)])
+    assert (counts.max(0) - counts.min(0) <= 1).all() and (fold != folds(labels, 3, seed=1)).any()
+    trained, judged = [], []
+
+    def fit(split, *arguments):
+        trained.append(set(split.paths))
+        return None
+
+    def predict(model, split, view):
+        judged.append(set(split.paths))
+        return torch.zeros(len(split), 10)
+
+    monkeypatch.setattr("ddb.signals.cross_fit.fit", fit)
+    monkeypatch.setattr("ddb.signals.cross_fit.predict", predict)
+    settings = AmplifierSettings(source="cross_fit", folds=3)
+    SOURCES["cross_fit"].function(dataset["train"], dataset["val"], None, settings, Run(0, "amplifier"))
+    parts = judged[::2]  # between them, the validation images
+    assert len(trained) == 3 and all(seen.isdisjoint(part) for seen, part in zip(trained, parts, strict=True))
+    assert set.union(*parts) == set(dataset["train"].paths) == trained[0] | parts[0]
+
+
+@pytest.mark.parametrize("name", CLOSED)
+def test_the_key_of_a_closed_form_has_only_what_it_reads(name):
+    def amplifier(**settings):
+        graph = plan(resolve(VALUES | {"amplifier": {"source": name} | settings, "seeds": [0, 1]}))
+        (stage,) = {run.stage.key: run.stage for run in graph.amplifiers.values()}.values()  # one for both seeds
+        return stage
+
+    assert amplifier().config == {"amplifier": {"source": name, "components": 64}}
+    assert amplifier().key == amplifier(steps=7).key != amplifier(components=9).key
+
+
 def test_a_source_that_a_test_defines_drives_a_recipe(dataset, monkeypatch, tmp_path):
     monkeypatch.setitem(SOURCES, "oracle", None)  # so that it is gone after the test
     del SOURCES["oracle"]
 
-    @source("oracle", trains=False, version=3)
+    @source("oracle", uses=(), version=3)
     def oracle(train, val, synthetic, settings, run):
         loss = np.where(train.aligned, 0, 9).astype(np.float32)
         predicted = np.where(train.aligned, train.labels, (train.labels + 1) % 10)

@@ -1,0 +1,44 @@
+"""`cross_fit`: every training image is judged by a network that was trained without it, so none is memorised.
+
+The idea of XRM (Pezeshki et al., ICML 2024), without its flipping of labels. Validation images are judged by the
+mean of all networks' log-probabilities.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ddb.classifier import predict
+from ddb.data import Split
+from ddb.lazy import lazy, np
+from ddb.randomness import numpy_generator
+from ddb.recipes.erm import mean_loss
+from ddb.recipes.training import Run, fit
+from ddb.signals.amplifier import AmplifierSettings, signals_of_logits
+from ddb.signals.registry import Found, source
+
+torch = lazy("torch")
+
+
+@source("cross_fit")
+def cross_fit(train: Split, val: Split, synthetic: None, settings: AmplifierSettings, run: Run) -> Found:
+    """Train a network on all but each of `folds` parts of the training images."""
+    fold, view = folds(train.labels, settings.folds, run.seed), settings.view(run.workers)
+    only = np.bincount(train.labels)[train.labels] == 1  # (N,) bool, the only image of a class is in every training
+    of_train, of_val = torch.zeros(len(train), int(train.labels.max()) + 1), []  # (N, C)
+    for number in range(settings.folds):
+        own = replace(run, stream=f"{run.stream} {number}", history=[])
+        model = fit(train.take(np.flatnonzero((fold != number) | only)), mean_loss, settings, own)
+        judged = np.flatnonzero(fold == number)
+        of_train[judged] = predict(model, train.take(judged), view)
+        of_val.append(predict(model, val, view).log_softmax(1))  # (V, C)
+    return Found(signals_of_logits(of_train, train), signals_of_logits(torch.stack(of_val).mean(0), val))
+
+
+def folds(labels: np.ndarray, number: int, seed: int) -> np.ndarray:
+    """(N,) int64 from 0 to `number` - 1: equal parts of every class, up to one image."""
+    random, fold = numpy_generator("folds", seed), np.zeros(len(labels), np.int64)
+    for label in np.unique(labels):
+        members = random.permutation(np.flatnonzero(labels == label))
+        fold[members] = np.arange(len(members)) % number
+    return fold

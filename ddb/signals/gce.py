@@ -1,0 +1,37 @@
+"""`gce`: the biased network of Learning from Failure (Nam et al., NeurIPS 2020), without its partner.
+
+Trained on the real images with the generalised cross-entropy, which learns what is easy and gives up on the rest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ddb.data import Split
+from ddb.lazy import lazy
+from ddb.recipes.training import Batch, Run, fit
+from ddb.signals.amplifier import AmplifierSettings, compute_signals
+from ddb.signals.registry import Found, source
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    torch = lazy("torch")
+
+
+@source("gce")
+def gce(train: Split, val: Split, synthetic: None, settings: AmplifierSettings, run: Run) -> Found:
+    """Train with GCE(p, y) = (1 - p_y^q) / q."""
+    model = fit(train, lambda batch: _loss(batch, settings.q), settings, run)
+    view = settings.view(run.workers)
+    return Found(compute_signals(model, train, view), compute_signals(model, val, view), model)
+
+
+def generalised_cross_entropy(cross_entropy: Tensor, q: float) -> Tensor:
+    """GCE = (1 - p^q) / q, (B,), from CE = -log p, (B,)."""
+    return -torch.expm1(-q * cross_entropy) / q
+
+
+def _loss(batch: Batch, q: float) -> Tensor:
+    return generalised_cross_entropy(batch.cross_entropy, q).mean()
