@@ -33,7 +33,7 @@ def train_rank(arguments: dict[str, Any]) -> None:
     folder = Path(arguments["folder"])
     share_with_group(folder)
     rank = ray.train.get_context().get_world_rank()
-    (folder / f"node-{rank}").write_text(node_name())
+    (folder / f"node-{arguments['attempt']}-{rank}").write_text(node_name())  # the runner waits for these
     if rank == 0:
         (folder / "device").write_text(device_name())
     checkpoint = ray.train.get_checkpoint()

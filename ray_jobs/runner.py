@@ -101,6 +101,7 @@ class _Running:
     stage: Stage
     demand: Demand
     began: float
+    attempt: str
     placed: bool  # whether all its workers have begun
 
 
@@ -135,6 +136,7 @@ class Run:
         """Look at everything once, start what fits, and wait POLL seconds at most for something to end."""
         if interrupt.requested():
             self._leave("interrupted")
+            self._cancel(lambda each: not each.placed or not self._has_begun(each))
         if _is_over(self._asked, CLUSTER_EVERY):
             self._look_at_cluster()
         if _is_over(self._listed, LISTING_EVERY):
@@ -154,9 +156,7 @@ class Run:
         self.capacity = capacity
         for reference, each in list(self.running.items()):
             if not capacity.hosts(each.demand):  # Ray would wait for ever for a node as large as the lost one
-                ray.cancel(reference, force=True)
-                placement.release(each.stage, self.store)
-                del self.running[reference]
+                self._end(reference)
                 self.waiting[each.stage.key] = each.stage
 
     def _look_elsewhere(self) -> None:
@@ -188,18 +188,19 @@ class Run:
                 continue
             if demand is None and os.environ.get(REQUEUE) == "1":
                 self._leave("a node was lost and resources.lost_node is wait: the job is requeued")
-                return self._cancel()
+                return self._cancel(lambda each: True)
             if demand is None:
                 continue
-            if not self._has_room(demand):
+            if not self._has_room(stage, demand):
                 return
             begun += 1
             del self.waiting[stage.key]
             if self._ended_or_held(stage):
                 continue
             self.notify(Event("started", stage))
-            gang = KINDS[stage.name].gang
-            self.running[self._submit(stage, demand)] = _Running(stage, demand, time.time(), placed=not gang)
+            gang, attempt = KINDS[stage.name].gang, secrets.token_hex(4)
+            each = _Running(stage, demand, time.time(), attempt, placed=not gang)
+            self.running[self._submit(each)] = each
             if gang:
                 return
 
@@ -212,14 +213,19 @@ class Run:
     def _is_placed(self, each: _Running) -> bool:
         """Whether all workers of a gang have begun; until then, Ray may give their CPUs to any other task."""
         folder = self.store.work_path(each.stage) / "resume"
-        each.placed = len(list(folder.glob("node-*"))) >= each.demand.workers
+        each.placed = len(list(folder.glob(f"node-{each.attempt}-*"))) >= each.demand.workers
         return each.placed
 
-    def _has_room(self, demand: Demand) -> bool:
+    def _has_room(self, stage: Stage, demand: Demand) -> bool:
+        """Whether a stage can begin; one whose workers need not begin together only needs room for the first."""
+        kind = KINDS[stage.name]
+        if kind.has_workers and not kind.gang:
+            demand = replace(demand, workers=1)
         demands = [demand, *(each.demand for each in self.running.values())]
         return (
             sum(each.workers * each.cpus for each in demands) <= self.capacity.cpus
             and sum(each.workers * each.gpus for each in demands) <= self.capacity.gpus
+            and sum(each.workers * each.memory for each in demands) <= (sum(self.capacity.memory) or float("inf"))
         )
 
     def _ended_or_held(self, stage: Stage) -> bool:
@@ -241,9 +247,9 @@ class Run:
         self.elsewhere[stage.key] = stage, claim
         self.notify(Event("elsewhere", stage, owner=claim.owner()))
 
-    def _submit(self, stage: Stage, demand: Demand) -> Any:
+    def _submit(self, each: _Running) -> Any:
         """Hand a stage to Ray. The task of one that starts workers takes nothing itself."""
-        kind = KINDS[stage.name]
+        kind, demand = KINDS[each.stage.name], each.demand
         # Without a strategy, a task inside a Tune trial would have to fit into what the trial itself takes.
         options: dict[str, Any] = {"max_retries": RETRIES, "scheduling_strategy": "DEFAULT"}
         if kind.has_workers:  # its process ends with the task, and with it all that Ray still knows of its workers
@@ -251,7 +257,7 @@ class Run:
         else:
             options |= {"num_cpus": demand.cpus, "num_gpus": demand.gpus, "memory": demand.memory}
         task = ray.remote(**options)(produce)
-        return task.remote(stage, kind, str(self.store.root), self.id, demand, self.resources)
+        return task.remote(each.stage, kind, str(self.store.root), self.id, each.attempt, demand, self.resources)
 
     def _ended(self) -> list[Any]:
         """All tasks that are over; waits for the first."""
@@ -315,12 +321,23 @@ class Run:
         self.waiting.clear()
         self.elsewhere.clear()
 
-    def _cancel(self) -> None:
-        """End running stages at once: the requeued job resumes them from their last checkpoints."""
-        for reference, each in self.running.items():
-            ray.cancel(reference, force=True)
-            self.outcome.interrupted.append(each.stage)
-        self.running.clear()
+    def _has_begun(self, each: _Running) -> bool:
+        """Whether a task no longer waits in Ray; one that starts workers waits for nothing itself."""
+        return KINDS[each.stage.name].has_workers or self.store.claim(each.stage).is_of(self.id)
+
+    def _cancel(self, chosen: Callable[[_Running], bool]) -> None:
+        """End the chosen stages at once: the next run resumes them from their last checkpoints."""
+        for reference, each in list(self.running.items()):
+            if chosen(each):
+                self._end(reference)
+                self.outcome.interrupted.append(each.stage)
+                self.notify(Event("interrupted", each.stage, time.time() - each.began))
+
+    def _end(self, reference: Any) -> None:
+        each = self.running.pop(reference)
+        ray.cancel(reference, force=True)
+        if KINDS[each.stage.name].gang:
+            placement.release(each.stage, self.store)
 
 
 def _is_over(since: float, seconds: float) -> bool:

@@ -17,8 +17,13 @@ from ddb.store import Elsewhere, Stage, Store
 from ddb.store.record import device_name
 
 
-def produce(stage: Stage, kind: Kind, root: str, run: str, demand: Demand, resources: ResourceSettings) -> bool:
-    """Compute one result and commit it, unless it is there; False if another process computes it."""
+def produce(
+    stage: Stage, kind: Kind, root: str, run: str, attempt: str, demand: Demand, resources: ResourceSettings
+) -> bool:
+    """Compute one result and commit it, unless it is there; False if another process computes it.
+
+    `run` names the run for the claim, `attempt` this submission for the files of the workers that have begun.
+    """
     if interrupt.requested():  # while the task waited for its turn
         raise Interrupted("interrupted before it began")
     store = Store(root, run)
@@ -31,7 +36,7 @@ def produce(stage: Stage, kind: Kind, root: str, run: str, demand: Demand, resou
             if stage.name == "cdpm":
                 from ray_jobs.train_cdpm import train_cdpm
 
-                numbers = train_cdpm(stage, store, work, demand, resources.checkpoint_every)
+                numbers = train_cdpm(stage, store, work, attempt, demand, resources.checkpoint_every)
             elif stage.name == "synthetic":
                 from ray_jobs.sample_synthetic import sample
 

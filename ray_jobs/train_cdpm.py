@@ -22,7 +22,9 @@ MAX_FAILURES = 3  # restarts of the worker group before the stage counts as fail
 OUTPUT = ("pipeline", "tensorboard", "losses.jsonl")  # what moves from the workspace into the artifact
 
 
-def train_cdpm(stage: Stage, store: Store, work: Workspace, demand: Demand, checkpoint_every: int) -> dict[str, Any]:
+def train_cdpm(
+    stage: Stage, store: Store, work: Workspace, attempt: str, demand: Demand, checkpoint_every: int
+) -> dict[str, Any]:
     """Train the CDPM of `stage`; fills `work.result`, returns numbers for the record.
 
     Raises DDBError where training itself gave up or so many workers cannot go on (its message says which setting to
@@ -32,13 +34,12 @@ def train_cdpm(stage: Stage, store: Store, work: Workspace, demand: Demand, chec
         "config": stage.config,
         "data": str(store.path(stage.inputs["data"])),
         "folder": str(work.resume),
+        "attempt": attempt,
         "progress": str(work.root),
         "checkpoint_every": checkpoint_every,
         "threads": None if demand.gpus else demand.cpus,
     }
     _require_workers(stage.config["cdpm"]["zero_stage"], work, demand.workers)
-    for old in work.resume.glob("node-*"):  # of an earlier attempt; the runner waits for those of this one
-        old.unlink()
     placement.release(stage, store)
     memory = placement.marked(demand.memory, stage, store)
     resources = {"CPU": demand.cpus, "GPU": demand.gpus, "memory": memory}
@@ -74,7 +75,7 @@ def train_cdpm(stage: Stage, store: Store, work: Workspace, demand: Demand, chec
     for name in OUTPUT:
         (work.resume / name).rename(work.result / name)
     last = json.loads((work.result / "losses.jsonl").read_text().splitlines()[-1])
-    nodes = sorted({(work.resume / f"node-{rank}").read_text() for rank in range(demand.workers)})
+    nodes = sorted({(work.resume / f"node-{attempt}-{rank}").read_text() for rank in range(demand.workers)})
     numbers = {"images_per_second": last["images_per_second"], "loss": last["loss"]}
     return {"workers": demand.workers, "nodes": nodes, "device": (work.resume / "device").read_text(), **numbers}
 

@@ -81,6 +81,14 @@ class Claim:
         """Whether a living process holds the claim. Ask the same object again: it watches the holder's touches."""
         return any(self._is_alive(place) for place in self.places())
 
+    def is_of(self, run: str) -> bool:
+        """Whether a process of that run holds it, or held it last."""
+        return any(_read(place)[0].get("run") == run for place in self.places())
+
+    def touched(self) -> list[int]:
+        """When each workspace was last touched, by the file server's clock."""
+        return [_read(place)[1] for place in self.places()]
+
     def is_lost(self) -> bool:
         """Whether another process has taken over what this object took."""
         return self.workspace is None or not self.workspace.exists()

@@ -95,7 +95,7 @@ def test_a_dry_run_prints_the_command_and_needs_no_slurm(ddb, tmp_path, monkeypa
     folder, *memory = done.err.splitlines()
     assert folder == f"sbatch needs the folder of the log: mkdir -p {store}/slurm"
     assert memory and all(line.startswith("memory: about ") for line in memory)
-    assert all(what in done.err for what in ("CDPM worker", "each CDPM", "each cell", "Ray's head"))
+    assert all(what in done.err for what in ("each cdpm", "each synthetic", "each classifier", "Ray's head"))
 
 
 def test_a_search_is_submitted_with_its_own_command(ddb, fake):

@@ -43,6 +43,7 @@ except SystemExit:
 def pretend(monkeypatch, tmp_path):
     """Events of a run of a plan in which tasks leave an empty result, and the run itself."""
     monkeypatch.setattr(runner, "LISTING_EVERY", 0.2)
+    monkeypatch.setattr(runner.placement, "release", lambda stage, store: None)
     monkeypatch.setenv(interrupt.FILE, str(tmp_path / "flag"))
 
     def start(graph, store, capacity=TWO_CPUS, done=None):
@@ -171,7 +172,6 @@ def test_a_lost_node_ends_the_run_at_once_where_its_job_is_queued_again(requeue,
 
 def test_what_ran_on_a_lost_node_is_counted_on_those_that_are_left(pretend, tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "CLUSTER_EVERY", 0.0)
-    monkeypatch.setattr(runner.placement, "release", lambda stage, store: None)
     graph = small_plan(methods={"erm": {}, "erm 2": {"method": "erm", "steps": 5}}, resources={"cell_cpus": 2})
     run, _ = pretend(graph, Store(tmp_path / "runs"), Capacity(((1, 0), (2, 0))))
     # A cell is at work on the second node, which is the only one that it fits.
@@ -196,10 +196,43 @@ def test_nothing_is_submitted_while_the_workers_of_a_cdpm_wait_for_their_place(p
         run.one_pass()
     assert [each.stage for each in run.running.values()] == [cdpm]
     (claim.workspace / "resume").mkdir()
-    (claim.workspace / "resume" / "node-0").touch()
+    (claim.workspace / "resume" / "node-earlier-0").touch()  # of an earlier attempt
+    run.one_pass()
+    assert [each.stage for each in run.running.values()] == [cdpm]
+    (each,) = run.running.values()
+    (claim.workspace / "resume" / f"node-{each.attempt}-0").touch()
     to_the_end(run, lambda: graph.cells[0].stage in run.outcome.computed)
     assert cdpm in [each.stage for each in run.running.values()]
     claim.release()
+
+
+def test_an_interruption_ends_at_once_what_waits_in_ray(pretend, tmp_path):
+    """A CDPM whose workers have no place, and a cell whose task has not begun: nothing of them would be lost."""
+    graph, store = small_plan(methods={"erm": {}, "ddb_two_step": {}}), Store(tmp_path / "runs")
+    run, events = pretend(graph, store)
+    to_the_end(run, lambda: bool(run.outcome.computed))
+    runner.ray.seconds = (1e6, 1e6)
+    run.one_pass()
+    assert [each.stage.name for each in run.running.values()] == ["cdpm"]
+    Path(os.environ[interrupt.FILE]).touch()
+    run.one_pass()
+    assert not run.unfinished() and {stage.name for stage in run.outcome.interrupted} >= {"cdpm", "classifier"}
+    assert [event.stage.name for event in events if event.kind == "interrupted"] == ["cdpm"]
+
+
+def test_sampling_begins_with_the_first_actor_that_has_room(pretend, tmp_path):
+    """A cell has one of two CPUs, and sampling wants two actors, which need not begin together."""
+    graph, store = small_plan(methods={"erm": {}, "ddb_two_step": {}}), Store(tmp_path / "runs")
+    run, _ = pretend(graph, store)
+    synthetic = next(stage for stage in graph.stages() if stage.name == "synthetic")
+    to_the_end(run, lambda: synthetic.inputs["cdpm"] in run.outcome.computed)
+    rest = run.waiting
+    run.waiting = {key: stage for key, stage in rest.items() if stage == graph.cells[0].classifier}
+    run.running.clear()
+    run.one_pass()
+    run.waiting = {synthetic.key: synthetic}
+    run.one_pass()
+    assert synthetic in [*(each.stage for each in run.running.values()), *run.outcome.computed]
 
 
 def test_nothing_less_urgent_goes_before_a_stage_that_has_no_room(pretend, tmp_path, monkeypatch):

@@ -40,7 +40,7 @@ def run(tmp_path):
     )
     (cell,) = plan(load(config)).cells
     store, printed = Store(tmp_path / "runs"), ""
-    while "target erm seed 3: started" not in printed:
+    while "classifier erm seed 3: started" not in printed:
         printed += (line := run.stdout.readline())
         assert line, printed
     while not (store.work_path(cell.classifier) / "progress.json").exists():
@@ -55,7 +55,7 @@ def test_sigterm_to_the_whole_group_interrupts_and_loses_nothing(run, tmp_path):
     os.killpg(run.pid, signal.SIGTERM)
     printed += run.communicate()[0]
     assert run.returncode == INTERRUPTED, printed
-    assert printed.endswith("interrupted: 1 of 2 stages are left; the same command goes on\n")
+    assert printed.endswith("interrupted: 2 of 3 stages are left; the same command goes on\n")
     assert "Traceback" not in printed and "GCS" not in printed and printed.count("a second signal ends at once") == 1
     assert store.has(stage.inputs["data"]) and store.interrupted(stage) and not store.failure(stage)
     assert processes and not psutil.wait_procs(processes)[1]
