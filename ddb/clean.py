@@ -3,19 +3,21 @@
     spare = unneeded(store, needed(store, [Path("configs/colored_digits.yaml")]))
     remove(store, spare)
 
-An experiment needs the stages of its graph; a search those of its default and of every trial so far.
+An experiment needs the stages of its graph and of its audit; a search those of its default and of every trial so far.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import time
 from pathlib import Path
 
 from ddb.config_file import load, read_file
 from ddb.errors import DDBError
 from ddb.experiment import Plan, plan
-from ddb.store import KEY_LENGTH, Store
+from ddb.store import KEY_LENGTH, Store, claim
 from ddb.store.claim import Claim
 
 
@@ -23,11 +25,22 @@ def needed(store: Store, configs: list[Path]) -> set[str]:
     """KIND/KEY of every stage that the configuration files need. Raises DDBError if one has a mistake."""
     found = set()
     for config in configs:
-        for graph in _of_search(store, config) if "sweep" in read_file(config) else [plan(load(config))]:
+        for graph in (_of_search if "sweep" in read_file(config) else _of_experiment)(store, config):
             if graph.missing_data:  # keys depend on the content of the files
                 raise DDBError(f"{config}: {next(iter(graph.missing_data.values()))}")
             found |= {f"{stage.name}/{stage.key}" for stage in graph.stages()}
     return found
+
+
+def _of_experiment(store: Store, config: Path) -> list[Plan]:
+    """Its plan and, if it has what an audit compares, that of its audit, which adds a control."""
+    from ddb.audit import BASELINE, RECIPE, audit_plan
+
+    graphs = [plan(load(config))]
+    if {BASELINE, RECIPE} <= graphs[0].config.methods.keys():
+        with contextlib.suppress(DDBError):
+            graphs.append(audit_plan(graphs[0].config))
+    return graphs
 
 
 def _of_search(store: Store, config: Path) -> list[Plan]:
@@ -41,7 +54,7 @@ def _of_search(store: Store, config: Path) -> list[Plan]:
 
 def unneeded(store: Store, names: set[str]) -> list[Path]:
     """Folders of the finished results that are not among `names`."""
-    results = sorted(record.parent for record in store.root.glob("*/*/record.json"))
+    results = sorted(record.parent for record in store.root.glob("[a-z]*/*/record.json"))
     return [path for path in results if len(path.name) == KEY_LENGTH and f"{path.parent.name}/{path.name}" not in names]
 
 
@@ -51,15 +64,19 @@ def size(result: Path) -> int:
 
 
 def remove(store: Store, results: list[Path]) -> None:
-    """Remove results. Raises DDBError if any stage is being computed in the store.
+    """Remove results. Raises DDBError if any stage is being computed in the store: that run may need one of them.
 
-    That run may need one of the results, whether or not its configuration was named.
+    A holder of a claim that this machine cannot judge is alive if it touches its workspace while this waits.
     """
     store.open_to_write()
-    for workspace in sorted(store.root.glob(".work/*/*.*")):
-        claim = Claim(workspace.with_suffix(""))
-        if claim.is_held():
-            raise DDBError(f"clean: {workspace.parent.name} {workspace.stem} is being computed ({claim.owner()}); "
+    workspaces = [path for path in sorted(store.root.glob(".work/*/*.*")) if not path.name.startswith(".")]
+    held = [each for path in workspaces if (each := Claim(path.with_suffix(""))).is_held()]
+    before = [each.touched() for each in held]
+    if held:
+        time.sleep(3 * claim.HEARTBEAT)
+    for each, touched in zip(held, before, strict=True):
+        if each.touched() != touched:
+            raise DDBError(f"clean: {each.path.parent.name} {each.path.name} is being computed ({each.owner()}); "
                            "try again later")  # fmt: skip
     for result in results:
         removed = store.root / ".work" / f"removed-{result.name}-{os.getpid()}"

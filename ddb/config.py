@@ -37,7 +37,7 @@ class ResourceSettings(Settings):
     sampling_actors: int | None = Field(None, ge=1, description="null: one per GPU, or one per CPU")
     sampling_batch: int = Field(50, ge=1, description="images per network call of a sampling actor")
     cell_cpus: int = Field(
-        1, ge=1, description="CPUs of each amplifier or target; as many processes load its images from files"
+        1, ge=1, description="CPUs of each amplifier or classifier; as many processes load its images from files"
     )
     lost_node: Literal["shrink", "wait"] = Field(
         "shrink", description="when a stage no longer fits: go on with fewer workers, or wait for a node to replace it"

@@ -63,9 +63,9 @@ class SyntheticSet:
 
 @dataclass(frozen=True)
 class AmplifierRun:
-    """One trained amplifier."""
+    """Signals of one source; `seed` is the first that has them, as closed forms have the same for all."""
 
-    source: str  # of its images: synthetic or real
+    source: str
     seed: int
     stage: Stage
 
@@ -214,7 +214,7 @@ def _cell(graph: Plan, request: _Request, largest: int) -> Cell:
         inputs["amplifier"] = stage
     if row.method.needs_synthetic:
         inputs["synthetic"] = drawn
-        config["amplifier"] = amplifier
+        config["amplifier"] = SOURCES[amplifier.source].settings(amplifier)
     guidance = row.sampling.guidance if drawn else None
     classifier = make_stage("classifier", config, **inputs)
     stage = make_stage("evaluation", {}, classifier=classifier, data=request.data)
@@ -246,8 +246,12 @@ def _synthetic(graph: Plan, sampling: SamplingSettings, request: _Request, bias_
 
 
 def _amplifier(settings: AmplifierSettings, request: _Request, drawn: Stage | None) -> Stage:
-    inputs = {"data": request.data} | ({"synthetic": drawn} if SOURCES[settings.source].needs_synthetic else {})
-    return make_stage("amplifier", SOURCES[settings.source].config(settings, request.seed), **inputs)
+    source = SOURCES[settings.source]
+    config: dict[str, Any] = {"amplifier": source.settings(settings)} | (
+        {"seed": request.seed} if source.trains else {}
+    )
+    inputs = {"data": request.data} | ({"synthetic": drawn} if source.needs_synthetic else {})
+    return make_stage("amplifier", config, **inputs)
 
 
 def _add_real_amplifier(graph: Plan, request: _Request) -> None:

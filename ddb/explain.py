@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -32,7 +33,7 @@ def find(store: Store, name: str) -> Path:
     Raises DDBError if there is no such result, or more than one.
     """
     parts = Path(name.rstrip("/")).parts
-    key, kind = parts[-1] if parts else "", parts[-2] if len(parts) > 1 else "*"
+    key, kind = parts[-1] if parts else "", parts[-2] if len(parts) > 1 and parts[-2] != "/" else "[a-z]*"
     if len(key) < LEAST or not set(key) <= set("0123456789abcdef"):
         raise DDBError(f"{name}: name a result by its key ({KEY_LENGTH} hexadecimal digits, or at least the first "
                        f"{LEAST}), by KIND/KEY, or by its path")  # fmt: skip
@@ -48,11 +49,11 @@ def find(store: Store, name: str) -> Path:
 def explain(store: Store, result: Path) -> list[str]:
     """What the result was made from, by which code, what uses it, and what would cause it to be computed again.
 
-    Raises DDBError if an earlier version of this project wrote its record.
+    Raises DDBError if its record is damaged, or of an earlier version of this project.
     """
-    record = json.loads((result / "record.json").read_text())
-    if "code" not in record:
-        raise DDBError(f"{result}: computed by an earlier version of this project; experiments no longer use it")
+    record = _read(result / "record.json")
+    if record is None:
+        raise DDBError(f"{result}: its record is damaged or of an earlier version; experiments no longer use it")
     git = record["git"] or {}
     commit = git.get("commit", "outside a checkout") + ", with uncommitted changes" * git.get("dirty", False)
     machine = ", ".join(filter(None, (record["host"], record.get("device"))))
@@ -66,13 +67,8 @@ def explain(store: Store, result: Path) -> list[str]:
         "settings:" if record["config"] else "settings: none of its own",
         *(f"  {line}" for line in yaml.safe_dump(record["config"], sort_keys=False).splitlines() if record["config"]),
     ]
-    newer = {name: now for name, now in versions_now().items() if record["code"].get(name, now) != now}
-    if newer:
-        changed = ", ".join(f"{name} is version {now}" for name, now in newer.items())
-        return [
-            *lines,
-            f"In the present code, {changed}: experiments no longer use this result.",
-        ]
+    if changed := _changed(store, record, versions_now()):
+        return [*lines, f"In the present code, {', '.join(changed)}: experiments no longer use this result."]
     names = " or ".join(record["code"])
     return [*lines, f"It is computed again if a setting, an input, or the version of {names} changes."]
 
@@ -84,7 +80,25 @@ def versions_now() -> dict[str, int]:
     return found | NETWORKS | SAMPLERS | {"unet": network.VERSION}
 
 
+def _changed(store: Store, record: dict[str, Any], now: dict[str, int]) -> dict[str, None]:
+    """What code of the result, and of all that it was made from, has another version now."""
+    found = {f"{name} is version {now[name]}": None for name, v in record["code"].items() if now.get(name, v) != v}
+    for made in record["inputs"].values():
+        if before := _read(store.root / made / "record.json"):
+            found |= _changed(store, before, now)
+    return found
+
+
 def _users(store: Store, name: str) -> list[str]:
     """Finished results that have `name` among their inputs."""
-    records = (json.loads(path.read_text()) for path in sorted(store.root.glob("*/*/record.json")))
-    return [f"{each['stage']}/{each['key']}" for each in records if name in each.get("inputs", {}).values()]
+    records = filter(None, map(_read, sorted(store.root.glob("[a-z]*/*/record.json"))))
+    return [f"{each['stage']}/{each['key']}" for each in records if name in each["inputs"].values()]
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """A record of the present format; None if it is damaged, removed meanwhile, or older."""
+    try:
+        record = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return record if "code" in record else None

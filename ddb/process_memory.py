@@ -11,5 +11,5 @@ HELPERS = 4 * 200 * MB  # Ray Train's actors beside it, for one CDPM
 CDPM_BESIDE = CDPM_TASK + CONTROLLER + HELPERS  # all of a CDPM that computes nothing
 SAMPLING_TASK = 1000 * MB  # of a synthetic set
 SAMPLER = 1000 * MB  # an actor that draws images
-CELL = 1000 * MB  # data, amplifier, target, validation, probe, alignment: one process
+CELL = 1000 * MB  # every other kind of stage: one process
 HEAD = 2000 * MB  # Ray's head and the `ddb` command itself

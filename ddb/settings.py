@@ -45,6 +45,11 @@ class HashedAs:
     function: Callable[[Any], Any]
 
 
+def absolute(name: str | None) -> str | None:
+    """The path of a file, so that it means the same to processes in other folders."""
+    return name and str(Path(name).expanduser().absolute())
+
+
 def file_content(name: str) -> str:
     """The hash of a file's content, for `HashedAs`; the name itself if there is no such file."""
     return _digest(name, os.stat(name).st_mtime_ns) if Path(name).is_file() else name

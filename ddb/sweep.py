@@ -36,7 +36,7 @@ from ddb.experiment import Cell, plan
 from ddb.json_lines import mend
 from ddb.metrics import worst
 from ddb.settings import Settings, build
-from ddb.signals.table import Signals, error_set, pseudo_groups
+from ddb.signals.table import error_set, pseudo_groups, validation_signals
 from ddb.store import KEY_LENGTH, Stage, Store, canonical_json
 
 COUNT = "sampling.images_per_class"
@@ -214,7 +214,7 @@ def validation_numbers(store: Store, cell: Cell, judge: Stage | None) -> dict[st
     if "group" in found:
         numbers["val_worst_group"] = worst(right, found["group"].to_numpy())
     if judge:
-        signals = Signals.read(store.path(judge) / "signals_val.parquet")
+        signals = validation_signals(store.path(judge))
         assert signals.paths == found["path"].tolist()
         numbers["val_pseudo_worst_group"] = worst(right, pseudo_groups(signals.labels, error_set(signals)))
     return numbers

@@ -35,7 +35,7 @@ def clean(
     """List the results that none of the named configurations needs; --delete removes them.
 
     Configurations count as their files are: results of overrides (KEY=VALUE) are
-    listed too.
+    listed too. Do not delete during a run on the same store.
     """
     from ddb.clean import needed, remove, size, unneeded
 

@@ -83,6 +83,7 @@ def run_sweep(sweep: Sweep, store: Store) -> SweepResult:
             make_ready(default, missing)
             with interruptible(), connected() as capacity:
                 _compute_default(default, store, capacity, len(missing))
+                _means(default, store, judges)  # a mistake of the objective is an error before the first trial
                 if remaining > 0:
                     _search(sweep, study, storage, store, capacity, judges, remaining)
                 if interrupt.requested():

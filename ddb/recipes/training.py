@@ -27,7 +27,7 @@ from ddb.errors import DDBError
 from ddb.lazy import lazy, np
 from ddb.metrics import worst
 from ddb.randomness import derive_key, numpy_generator
-from ddb.settings import HashedAs, Settings, file_content, unknown
+from ddb.settings import HashedAs, Settings, absolute, file_content, unknown
 
 if TYPE_CHECKING:
     import torch
@@ -71,6 +71,11 @@ class TrainingSettings(Settings):
         if self.weights != "none" and self.network == "small_cnn":
             raise ValueError("weights need one of torchvision's networks")
         return self
+
+    @field_validator("weights")
+    @classmethod
+    def _absolute_weights(cls, name: str) -> str:
+        return name if name in ("none", "imagenet") else absolute(name)
 
     @field_validator("network")
     @classmethod

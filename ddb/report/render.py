@@ -19,7 +19,7 @@ from ddb.report.sheets import GUIDANCE, Sheet, axes_of, metrics_of, sheets
 from ddb.report.table import SIGNALS, Row, Summary
 from ddb.settings import unknown
 
-SHARED = ("data set", "selection", "seeds", "amplifier trained on")  # columns that may move to the terminal's title
+SHARED = ("data set", "selection", "seeds", "signals from")  # columns that may move to the terminal's title
 LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",

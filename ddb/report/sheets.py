@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ddb.report.table import METRICS, SIGNALS, Row, Summary
-from ddb.signals import SOURCES
 
 TITLES = {
     "average_accuracy": "average",
@@ -111,13 +110,13 @@ def caption(rows: list[Row]) -> str:
 def _signals(rows: list[Row]) -> Sheet:
     axes = axes_of(rows)
     names = [name for name in SIGNALS if any(name in row.signal.numbers for row in rows)]
-    header = ["data set", *axes.values(), GUIDANCE, "amplifier trained on", *(TITLES[name] for name in names)]
+    header = ["data set", *axes.values(), GUIDANCE, "signals from", *(TITLES[name] for name in names)]
     lines = [
         [
             row.dataset,
             *(value_text(row.settings.get(axis)) for axis in axes),
             value_text(row.guidance),
-            f"{row.signal.source} images" if SOURCES[row.signal.source].trains else f"nothing ({row.signal.source})",
+            f"{row.signal.source} images" if row.signal.source in ("synthetic", "real") else row.signal.source,
             *(number(row.signal.numbers.get(name)) for name in names),
         ]
         for row in rows

@@ -171,7 +171,7 @@ def _signal(cells: "list[Cell]", plan: "Plan", store: Store) -> Signal | None:
     if not amplifiers:
         return None
     found = []
-    for amplifier in amplifiers:
+    for amplifier in {stage.key: stage for stage in amplifiers}.values():  # of a closed form, one for all seeds
         numbers = _read(amplifier, store, "quality") or {}
         drawn = amplifier.inputs.get("synthetic")
         alignment = plan.synthetic[drawn.key].alignment if drawn else None

@@ -18,7 +18,7 @@ from ddb.data.loading import View
 from ddb.lazy import lazy
 from ddb.recipes.erm import mean_loss
 from ddb.recipes.training import Run, TrainingSettings, fit
-from ddb.settings import AddedLater, HashedAs, file_content, unknown
+from ddb.settings import AddedLater, HashedAs, absolute, file_content, unknown
 from ddb.signals.registry import SOURCES, Found
 from ddb.signals.table import Signals
 
@@ -60,6 +60,11 @@ class AmplifierSettings(TrainingSettings):
         if name not in SOURCES:
             raise ValueError(f"unknown source of signals; {unknown(name, list(SOURCES))}")
         return name
+
+    @field_validator("file")
+    @classmethod
+    def _absolute_file(cls, name: str | None) -> str | None:
+        return absolute(name)
 
     @model_validator(mode="after")
     def _with_file(self):

@@ -20,7 +20,7 @@ from ddb.signals.registry import Found, source
 torch = lazy("torch")
 
 
-@source("cross_fit")
+@source("cross_fit", own=("folds",))
 def cross_fit(train: Split, val: Split, synthetic: None, settings: AmplifierSettings, run: Run) -> Found:
     """Train a network on all but each of `folds` parts of the training images."""
     fold, view = folds(train.labels, settings.folds, run.seed), settings.view(run.workers)

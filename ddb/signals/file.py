@@ -5,8 +5,8 @@
 Columns: path (as in `ddb data describe` and in the records: relative to the data set's folder) and score, 0 or more,
 the higher the more likely the image breaks the shortcut: a biased model's cross-entropy, where that is known. Optional:
 conflicting (true or false), which images form the error set. Without it, these are the images whose score lies above
-mean + standard deviation of all, the paper's filter at gamma 1 (section 4.3). Rows of validation images are used
-for `val_pseudo_worst_group`; other rows are not read.
+mean + standard deviation of the training images' scores, the paper's filter at gamma 1 (section 4.3). Rows of
+validation images are used for `val_pseudo_worst_group`; other rows are ignored.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from ddb.signals.table import Signals
 pd = lazy("pandas")
 
 
-@source("file", uses=("file",))
+@source("file", trains=False, own=("file",))
 def file(train: Split, val: Split, synthetic: None, settings: AmplifierSettings, run: Run) -> Found:
     """Raises DDBError if the file cannot be read, or has not one row for each training image."""
     assert settings.file is not None  # AmplifierSettings checks it
-    table = _read(settings.file)
-    score = table["score"]
-    if "conflicting" not in table:
-        table["conflicting"] = score > score.mean() + score.std(ddof=0)
+    table = _read(settings.file, {*train.paths, *val.paths})
     missing = [path for path in train.paths if path not in table.index]
     if missing:
         raise DDBError(f"amplifier.file: {settings.file} has no row for {len(missing)} of {len(train)} training "
                        f"images, such as {missing[0]}")  # fmt: skip
+    if "conflicting" not in table:
+        score = table.loc[train.paths, "score"]
+        table["conflicting"] = table["score"] > score.mean() + score.std(ddof=0)
     known = all(path in table.index for path in val.paths)
     return Found(_signals(table, train), _signals(table, val) if known else None)
 
 
-def _read(name: str) -> pd.DataFrame:
-    """The file with its paths as index. Raises DDBError."""
+def _read(name: str, paths: set[str]) -> pd.DataFrame:
+    """The rows of the file for `paths`, which are the index. Raises DDBError."""
     try:
         table = pd.read_parquet(name) if Path(name).suffix == ".parquet" else pd.read_csv(name)
     except (OSError, ValueError, pa.ArrowInvalid) as error:  # the last two: not a table
@@ -52,6 +52,7 @@ def _read(name: str) -> pd.DataFrame:
             raise DDBError(
                 f"amplifier.file: {name} has no column {column}; it has {', '.join(map(str, table.columns))}"
             )
+    table = table[table["path"].isin(paths)]
     score = pd.to_numeric(table["score"], errors="coerce")
     wrong = table[~np.isfinite(score) | (score < 0)]
     if len(wrong):

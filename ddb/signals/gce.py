@@ -20,7 +20,7 @@ else:
     torch = lazy("torch")
 
 
-@source("gce")
+@source("gce", own=("q",))
 def gce(train: Split, val: Split, synthetic: None, settings: AmplifierSettings, run: Run) -> Found:
     """Train with GCE(p, y) = (1 - p_y^q) / q."""
     model = fit(train, lambda batch: _loss(batch, settings.q), settings, run)

@@ -9,7 +9,7 @@ from ddb.signals.closed_form import fitted
 from ddb.signals.registry import Found, source
 
 
-@source("lda", uses=("components",))
+@source("lda", trains=False, own=("components",))
 def lda(train: Split, val: Split, synthetic: None, settings: AmplifierSettings, run: Run) -> Found:
     """Fit to the training images."""
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis

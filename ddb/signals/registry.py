@@ -34,33 +34,29 @@ class Source:
 
     function: Callable[..., Found]
     needs_synthetic: bool
-    uses: tuple[str, ...] | None  # the settings that it reads; None: it trains, with all of them and the seed
+    trains: bool  # a network, with the settings of a training and the seed
+    own: tuple[str, ...]  # settings that only some sources read, and this one does
     version: int  # of its code: increase it if the same settings would give other signals
 
-    @property
-    def trains(self) -> bool:
-        """Whether it trains a network."""
-        return self.uses is None
-
-    def config(self, settings: Settings, seed: int) -> dict[str, Any]:
-        """What the key and the record of its signals contain."""
-        if self.uses is None:
-            return {"amplifier": settings, "seed": seed}
-        return {"amplifier": Part(settings, ("source", *self.uses))}
+    def settings(self, settings: Settings) -> Part:
+        """The part of `AmplifierSettings` that it reads: what its key and its record contain."""
+        foreign = {name for other in SOURCES.values() for name in other.own} - {*self.own}
+        training = [name for name in type(settings).model_fields if name not in foreign]
+        return Part(settings, tuple(training) if self.trains else ("source", *self.own))
 
 
 SOURCES: dict[str, Source] = {}
 
 
 def source(
-    name: str, synthetic: bool = False, uses: tuple[str, ...] | None = None, version: int = 1
+    name: str, synthetic: bool = False, trains: bool = True, own: tuple[str, ...] = (), version: int = 1
 ) -> Callable[[Callable[..., Found]], Callable[..., Found]]:
     """Register the decorated function as the source `name`."""
 
     def register(function: Callable[..., Found]) -> Callable[..., Found]:
         if name in SOURCES:
             raise ValueError(f"two sources are named {name!r}")
-        SOURCES[name] = Source(function, synthetic, uses, version)
+        SOURCES[name] = Source(function, synthetic, trains, own, version)
         return function
 
     return register

@@ -11,7 +11,7 @@ from ddb.signals.amplifier import AmplifierSettings, signals_of_amplifier
 from ddb.signals.registry import Found, source
 
 
-@source("synthetic", synthetic=True)
+@source("synthetic", synthetic=True, own=("images_per_class",))
 def synthetic(train: Split, val: Split, synthetic: Split, settings: AmplifierSettings, run: Run) -> Found:
     """Train on the first `images_per_class` synthetic images of each class."""
     return signals_of_amplifier(first_per_class(synthetic, settings.images_per_class), train, val, settings, run)

@@ -54,6 +54,15 @@ class Signals:
             raise DDBError(f"signals {path} cannot be read: {error}") from None
 
 
+def validation_signals(amplifier: Path) -> Signals:
+    """The signals on the validation images in an amplifier's result. Raises DDBError if its source has none."""
+    path = amplifier / "signals_val.parquet"
+    if not path.exists():
+        raise DDBError("val_pseudo_worst_group: the source of the signals knows nothing of the validation images; add "
+                       "their rows to amplifier.file")  # fmt: skip
+    return Signals.read(path)
+
+
 def error_set(signals: Signals) -> np.ndarray:
     """Every misclassified image, (N,) bool: the paper's "w/ err. set"."""
     return signals.misclassified.copy()

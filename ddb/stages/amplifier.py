@@ -40,6 +40,8 @@ class Amplifier(Kind):
         from ddb.signals.table import signal_quality
 
         settings, dataset, machine = AmplifierSettings.model_validate(job.config["amplifier"]), job.data(), job.machine
+        for name in {"file", "weights"} & job.config["amplifier"].keys():
+            job.check_file("amplifier", name)
         surroundings = {"device": machine.device, "workers": machine.workers, "progress": job.progress}
         run = Run(job.config.get("seed", 0), "amplifier", stream="amplifier", **surroundings)
         images = synthetic.read(job.input("synthetic")) if "synthetic" in job.stage.inputs else None
@@ -70,4 +72,5 @@ class Amplifier(Kind):
         if "network" not in stage.config["amplifier"]:
             return 0.0, 0.0
         per_class = settings.images_per_class or (sampled and sampled.config["sampling"]["images_per_class"])
-        return probe.training(settings, per_class * size.classes if sampled else size.train, size.train)
+        epoch, whole = probe.training(settings, per_class * size.classes if sampled else size.train, size.train)
+        return epoch, whole * stage.config["amplifier"].get("folds", 1)

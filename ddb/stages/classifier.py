@@ -36,10 +36,11 @@ class Classifier(Kind):
         from ddb.recipes import get_method
         from ddb.recipes.training import Run
         from ddb.signals.amplifier import AmplifierSettings
-        from ddb.signals.table import Signals, error_set, pseudo_groups
+        from ddb.signals.table import Signals, error_set, pseudo_groups, validation_signals
 
         method, dataset, machine = get_method(job.config["method"]), job.data(), job.machine
         settings = method.settings_class.model_validate(job.config["settings"])
+        job.check_file("settings", "weights")
         surroundings = {"device": machine.device, "workers": machine.workers, "progress": job.progress}
         run = Run(job.config["seed"], method.name, validation=dataset["val"], **surroundings)
         signals = None
@@ -48,7 +49,7 @@ class Classifier(Kind):
         if settings.selection == "val_worst_group":
             run.validation_groups = groups(dataset["val"])
         elif settings.selection == "val_pseudo_worst_group":
-            validation = Signals.read(job.input("amplifier") / "signals_val.parquet")
+            validation = validation_signals(job.input("amplifier"))
             run.validation_groups = pseudo_groups(validation.labels, error_set(validation))
         if method.needs_synthetic:
             run.synthetic = synthetic.read(job.input("synthetic"))

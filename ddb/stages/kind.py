@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ddb.errors import DDBError
 from ddb.process_memory import CELL
+from ddb.settings import file_content
 from ddb.stages.needs import Capacity, Demand
 from ddb.store import Stage, Store, Workspace
 
@@ -71,6 +72,12 @@ class Job:
         from ddb.data import prepared
 
         return prepared.read(self.input("data"))
+
+    def check_file(self, role: str, name: str) -> None:
+        """Raise DDBError if a file that the setting `role.name` names has changed since its content entered the key."""
+        path, planned = self.config[role][name], (self.stage.hashed or self.config)[role].get(name)
+        if path is not None and file_content(path) != planned:
+            raise DDBError(f"{name}: {path} changed while the command ran; run it again")
 
     def write(self, name: str, value: Any) -> None:
         """Write `<name>.json` into the result."""

@@ -66,7 +66,7 @@ def _memory_for_each(
     room = [
         min(c // cpus if cpus else workers, g // gpus if gpus else workers, workers) for c, g in nodes
     ]  # workers on each node
-    shares = sorted({size // k for size, most in zip(memory, room, strict=False) for k in range(1, most + 1)})
+    shares = sorted({size // k for size, most in zip(memory, room, strict=False) for k in range(1, most + 1)} - {0})
     fitting = (
         share
         for share in reversed(shares)

@@ -1,15 +1,17 @@
 """Only what no named experiment needs is removed, and nothing while a stage is computed."""
 
+import json
 from pathlib import Path
 
 import pytest
 import yaml
 
+from ddb.audit import audit_plan
 from ddb.clean import needed, remove, size, unneeded
 from ddb.config_file import load
 from ddb.errors import DDBError
 from ddb.experiment import plan
-from ddb.store import Store
+from ddb.store import Store, claim
 from ddb.sweep import load_sweep, open_study
 
 
@@ -39,13 +41,34 @@ def test_what_a_configuration_needs_stays(kept):
     assert not list((store.root / ".work").glob("removed*"))
 
 
-def test_nothing_is_removed_while_a_stage_is_computed(kept):
+def test_what_an_audit_needs_stays(kept):
+    store, _, folder = kept
+    names = needed(store, [folder / "all.yaml"])
+    control = [cell for cell in audit_plan(load(folder / "all.yaml").config).cells if "control" in cell.method]
+    assert control and all(f"classifier/{cell.classifier.key}" in names for cell in control)
+
+
+def test_a_workspace_whose_holder_is_gone_hinders_nobody(kept, monkeypatch):
+    """Its holder was a process of another machine, of which nobody here knows whether it lives."""
+    monkeypatch.setattr(claim, "HEARTBEAT", 0.05)
+    store, _, folder = kept
+    spare = unneeded(store, needed(store, [folder / "erm.yaml"]))
+    left = store.root / ".work" / "cdpm" / "0123456789abcdef.first"
+    left.mkdir(parents=True)
+    holder = {"token": "first", "host": "n7", "pid": 1, "run": "", "machine": "another", "started": 1}
+    (left / "holder.json").write_text(json.dumps(holder))
+    remove(store, spare)
+    assert not any(path.exists() for path in spare)
+
+
+def test_nothing_is_removed_while_a_stage_is_computed(kept, monkeypatch):
+    monkeypatch.setattr(claim, "HEARTBEAT", 0.05)
     store, graph, folder = kept
-    spare, claim = unneeded(store, needed(store, [folder / "erm.yaml"])), store.claim(graph.data)
-    assert claim.take()
+    spare, holder = unneeded(store, needed(store, [folder / "erm.yaml"])), store.claim(graph.data)
+    assert holder.take()
     with pytest.raises(DDBError, match=f"clean: data {graph.data.key} is being computed"):
         remove(store, spare)
-    claim.release()
+    holder.release()
     assert all(store.has(stage) for stage in graph.stages())
 
 

@@ -62,7 +62,7 @@ def test_cells_of_a_grid_share_what_they_can_and_stages_come_once_and_after_thei
         "evaluation": 2 * (1 + 2 * 6),
     }
     assert all(drawn.sampling.images_per_class == 50 for drawn in graph.synthetic.values())
-    amplifiers = [run.stage.config["amplifier"]["images_per_class"] for run in graph.amplifiers.values()]
+    amplifiers = [run.stage.config["amplifier"].get("images_per_class") for run in graph.amplifiers.values()]
     assert sorted(amplifiers, key=str) == [20] * 6 + [None] * (6 + 2)
 
 

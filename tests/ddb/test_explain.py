@@ -36,6 +36,7 @@ def test_a_result_is_found_by_its_key_its_first_digits_or_its_path(known):
         ("cdpm", "cdpm: name a result by its key"),
         ("ab", "ab: name a result by its key"),
         ("", ": name a result by its key"),
+        ("/abcd1234", "/abcd1234: no such finished result"),
     ],
 )
 def test_what_names_no_result_is_one_line(known, name, message):
@@ -69,6 +70,27 @@ def test_a_version_that_has_moved_on_is_reported(known, monkeypatch):
     monkeypatch.setattr(module, "versions_now", lambda: versions_now() | {"evaluation": 99})
     last = explain(store, store.path(graph.cells[0].stage))[-1]
     assert last.startswith("In the present code, evaluation is version 99: experiments no longer use this result")
+
+
+def test_a_version_of_an_input_that_has_moved_on_is_reported_too(known, monkeypatch):
+    graph, store = known
+    monkeypatch.setattr(module, "versions_now", lambda: versions_now() | {"unet": 2})
+    assert "unet is version 2: experiments" in explain(store, store.path(graph.cells[0].stage))[-1]
+    assert "version 2" not in explain(store, store.path(graph.data))[-1]
+
+
+def test_a_damaged_record_elsewhere_does_no_harm(known, tmp_path):
+    graph, store = known
+    other = Store(tmp_path)
+    for stage in (graph.data, graph.cells[0].classifier):
+        other.path(stage).parent.mkdir()
+        other.path(stage).symlink_to(store.path(stage))
+    broken = tmp_path / "cdpm" / "0123456789abcdef"
+    broken.mkdir(parents=True)
+    (broken / "record.json").write_text('{"stage": ')
+    assert f"used by: classifier/{graph.cells[0].classifier.key}" in explain(other, other.path(graph.data))
+    with pytest.raises(DDBError, match="damaged or of an earlier version"):
+        explain(other, find(other, "0123456789abcdef"))
 
 
 def test_no_two_pieces_of_code_have_one_name():

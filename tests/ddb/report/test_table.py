@@ -311,7 +311,7 @@ def test_signals_have_a_table_with_one_line_for_amplifiers_that_rows_share():
     ]
     sheet = sheets(rows)[1]
     assert sheet.header[:3] == ["data set", "amplifier steps", "guidance w (scale 1 + w)"]
-    assert sheet.header[3:] == ["amplifier trained on", "amplifier: precision", "AUROC"]
+    assert sheet.header[3:] == ["signals from", "amplifier: precision", "AUROC"]
     assert sheet.lines == [
         ["bar", "20", "1", "synthetic images", "50.0 ± 12.5 (2)", "87.5 (1)"],
         ["bar", "300", "–", "real images", "–", "25.0 (1)"],

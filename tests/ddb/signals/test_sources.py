@@ -110,7 +110,7 @@ def test_a_file_that_is_no_table_of_scores_is_one_line(dataset, tmp_path, name, 
     [
         ({"amplifier": {"source": "file"}}, "source: file and file: PATH need each other"),
         ({"amplifier": {"file": "x.csv"}}, "source: file and file: PATH need each other"),
-        ({"amplifier": {"source": "file", "file": "no.csv"}}, r"amplifier\.file: no\.csv: No such file"),
+        ({"amplifier": {"source": "file", "file": "no.csv"}}, r"amplifier\.file: \S+no\.csv: No such file"),
         ({"amplifier": {"source": "sinthetic"}}, "did you mean 'synthetic'"),
         (
             {"amplifier": {"source": "file", "file": "README.md"}, "methods": {"ddb_end_to_end_joint": {}}},
@@ -207,11 +207,22 @@ def test_the_key_of_a_closed_form_has_only_what_it_reads(name):
     assert amplifier().key == amplifier(steps=7).key != amplifier(components=9).key
 
 
+def test_the_key_of_an_amplifier_has_no_setting_that_only_other_sources_read():
+    def key(source, **settings):
+        graph = plan(resolve(VALUES | {"amplifier": {"source": source} | settings}))
+        return next(run.stage.key for run in graph.amplifiers.values())
+
+    values = {"images_per_class": 9, "folds": 3, "q": 0.5}
+    for name, own in (("synthetic", "images_per_class"), ("cross_fit", "folds"), ("gce", "q")):
+        others = {other: value for other, value in values.items() if other != own}
+        assert key(name, **others) == key(name) != key(name, **{own: values[own]})
+
+
 def test_a_source_that_a_test_defines_drives_a_recipe(dataset, monkeypatch, tmp_path):
     monkeypatch.setitem(SOURCES, "oracle", None)  # so that it is gone after the test
     del SOURCES["oracle"]
 
-    @source("oracle", uses=(), version=3)
+    @source("oracle", trains=False, version=3)
     def oracle(train, val, synthetic, settings, run):
         loss = np.where(train.aligned, 0, 9).astype(np.float32)
         predicted = np.where(train.aligned, train.labels, (train.labels + 1) % 10)
@@ -222,3 +233,26 @@ def test_a_source_that_a_test_defines_drives_a_recipe(dataset, monkeypatch, tmp_
     (amplifier,) = (run.stage for run in graph.amplifiers.values())
     assert amplifier.code["source oracle"] == 3
     assert '"recall": 1.0' in (store.path(amplifier) / "quality.json").read_text()
+
+
+def test_other_rows_of_a_file_do_not_change_the_error_set(dataset, scores, tmp_path):
+    """Scores of the test split are many and high, and would raise the threshold."""
+    alone = ask(dataset, scores()).train.misclassified
+    test = pd.DataFrame({"path": dataset["test"].paths, "score": 100.0})
+    pd.concat([pd.read_csv(scores()), test]).to_csv(tmp_path / "all.csv", index=False)
+    assert (ask(dataset, str(tmp_path / "all.csv")).train.misclassified == alone).all() and alone.any()
+
+
+def test_a_file_that_changes_between_planning_and_reading_is_refused(scores, tmp_path):
+    path = scores()
+    graph, store = plan(resolve(VALUES | {"amplifier": {"source": "file", "file": path}})), Store(tmp_path / "runs")
+    scores(score=0.5)
+    with pytest.raises(DDBError, match=rf"^file: {path} changed while the command ran"):
+        compute(graph, store)
+
+
+def test_a_choice_by_validation_signals_that_a_file_lacks_is_one_line(scores, tmp_path):
+    rows = {"ddb_two_step": {"steps": 3, "selection": "val_pseudo_worst_group"}}
+    graph = plan(resolve(VALUES | {"amplifier": {"source": "file", "file": scores()}, "methods": rows}))
+    with pytest.raises(DDBError, match=r"^val_pseudo_worst_group: .* add their rows to amplifier\.file"):
+        compute(graph, Store(tmp_path / "runs"))
