@@ -46,6 +46,7 @@ def cluster(tmp_path_factory):
     }
     # The ports that Ray takes by default may be those of the tests' own Ray.
     options = ["--port=0", f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}", "--num-cpus=2"]
+    options += [f"--{name}-port=0" for name in ("dashboard-agent-listen", "dashboard-agent-grpc", "metrics-export")]
     log = tmp_path_factory.mktemp("ray") / "start.log"
     with open(log, "w") as file:
         head = subprocess.Popen(
