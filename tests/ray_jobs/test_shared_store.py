@@ -14,7 +14,7 @@ from ddb.experiment import plan
 from ddb.store import Store
 from tests.ray_jobs.conftest import SMALL
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]  # tests/slurm/test_sharing.py shows the same with an array
 OURS = re.compile(r": \d+ s -> (\S+)$", re.MULTILINE)  # what the console says of a stage that this run computed
 
 
