@@ -1,9 +1,10 @@
-"""The networks by name: torchvision's backbones with a fresh head, pretrained or not, and a small one of ours.
+"""The networks by name: torchvision's backbones with a new head, pretrained or not, and small networks of our own.
 
     network = build_network("resnet18", num_classes=6, key=0, weights="imagenet")
 
-All take images in [-1, 1]; the backbones turn them into ImageNet's normalisation themselves. Pretrained weights come
-from torchvision's own cache, or from a file of the same format that a setting names; nothing is unpickled.
+Networks of images take them in [-1, 1], and the backbones convert them to ImageNet's normalisation. `linear` and `mlp`
+take feature vectors. Pretrained weights come from torchvision's cache, or from a file of the same format. Nothing is
+unpickled.
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ BACKBONES = {  # torchvision's names: of the network, of its weights, of its hea
     "resnet50": ("ResNet50_Weights.IMAGENET1K_V1", "fc"),
     "densenet121": ("DenseNet121_Weights.IMAGENET1K_V1", "classifier"),
 }
-NETWORKS = {"small_cnn": 1, "resnet18": 1, "resnet50": 1, "densenet121": 1}  # name -> version of its code
+HEADS = ("linear", "mlp")  # networks of feature vectors (B, D); all others take images (B, 3, S, S)
+NETWORKS = {"small_cnn": 1, "resnet18": 1, "resnet50": 1, "densenet121": 1, "linear": 1, "mlp": 1}  # name -> version
 SMALLEST = {"small_cnn": 8} | dict.fromkeys(BACKBONES, 32)  # pixels, below which nothing is left after the strides
+HIDDEN = 256  # units of `mlp`
 
 
 def small_cnn(num_classes: int) -> nn.Module:
@@ -47,14 +50,29 @@ def small_cnn(num_classes: int) -> nn.Module:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, num_classes))
 
 
-def build_network(name: str, num_classes: int, key: int = 0, weights: str = "none") -> nn.Module:
-    """A network whose fresh weights are a function of `key` alone; torch's global generator is left as it was.
+def build_head(name: str, inputs: int, num_classes: int) -> nn.Module:
+    """`linear` or `mlp` (one hidden layer) on vectors (B, inputs), which it first standardises."""
+    from ddb.input_layers import Standardise  # defining a module needs torch
 
-    `weights`: none, imagenet, or a file. Raises DDBError for an unknown name or weights that cannot be had.
+    layers: list[nn.Module] = [nn.Linear(inputs, num_classes)]
+    if name == "mlp":
+        layers = [nn.Linear(inputs, HIDDEN), nn.ReLU(inplace=True), nn.Linear(HIDDEN, num_classes)]
+    return nn.Sequential(Standardise(inputs), *layers)
+
+
+def build_network(
+    name: str, num_classes: int, key: int = 0, weights: str = "none", inputs: int | None = None
+) -> nn.Module:
+    """A network whose initial weights depend only on `key`; torch's global generator is not changed.
+
+    `weights`: none, imagenet, or a file. `inputs`: the number of features, for a network of HEADS. Raises DDBError for
+    an unknown name or weights that are not available.
     """
     if name not in NETWORKS:
         raise DDBError(f"network: {name!r} is unknown; {unknown(name, list(NETWORKS))}")
     with drawing_from(key):
+        if name in HEADS:
+            return build_head(name, inputs, num_classes)
         network = small_cnn(num_classes) if name == "small_cnn" else _backbone(name, num_classes, weights)
     # Channels last halves the time of a step on a CPU, and suits the tensor cores of a GPU.
     return network.to(memory_format=torch.channels_last)
@@ -69,7 +87,7 @@ def _backbone(name: str, num_classes: int, weights: str) -> nn.Module:
         except RuntimeError:
             raise DDBError(f"weights: {weights_file(name, weights)} does not hold torchvision's {name}") from None
     setattr(backbone, head, nn.Linear(getattr(backbone, head).in_features, num_classes))
-    from ddb.imagenet_input import ImageNetInput  # defining a module needs torch
+    from ddb.input_layers import ImageNetInput  # defining a module needs torch
 
     return ImageNetInput(backbone)
 

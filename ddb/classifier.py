@@ -7,11 +7,11 @@ logits = predict(model, split)       # (N, C)
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ddb.backbones import build_network
+from ddb.backbones import HEADS, build_network
 from ddb.data import Split
 from ddb.data.loading import View, in_order
 from ddb.errors import DDBError
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import safetensors.torch as safetensors
     import torch
     from torch import Tensor, nn
+
+    from ddb.recipes.training import TrainingSettings
 else:
     safetensors, torch = lazy("safetensors.torch"), lazy("torch")
 
@@ -54,6 +56,13 @@ class Description:
     network: str
     classes: tuple[str, ...]
     image_size: int | None = None  # pixels that it sees; None: the prepared arrays
+    inputs: int | None = None  # number of features, of a network that takes them
+
+    @classmethod
+    def of(cls, model: nn.Module, settings: TrainingSettings, classes: tuple[str, ...]) -> Description:
+        """The description of a classifier that was trained with `settings`."""
+        inputs = model[0].mean.numel() if settings.network in HEADS else None
+        return cls(settings.network, classes, settings.image_size, inputs)
 
 
 def save_classifier(directory: str | Path, model: nn.Module, description: Description) -> None:
@@ -61,9 +70,7 @@ def save_classifier(directory: str | Path, model: nn.Module, description: Descri
     directory = Path(directory)
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     safetensors.save_file(weights, directory / "model.safetensors")
-    values = {"network": description.network, "classes": list(description.classes)}
-    text = json.dumps(values | {"image_size": description.image_size}, indent=1)
-    (directory / "classifier.json").write_text(text + "\n")
+    (directory / "classifier.json").write_text(json.dumps(asdict(description), indent=1) + "\n")
 
 
 def load_classifier(directory: str | Path) -> nn.Module:
@@ -74,6 +81,6 @@ def load_classifier(directory: str | Path) -> nn.Module:
         weights = safetensors.load_file(directory / "model.safetensors")
     except FileNotFoundError as error:
         raise DDBError(f"no classifier in {directory}: {Path(error.filename or directory).name} is missing") from None
-    model = build_network(description["network"], len(description["classes"]))
+    model = build_network(description["network"], len(description["classes"]), inputs=description["inputs"])
     model.load_state_dict(weights)
     return model.eval()

@@ -3,8 +3,8 @@
     config = check({"methods": {"erm": {}, "ddb_two_step": {"gamma": 2}}})      # from plain values
     [row.label for row in methods(config)]
 
-Sections: `dataset`, `cdpm`, `sampling`, `amplifier`, `training` (defaults of every method), `methods`, `seeds`,
-`memorisation`, and `resources`, which says how to compute and never changes what is computed, so it is not hashed.
+Sections: `dataset`, `features`, `cdpm`, `sampling`, `amplifier`, `training` (defaults of every method), `methods`,
+`seeds`, `memorisation`, and `resources`, which says how to compute and changes no number, so it is not hashed.
 A method is `label: {settings}`; `method:` names it where the label is another, and `sampling:` and `amplifier:` in it
 override those sections for this row alone. How a file becomes plain values: `ddb.config_file`.
 """
@@ -15,11 +15,12 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializeAsAny
 
-from ddb.backbones import SMALLEST
+from ddb.backbones import HEADS, SMALLEST
 from ddb.data import BENCHMARKS
 from ddb.data.colored_digits import ColoredDigitsConfig
 from ddb.diffusion.settings import CDPMSettings, SamplingSettings
 from ddb.errors import DDBError
+from ddb.features.settings import FeatureSettings
 from ddb.recipes import Method, get_method
 from ddb.recipes.training import TrainingSettings
 from ddb.settings import Settings, build, unknown
@@ -48,6 +49,9 @@ class ExperimentConfig(Settings):
     """A configuration file with its defaults filled in."""
 
     dataset: SerializeAsAny[Settings] = Field(default_factory=ColoredDigitsConfig)
+    features: FeatureSettings = Field(
+        default_factory=FeatureSettings, description="for classifiers with network linear or mlp, and space features"
+    )
     cdpm: CDPMSettings = Field(default_factory=CDPMSettings)
     sampling: SamplingSettings = Field(default_factory=SamplingSettings)
     amplifier: AmplifierSettings = Field(default_factory=AmplifierSettings)
@@ -80,7 +84,7 @@ def check(values: dict[str, Any]) -> ExperimentConfig:
                        "(resources.cdpm_workers)")  # fmt: skip
     config.cdpm.check_image_size(config.dataset.image_size)
     for row in methods(config):
-        _check_row(row, config.dataset)
+        _check_row(row, config)
     return config
 
 
@@ -96,8 +100,9 @@ def dataset_settings(values: Any) -> Settings:
     return build(BENCHMARKS[name].settings, values or {}, "dataset")
 
 
-def _check_row(row: MethodConfig, dataset: Settings) -> None:
+def _check_row(row: MethodConfig, config: ExperimentConfig) -> None:
     """Refuse what this row could only fail with later: too few synthetic images, no bias labels, images too small."""
+    dataset = config.dataset
     wanted, drawn = row.amplifier.images_per_class, row.sampling.images_per_class
     if SOURCES[row.amplifier.source].needs_synthetic and wanted is not None and wanted > drawn:
         raise DDBError(f"amplifier.images_per_class: {wanted} asked for in row {row.label}, but "
@@ -108,10 +113,18 @@ def _check_row(row: MethodConfig, dataset: Settings) -> None:
                        f"{source} provides none")  # fmt: skip
     if row.amplifier.file and not Path(row.amplifier.file).is_file():
         raise DDBError(f"amplifier.file: {row.amplifier.file}: No such file")
+    if getattr(row.settings, "temperature", 1) != 1 and source == "file":
+        raise DDBError(f"methods.{row.label}.temperature: {row.settings.temperature}, but amplifier.source file has no "
+                       "log-probabilities to divide; use 1")  # fmt: skip
     oracle = "its method" if row.method.needs_groups else "selection val_worst_group"
     if not dataset.bias_labels and (row.method.needs_groups or row.settings.selection == "val_worst_group"):
         raise DDBError(f"methods.{row.label}: {oracle} needs bias labels, and {dataset.name} has none")
+    layers = config.features.layers
+    if row.amplifier.layer and layers and row.amplifier.layer not in layers:
+        raise DDBError(f"amplifier.layer: {unknown(row.amplifier.layer, list(layers))}, of features.layers")
     for where, settings in ((f"methods.{row.label}", row.settings), ("amplifier", row.amplifier)):
+        if settings.network in HEADS:
+            continue
         size, smallest = settings.image_size or dataset.image_size, SMALLEST[settings.network]
         if size < smallest:
             raise DDBError(f"{where}.image_size: {settings.network} needs at least {smallest} pixels, not {size}")

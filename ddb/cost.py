@@ -15,17 +15,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from ddb.backbones import build_network
+from ddb.backbones import HEADS, build_network
 from ddb.data import BENCHMARKS, DataMissing, load_dataset
 from ddb.diffusion.network import build_unet
 from ddb.diffusion.settings import CDPMSettings
 from ddb.experiment import Plan
+from ddb.features.encoders import build_encoder
 from ddb.recipes.training import TrainingSettings
 from ddb.stages import KINDS
 from ddb.store import Stage
 
 BUDGET = 3.0  # seconds after which a measurement takes no larger batch
 BATCHES = (1, 4, 16, 64)
+ENCODER_PIXELS = 224  # of most encoders; a few take other sizes
 
 
 @dataclass(frozen=True)
@@ -104,9 +106,19 @@ class Probe:
             self._known[key] = self._measure(network, network, pixels, bf16=False)
         return self._known[key]
 
+    def encoder(self, name: str) -> float:
+        """Seconds per image of an encoder's forward pass."""
+        key = ("encoder", name)
+        if key not in self._known:
+            encoder = build_encoder(name, None).to(self.device)
+            images = torch.randn(BATCHES[-2], 3, ENCODER_PIXELS, ENCODER_PIXELS)
+            seconds = self._time(lambda: encoder(images)) / len(images)
+            self._known[key] = (seconds, seconds)
+        return self._known[key][1]
+
     def training(self, settings: TrainingSettings, images: int, judged: int) -> tuple[float, float]:
         """Seconds of an epoch over `images`, and of training that judges `judged` images at each evaluation."""
-        step, forward = self.classifier(settings)
+        step, forward = (0.0, 0.0) if settings.network in HEADS else self.classifier(settings)
         every = settings.evaluate_every or max(1, images // settings.batch_size)
         looks = -(-settings.steps // every)
         return step * images, step * settings.trained_steps * settings.batch_size + forward * looks * judged

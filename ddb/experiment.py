@@ -15,11 +15,14 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from ddb.backbones import HEADS
 from ddb.config import ExperimentConfig, MethodConfig, methods, setting_value
 from ddb.config_file import Experiment, Point
 from ddb.data import DataMissing, FilesConfig, data_root, fingerprint, load_dataset
 from ddb.diffusion.settings import SamplingSettings
-from ddb.settings import Settings
+from ddb.errors import DDBError
+from ddb.features.settings import FeatureSettings
+from ddb.settings import Settings, file_content
 from ddb.signals import SOURCES
 from ddb.signals.amplifier import AmplifierSettings
 from ddb.stages import KINDS, make_stage
@@ -117,6 +120,7 @@ class _Request:
     row: MethodConfig
     seed: int
     data: Stage
+    features: Stage | None  # None if no row uses features
     cdpm: Stage
 
     @property
@@ -177,11 +181,16 @@ def _requests(graph: Plan) -> Iterator[_Request]:
             if missing:
                 graph.missing_data[data[name].key] = missing
         rows = methods(config)
+        features = None
+        if any(row.settings.network in HEADS or row.amplifier.space == "features" for row in rows):
+            features, missing = features_stage(config.features, data[name])
+            if missing:
+                graph.missing_data[features.key] = missing
         for seed in config.seeds:
             cdpm_seed = seed if config.cdpm.seed is None else config.cdpm.seed
             cdpm = make_stage("cdpm", {"cdpm": config.cdpm, "seed": cdpm_seed}, data=data[name])
             for row in rows:
-                yield _Request(point, row, seed, data[name], cdpm)
+                yield _Request(point, row, seed, data[name], features, cdpm)
 
 
 def _data(settings: Settings) -> tuple[Stage, str | None, tuple[str, ...]]:
@@ -195,6 +204,20 @@ def _data(settings: Settings) -> tuple[Stage, str | None, tuple[str, ...]]:
         return make_stage("data", config | {"files": "missing"}), str(error), ()
     stage = make_stage("data", config | {"files": fingerprint(dataset)})
     return replace(stage, location=str(data_root(settings))), None, dataset.reading
+
+
+def features_stage(settings: FeatureSettings, data: Stage) -> tuple[Stage, str | None]:
+    """The stage, whose key contains the content of the file of weights, and the reason if that file is missing."""
+    from ddb.features.encoders import weights_file
+
+    content, location, missing = "missing", None, None
+    try:
+        location = str(weights_file(settings.encoder, settings.weights))
+        content = file_content(location)
+    except DDBError as error:
+        missing = str(error)
+    stage = make_stage("features", {"features": settings, "weights": content}, data=data)
+    return replace(stage, location=location), missing
 
 
 def _cell(graph: Plan, request: _Request, largest: int) -> Cell:
@@ -216,8 +239,9 @@ def _cell(graph: Plan, request: _Request, largest: int) -> Cell:
         inputs["synthetic"] = drawn
         config["amplifier"] = SOURCES[amplifier.source].settings(amplifier)
     guidance = row.sampling.guidance if drawn else None
-    classifier = make_stage("classifier", config, **inputs)
-    stage = make_stage("evaluation", {}, classifier=classifier, data=request.data)
+    seen = {"data": request.data} | ({"features": request.features} if row.settings.network in HEADS else {})
+    classifier = make_stage("classifier", config, **(inputs | seen))
+    stage = make_stage("evaluation", {}, classifier=classifier, **seen)
     selection = row.settings.selection
     settings = {name: _setting(request, name) for name in graph.experiment.axes}
     return Cell(dataset.name, row.label, request.seed, selection, guidance, settings, row, request.point.config, stage)
@@ -251,6 +275,8 @@ def _amplifier(settings: AmplifierSettings, request: _Request, drawn: Stage | No
         {"seed": request.seed} if source.trains else {}
     )
     inputs = {"data": request.data} | ({"synthetic": drawn} if source.needs_synthetic else {})
+    if settings.space == "features":
+        inputs["features"] = request.features
     return make_stage("amplifier", config, **inputs)
 
 

@@ -14,6 +14,7 @@ from ddb import config_file
 from ddb.backbones import ensure_weights
 from ddb.errors import DDBError, Interrupted, headline
 from ddb.experiment import Plan, plan
+from ddb.features.encoders import build_encoder
 from ddb.store import Stage, Store
 from ray_jobs.cluster import connected
 from ray_jobs.ending import ending, interruptible
@@ -65,13 +66,19 @@ def show_memory(graph: Plan, missing: list[Stage], console: Console) -> None:
 
 
 def make_ready(graph: Plan, missing: list[Stage]) -> set[str]:
-    """See that data sets and pretrained weights are there; keys of the `missing` stages that lack their data set.
+    """Check that data sets, pretrained weights and layers exist; keys of the `missing` stages that lack their data set.
 
-    Raises DDBError where all of them do, or where weights cannot be had.
+    Raises DDBError if all stages lack it, or if weights or a layer do not exist.
     """
     blocked = {stage.key: reason for stage in missing if (reason := graph.lacks_data(stage))}
     if missing and len(blocked) == len(missing):
         raise DDBError(next(iter(blocked.values())))
+    for stage in missing:
+        if stage.name == "features" and not graph.lacks_data(stage.inputs["data"]):
+            if stage.key in blocked:
+                raise DDBError(blocked[stage.key])
+            settings = stage.config["features"]
+            build_encoder(settings["encoder"], None, settings["layers"])
     for reason in dict.fromkeys(blocked.values()):
         err.print(f"left out: {reason}", style="yellow")
     needed = {stage.key for stage in missing} - blocked.keys()

@@ -43,6 +43,10 @@ def produce(
                 numbers = sample(stage, store, work, demand, resources.sampling_batch)
                 rate = numbers["images"] / (time.time() - began)
                 numbers |= {"images_per_second": rate, "device": device_name()}
+            elif stage.name == "features":
+                from ray_jobs.encode_features import encode
+
+                numbers = encode(stage, store, work, demand, resources.sampling_batch) | {"device": device_name()}
             else:
                 import torch
 

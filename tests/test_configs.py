@@ -47,7 +47,7 @@ def test_with_ddbs_signal_a_baseline_has_the_settings_that_it_has_without(base, 
             row.label: row.settings for row in methods(load(f"configs/tables/{table}.yaml", [f"base={base}"]).config)
         }
         plugged, own = rows[f"{name}_ddb"].model_dump(), rows[name].model_dump()
-        assert plugged == {setting: own[setting] for setting in plugged}
+        assert {name: plugged[name] for name in plugged if name in own} == {n: own[n] for n in plugged if n in own}
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)

@@ -4,7 +4,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ddb.data import align_conflict, bar, bffhq, colored_digits, folder, imagenet9, metadata_csv, urbancars, waterbirds
+from ddb.data import (
+    align_conflict,
+    bar,
+    bffhq,
+    colored_digits,
+    folder,
+    imagenet9,
+    metadata_csv,
+    pacs_biased,
+    urbancars,
+    waterbirds,
+)
 from ddb.data.colored_digits import ColoredDigitsConfig
 from ddb.data.dataset import SPLITS, BiasedDataset, Split, group_names, groups
 from ddb.data.files import DataMissing, FilesConfig, fingerprint, locate
@@ -68,6 +79,15 @@ BENCHMARKS = {
         urbancars.published,
         urbancars.TRAIN,
         (2, 8_000, 1_000),
+    ),
+    "pacs_biased": Benchmark(
+        pacs_biased.PacsBiasedConfig,
+        pacs_biased.index,
+        "conflicting_accuracy",
+        pacs_biased.PLACES,
+        pacs_biased.published,
+        "train",
+        (4, 636, 160),
     ),
     "metadata_csv": Benchmark(metadata_csv.MetadataConfig, metadata_csv.index, "worst_group_accuracy"),
     "align_conflict": Benchmark(align_conflict.AlignConflictConfig, align_conflict.index, "conflicting_accuracy"),

@@ -10,14 +10,14 @@ construction is that of the field's Colored MNIST; no scan is in two splits.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from ddb.data.dataset import BiasedDataset, Split
 from ddb.lazy import Image, np
 from ddb.randomness import numpy_generator
-from ddb.settings import Settings
+from ddb.settings import AddedLater, Settings
 
 TRAIN_SCANS, VAL_SCANS = 1300, 200  # of 1,797; the rest is the test split
 
@@ -40,6 +40,9 @@ class ColoredDigitsConfig(Settings):
 
     name: Literal["colored_digits"] = "colored_digits"
     conflict_ratio: float = Field(0.05, ge=0, le=1, description="share of each class whose colour is not its class's")
+    label_noise: Annotated[float, AddedLater(0.0)] = Field(
+        0.0, ge=0, lt=1, description="share of the training images that get the label of another class"
+    )
     image_size: int = Field(16, ge=8, le=64, multiple_of=4, description="height and width in pixels")
     seed: int = Field(0, ge=0, description="draws the splits and the colours; training seeds are apart")
     bias_labels: ClassVar[bool] = True
@@ -61,6 +64,9 @@ def load(config: ColoredDigitsConfig) -> BiasedDataset:
         number = round(config.conflict_ratio * len(members))
         chosen = random.choice(members, number, replace=False)
         colors[chosen] = (label + random.integers(1, 10, number)) % 10  # any colour but the class's own
+    if config.label_noise:  # after the colours, which follow the digit that the scan shows
+        wrong = random.choice(len(labels), round(config.label_noise * len(labels)), replace=False)
+        labels[wrong] = (labels[wrong] + random.integers(1, 10, len(wrong))) % 10
     splits = {"train": _paint(digits.images, scans[0], labels, colors, config.image_size)}
     for name, ids in (("val", scans[1]), ("test", scans[2])):
         every_color = np.tile(np.arange(10), len(ids))

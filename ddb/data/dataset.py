@@ -21,7 +21,7 @@ SPLITS = ("train", "val", "test")
 class Split:
     """One split of a benchmark, row by row. Bias knowledge that a data set lacks is None: absent, never guessed."""
 
-    images: np.ndarray | None  # (N, H, W, 3) uint8, RGB; None while the files are only listed
+    images: np.ndarray | None  # (N, H, W, 3) uint8, RGB, or features (N, D) float32; None if files are only listed
     labels: np.ndarray  # (N,) int64, class
     paths: list[str]  # (N,) identity of each image, unique within the split; below `root` where they are files
     bias: np.ndarray | None = None  # (N, A) int64, value of each bias attribute

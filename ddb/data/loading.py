@@ -50,7 +50,9 @@ class View:
 
 
 def to_tensor(images: np.ndarray) -> Tensor:
-    """(N, H, W, 3) uint8 to (N, 3, H, W) float32 in [-1, 1], laid out channels last as it came."""
+    """(N, H, W, 3) uint8 to (N, 3, H, W) float32 in [-1, 1], laid out channels last as it came; (N, D) as it is."""
+    if images.ndim == 2:
+        return torch.from_numpy(images)  # (N, D) float32
     tensor = torch.from_numpy(np.array(images))  # (N, H, W, 3) uint8, a copy: a mapped file is not ours to write
     return tensor.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 

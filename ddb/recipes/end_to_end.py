@@ -10,15 +10,20 @@ The paper's figures show the amplifier frozen (`ddb_end_to_end`); its project pa
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field, field_validator
 
 from ddb.data import Split
 from ddb.data.loading import at_once
 from ddb.errors import DDBError
-from ddb.lazy import lazy
+from ddb.lazy import lazy, np
 from ddb.recipes.erm import mean_loss
 from ddb.recipes.registry import method
+from ddb.recipes.safeguard import Candidate, SafeguardSettings, safeguarded
 from ddb.recipes.training import Batch, Learner, Run, TrainingSettings, first_per_class, fit
+from ddb.settings import AddedLater
+from ddb.signals.calibration import Temperature, calibrated
 from ddb.signals.table import check_signals
 
 if TYPE_CHECKING:
@@ -29,10 +34,26 @@ if TYPE_CHECKING:
 else:
     torch = lazy("torch")
 
+MULTIPLES = (0.5, 0.6, 0.7, 0.85, 1, 2)  # of the temperature: the larger, the more equal the weights
 EPSILON = 1e-8  # keeps 0 / 0 at 0 where both have learned an image by heart
 
 
-class EndToEndSettings(TrainingSettings):
+class WeightingSettings(SafeguardSettings):
+    """Settings of a method that weights by the loss of the signals."""
+
+    temperature: Annotated[Temperature, AddedLater(1.0)] = Field(
+        1.0, description="of the signals: 1 (the paper), another number, or fitted (ddb/signals/calibration.py)"
+    )
+
+    @field_validator("temperature")
+    @classmethod
+    def _positive(cls, value: Temperature) -> Temperature:
+        if value != "fitted" and value <= 0:
+            raise ValueError("must be positive, or fitted")
+        return value
+
+
+class EndToEndSettings(WeightingSettings):
     """Settings of `ddb_end_to_end`."""
 
 
@@ -59,8 +80,27 @@ def weighted_loss(amplifier_loss: Tensor, target_loss: Tensor) -> Tensor:
 def end_to_end(train: Split, signals: Signals, settings: EndToEndSettings, run: Run) -> nn.Module:
     """Weight by the frozen amplifier's loss on each training image."""
     check_signals(signals, train)
-    amplifier_loss = torch.from_numpy(signals.loss).to(run.device)  # (N,)
-    return fit(train, lambda batch: weighted_loss(amplifier_loss[batch.index], batch.cross_entropy), settings, run)
+
+    def weighted(train: Split, signals: Signals, run: Run) -> nn.Module:
+        amplifier_loss = torch.from_numpy(signals.loss).to(run.device)  # (N,)
+        return fit(train, lambda batch: weighted_loss(amplifier_loss[batch.index], batch.cross_entropy), settings, run)
+
+    return by_temperature(train, signals, settings, run, weighted)
+
+
+def by_temperature(
+    train: Split, signals: Signals, settings: WeightingSettings, run: Run, weighted: Candidate
+) -> nn.Module:
+    """Train `weighted` on calibrated signals; with a safeguard, at the smallest of MULTIPLES that passes."""
+
+    def candidate(multiple: float) -> Candidate:
+        at = calibrated(signals, settings.temperature, multiple)
+        rows = {path: row for row, path in enumerate(signals.paths)}
+        return lambda train, part, run: weighted(train, at.take(np.array([rows[path] for path in part.paths])), run)
+
+    several = settings.safeguard is not None and signals.log_probabilities is not None
+    multiples = MULTIPLES if several else (1.0,)
+    return safeguarded(train, signals, settings, run, {f"temperature x {m:g}": candidate(m) for m in multiples})
 
 
 @method("ddb_end_to_end_joint", JointSettings, synthetic=True)

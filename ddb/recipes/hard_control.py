@@ -16,6 +16,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pydantic import field_validator
+
 from ddb.classifier import predict
 from ddb.data import Split
 from ddb.lazy import lazy, np
@@ -38,6 +40,12 @@ else:
 
 class ControlSettings(TwoStepSettings):
     """Settings of `ddb_two_step_control`; those of the `ddb_two_step` that it is compared with."""
+
+    @field_validator("safeguard")
+    @classmethod
+    def _never_replaced(cls, value: float | None) -> None:
+        if value is not None:
+            raise ValueError("the control is never replaced by another method")
 
     @property
     def trained_steps(self) -> int:

@@ -20,6 +20,7 @@ from ddb.data import Split
 from ddb.lazy import np
 from ddb.recipes.erm import mean_loss
 from ddb.recipes.registry import method
+from ddb.recipes.safeguard import SafeguardSettings, safeguarded
 from ddb.recipes.training import Run, TrainingSettings, fit
 from ddb.signals.table import check_signals, error_set
 
@@ -29,13 +30,17 @@ if TYPE_CHECKING:
     from ddb.signals.table import Signals
 
 
-class JttDdbSettings(TrainingSettings):
-    """Settings of `jtt_ddb`."""
+class UpweightSettings(TrainingSettings):
+    """How much an image of the error set counts."""
 
     upweight: float = Field(50, ge=1, description="times that an image of the error set counts")
 
 
-class JttSettings(JttDdbSettings):
+class JttDdbSettings(UpweightSettings, SafeguardSettings):
+    """Settings of `jtt_ddb`."""
+
+
+class JttSettings(UpweightSettings):
     """Settings of `jtt`; the identification model is trained as the target is, where nothing else is said."""
 
     identification_steps: int = Field(
@@ -65,7 +70,11 @@ def jtt(train: Split, signals: None, settings: JttSettings, run: Run) -> nn.Modu
 def jtt_ddb(train: Split, signals: Signals, settings: JttDdbSettings, run: Run) -> nn.Module:
     """Upweight the error set of the frozen Bias Amplifier."""
     check_signals(signals, train)
-    return train_again(train, error_set(signals), settings, run)
+
+    def candidate(train: Split, signals: Signals, run: Run) -> nn.Module:
+        return train_again(train, error_set(signals), settings, run)
+
+    return safeguarded(train, signals, settings, run, {run.name: candidate})
 
 
 def identification_errors(train: Split, settings: JttSettings, run: Run) -> np.ndarray:
@@ -83,7 +92,7 @@ def identification_errors(train: Split, settings: JttSettings, run: Run) -> np.n
     return predict(model, train, settings.view(run.workers)).argmax(1).numpy() != train.labels
 
 
-def train_again(train: Split, errors: np.ndarray, settings: JttDdbSettings, run: Run) -> nn.Module:
+def train_again(train: Split, errors: np.ndarray, settings: UpweightSettings, run: Run) -> nn.Module:
     """Train the target with the images of `errors` (N,) bool upweighted; an empty set leaves ERM."""
     if not errors.any():
         run.history.append({"step": 0, "note": "the error set is empty: no image is upweighted"})

@@ -19,7 +19,7 @@ from pydantic import Field
 
 from ddb.data import Split
 from ddb.lazy import lazy, np
-from ddb.recipes.end_to_end import relative_difficulty
+from ddb.recipes.end_to_end import WeightingSettings, by_temperature, relative_difficulty
 from ddb.recipes.registry import method
 from ddb.recipes.training import Batch, Learner, Run, TrainingSettings, fit
 from ddb.signals.gce import generalised_cross_entropy
@@ -34,13 +34,17 @@ else:
     torch = lazy("torch")
 
 
-class LffDdbSettings(TrainingSettings):
-    """Settings of `lff_ddb`."""
+class SmoothingSettings(TrainingSettings):
+    """Settings of losses that are smoothed from step to step."""
 
     ema: float = Field(0.7, ge=0, lt=1, description="share of an image's old smoothed loss in the new one; LfF's 0.7")
 
 
-class LffSettings(LffDdbSettings):
+class LffDdbSettings(SmoothingSettings, WeightingSettings):
+    """Settings of `lff_ddb`."""
+
+
+class LffSettings(SmoothingSettings):
     """Settings of `lff`; the biased network is trained as the target is, but for its loss."""
 
     q: float = Field(0.7, gt=0, le=1, description="of GCE: towards 0 it is cross-entropy, 0.7 is LfF's")
@@ -108,12 +112,16 @@ def lff(train: Split, signals: None, settings: LffSettings, run: Run) -> nn.Modu
 def lff_ddb(train: Split, signals: Signals, settings: LffDdbSettings, run: Run) -> nn.Module:
     """Weight by the frozen amplifier's loss on each image, over the largest of its class."""
     check_signals(signals, train)
-    target_losses = SmoothedLosses(train.labels, settings.ema, run.device)
-    amplifier_loss = relative_to_class(torch.from_numpy(signals.loss).to(run.device), target_losses.labels)  # (N,)
 
-    def loss(batch: Batch) -> Tensor:
-        target_losses.update(batch.index, batch.cross_entropy)
-        weight = relative_difficulty(amplifier_loss[batch.index], target_losses.relative(batch.index))  # (B,)
-        return (weight * batch.cross_entropy).mean()
+    def weighted(train: Split, signals: Signals, run: Run) -> nn.Module:
+        target_losses = SmoothedLosses(train.labels, settings.ema, run.device)
+        amplifier_loss = relative_to_class(torch.from_numpy(signals.loss).to(run.device), target_losses.labels)  # (N,)
 
-    return fit(train, loss, settings, run)
+        def loss(batch: Batch) -> Tensor:
+            target_losses.update(batch.index, batch.cross_entropy)
+            weight = relative_difficulty(amplifier_loss[batch.index], target_losses.relative(batch.index))  # (B,)
+            return (weight * batch.cross_entropy).mean()
+
+        return fit(train, loss, settings, run)
+
+    return by_temperature(train, signals, settings, run, weighted)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ddb.backbones import NETWORKS, build_network
+from ddb.backbones import HEADS, NETWORKS, build_network
 from ddb.classifier import predict
 from ddb.data import Split
 from ddb.data.loading import Items, View, batches
@@ -41,7 +41,9 @@ Selection = Literal["last", "val_average", "val_worst_group", "val_pseudo_worst_
 class TrainingSettings(Settings):
     """How a classifier is trained."""
 
-    network: str = Field("small_cnn", description="small_cnn, resnet18, resnet50 or densenet121")
+    network: str = Field(
+        "small_cnn", description="small_cnn, resnet18, resnet50 or densenet121; on features: linear or mlp"
+    )
     weights: Annotated[str, HashedAs(file_content)] = Field(
         "none", description="of a backbone at the start: none, imagenet, or a file"
     )
@@ -68,8 +70,10 @@ class TrainingSettings(Settings):
 
     @model_validator(mode="after")
     def _consistent(self):
-        if self.weights != "none" and self.network == "small_cnn":
+        if self.weights != "none" and self.network in ("small_cnn", *HEADS):
             raise ValueError("weights need one of torchvision's networks")
+        if self.network in HEADS and (self.image_size or self.augment):
+            raise ValueError(f"network {self.network} takes features: image_size and augment are for images")
         return self
 
     @field_validator("weights")
@@ -110,7 +114,7 @@ class Run:
 class Batch:
     """One training step as the loss sees it."""
 
-    images: Tensor  # (B, 3, H, W) float32 in [-1, 1]
+    images: Tensor  # (B, 3, H, W) float32 in [-1, 1], or features (B, D) float32
     labels: Tensor  # (B,) int64
     index: Tensor  # (B,) int64, rows of the training split
     logits: Tensor  # (B, C)
@@ -134,7 +138,10 @@ class Learner:
         self.train, self.loss, self.settings, self.run = train, loss, settings, run
         num_classes = int(train.labels.max()) + 1  # BiasedDataset.validate: every class has training images
         key = derive_key(f"init/{run.stream}", run.seed)
-        self.model = build_network(settings.network, num_classes, key, settings.weights).to(run.device)
+        inputs = train.images.shape[1] if settings.network in HEADS else None
+        self.model = build_network(settings.network, num_classes, key, settings.weights, inputs).to(run.device)
+        if settings.network in HEADS:
+            self.model[0].fit(torch.from_numpy(train.images))  # (N, D)
         arguments = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
         if settings.optimizer == "sgd":
             self.optimizer = torch.optim.SGD(self.model.parameters(), momentum=0.9, **arguments)

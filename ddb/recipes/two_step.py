@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -13,6 +14,7 @@ from ddb.data import Split
 from ddb.lazy import np
 from ddb.recipes.group_dro import GroupDROSettings, fit_group_dro
 from ddb.recipes.registry import method
+from ddb.recipes.safeguard import SafeguardSettings, safeguarded
 from ddb.recipes.training import Run
 from ddb.signals.table import check_signals, error_set, filtered_error_set, pseudo_groups
 
@@ -22,11 +24,11 @@ if TYPE_CHECKING:
     from ddb.signals.table import Signals
 
 
-class ErrorSetSettings(GroupDROSettings):
+class ErrorSetSettings(GroupDROSettings, SafeguardSettings):
     """Settings of `ddb_two_step_error_set`."""
 
 
-class TwoStepSettings(GroupDROSettings):
+class TwoStepSettings(GroupDROSettings, SafeguardSettings):
     """Settings of `ddb_two_step`."""
 
     gamma: float = Field(1.0, ge=0, description="conflicting iff misclassified and loss > mu + gamma * sigma")
@@ -35,18 +37,29 @@ class TwoStepSettings(GroupDROSettings):
 @method("ddb_two_step", TwoStepSettings, signals=True)
 def two_step(train: Split, signals: Signals, settings: TwoStepSettings, run: Run) -> nn.Module:
     """GroupDRO over the pseudo-groups of the filtered error set."""
-    return _recipe(train, signals, filtered_error_set(signals, settings.gamma), settings, run)
+    return _recipe(train, signals, lambda signals: filtered_error_set(signals, settings.gamma), settings, run)
 
 
 @method("ddb_two_step_error_set", ErrorSetSettings, signals=True)
 def two_step_error_set(train: Split, signals: Signals, settings: ErrorSetSettings, run: Run) -> nn.Module:
     """GroupDRO over the pseudo-groups of the whole error set."""
-    return _recipe(train, signals, error_set(signals), settings, run)
+    return _recipe(train, signals, error_set, settings, run)
 
 
-def _recipe(train: Split, signals: Signals, conflicting: np.ndarray, settings: GroupDROSettings, run: Run) -> nn.Module:
-    """GroupDRO with `conflicting` (N,) bool as the pseudo-label; an empty one leaves the classes as groups."""
+def _recipe(
+    train: Split,
+    signals: Signals,
+    conflicting: Callable[[Signals], np.ndarray],
+    settings: GroupDROSettings,
+    run: Run,
+) -> nn.Module:
+    """GroupDRO with `conflicting(signals)`, (N,) bool, as the pseudo-label; empty: the groups are the classes."""
+
+    def candidate(train: Split, signals: Signals, run: Run) -> nn.Module:
+        found = conflicting(signals)
+        if not found.any():
+            run.history.append({"step": 0, "note": "no image is taken for conflicting: the groups are the classes"})
+        return fit_group_dro(train, pseudo_groups(train.labels, found), settings, run)
+
     check_signals(signals, train)
-    if not conflicting.any():
-        run.history.append({"step": 0, "note": "no image is taken for conflicting: the groups are the classes"})
-    return fit_group_dro(train, pseudo_groups(train.labels, conflicting), settings, run)
+    return safeguarded(train, signals, settings, run, {run.name: candidate})

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from ddb.backbones import HEADS
 from ddb.classifier import predict
 from ddb.data import Split
 from ddb.data.loading import View
-from ddb.lazy import lazy
 from ddb.recipes.erm import mean_loss
 from ddb.recipes.training import Run, TrainingSettings, fit
 from ddb.settings import AddedLater, HashedAs, absolute, file_content, unknown
@@ -23,10 +23,7 @@ from ddb.signals.registry import SOURCES, Found
 from ddb.signals.table import Signals
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
-else:
-    torch = lazy("torch")
 
 
 class AmplifierSettings(TrainingSettings):
@@ -44,8 +41,18 @@ class AmplifierSettings(TrainingSettings):
     file: Annotated[str | None, AddedLater(None), HashedAs(file_content)] = Field(
         None, description="with source file: Parquet or CSV with path and score (ddb/signals/file.py)"
     )
+    space: Annotated[Literal["pixels", "features"], AddedLater("pixels")] = Field(
+        "pixels",
+        description="input of the source: images, or features of the encoder in section features, on which network is "
+        "linear unless it is mlp",
+    )
+    layer: Annotated[str | None, AddedLater(None)] = Field(
+        None,
+        description="of the features; null: all, whose calibrated log-probabilities are averaged (closed forms), or "
+        "the last (networks)",
+    )
     components: Annotated[int, AddedLater(64)] = Field(
-        64, ge=1, description="of the pixels, that the closed forms use: principal components"
+        64, ge=1, description="principal components of pixels or features that the closed forms use"
     )
     folds: Annotated[int, AddedLater(2)] = Field(2, ge=2, description="of cross_fit: parts of the training images")
     q: Annotated[float, AddedLater(0.7)] = Field(0.7, gt=0, le=1, description="of gce: LfF's 0.7")
@@ -66,10 +73,30 @@ class AmplifierSettings(TrainingSettings):
     def _absolute_file(cls, name: str | None) -> str | None:
         return absolute(name)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _head_on_features(cls, values: Any) -> Any:
+        """On features, `linear` replaces a network of images, so that one grid can compare both spaces."""
+        of_images = isinstance(values, dict) and values.get("network") not in HEADS
+        if of_images and values.get("space") == "features":
+            return values | {"network": "linear", "weights": "none", "image_size": None, "augment": False}
+        return values
+
+    @model_validator(mode="after")
+    def _fits_space(self):
+        if (self.network in HEADS) != (self.space == "features"):
+            takes = "features" if self.network in HEADS else "images"
+            raise ValueError(f"network {self.network} takes {takes}, but space is {self.space}")
+        if self.space == "features" and "space" not in SOURCES[self.source].own:
+            raise ValueError(f"source {self.source} works in space pixels only")
+        if self.layer and self.space == "pixels":
+            raise ValueError("layer needs space features")
+        return self
+
     @model_validator(mode="after")
     def _with_file(self):
         if (self.source == "file") != (self.file is not None):
-            raise ValueError("source: file and file: PATH need each other")
+            raise ValueError("source: file needs file: PATH, and file: PATH needs source: file")
         return self
 
     def view(self, workers: int = 0) -> View:
@@ -82,21 +109,7 @@ class AmplifierSettings(TrainingSettings):
 
 def compute_signals(model: nn.Module, split: Split, view: View | None = None) -> Signals:
     """The signals of `model` on every image of `split`, seen as `view` says."""
-    return signals_of_logits(predict(model, split, view), split)
-
-
-def signals_of_logits(logits: torch.Tensor, split: Split) -> Signals:
-    """The signals from a model's logits (N, C) or log-probabilities on the images of `split`."""
-    loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(split.labels), reduction="none")  # (N,)
-    predicted = logits.argmax(1).numpy()  # (N,)
-    return Signals(
-        list(split.paths),
-        split.labels.copy(),
-        predicted,
-        loss.numpy(),
-        torch.exp(-loss).numpy(),
-        predicted != split.labels,
-    )
+    return Signals.of_logits(predict(model, split, view).numpy(), split)
 
 
 def train_amplifier(

@@ -13,7 +13,7 @@ from ddb.signals.closed_form import fitted
 from ddb.signals.registry import Found, source
 
 
-@source("class_mean", trains=False, own=("components",))
+@source("class_mean", trains=False, own=("components", "layer", "space"), version=2)
 def class_mean(train: Split, val: Split, synthetic: None, settings: AmplifierSettings, run: Run) -> Found:
     """Fit to the training images."""
     from sklearn.neighbors import NearestCentroid

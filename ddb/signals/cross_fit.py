@@ -14,13 +14,14 @@ from ddb.lazy import lazy, np
 from ddb.randomness import numpy_generator
 from ddb.recipes.erm import mean_loss
 from ddb.recipes.training import Run, fit
-from ddb.signals.amplifier import AmplifierSettings, signals_of_logits
+from ddb.signals.amplifier import AmplifierSettings
 from ddb.signals.registry import Found, source
+from ddb.signals.table import Signals
 
 torch = lazy("torch")
 
 
-@source("cross_fit", own=("folds",))
+@source("cross_fit", own=("folds", "layer", "space"))
 def cross_fit(train: Split, val: Split, synthetic: None, settings: AmplifierSettings, run: Run) -> Found:
     """Train a network on all but each of `folds` parts of the training images."""
     fold, view = folds(train.labels, settings.folds, run.seed), settings.view(run.workers)
@@ -32,7 +33,8 @@ def cross_fit(train: Split, val: Split, synthetic: None, settings: AmplifierSett
         judged = np.flatnonzero(fold == number)
         of_train[judged] = predict(model, train.take(judged), view)
         of_val.append(predict(model, val, view).log_softmax(1))  # (V, C)
-    return Found(signals_of_logits(of_train, train), signals_of_logits(torch.stack(of_val).mean(0), val))
+    logits = (of_train.numpy(), torch.stack(of_val).mean(0).numpy())
+    return Found(*(Signals.of_logits(each, split) for each, split in zip(logits, (train, val), strict=True)))
 
 
 def folds(labels: np.ndarray, number: int, seed: int) -> np.ndarray:

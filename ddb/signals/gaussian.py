@@ -12,7 +12,7 @@ from ddb.signals.closed_form import fitted
 from ddb.signals.registry import Found, source
 
 
-@source("gaussian", trains=False, own=("components",))
+@source("gaussian", trains=False, own=("components", "layer", "space"), version=2)
 def gaussian(train: Split, val: Split, synthetic: None, settings: AmplifierSettings, run: Run) -> Found:
     """Fit to the training images."""
     from sklearn.naive_bayes import GaussianNB

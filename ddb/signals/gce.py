@@ -20,7 +20,7 @@ else:
     torch = lazy("torch")
 
 
-@source("gce", own=("q",))
+@source("gce", own=("layer", "q", "space"))
 def gce(train: Split, val: Split, synthetic: None, settings: AmplifierSettings, run: Run) -> Found:
     """Train with GCE(p, y) = (1 - p_y^q) / q."""
     model = fit(train, lambda batch: _loss(batch, settings.q), settings, run)

@@ -9,7 +9,7 @@ from ddb.signals.closed_form import fitted
 from ddb.signals.registry import Found, source
 
 
-@source("lda", trains=False, own=("components",))
+@source("lda", trains=False, own=("components", "layer", "space"), version=2)
 def lda(train: Split, val: Split, synthetic: None, settings: AmplifierSettings, run: Run) -> Found:
     """Fit to the training images."""
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis

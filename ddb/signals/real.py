@@ -8,7 +8,7 @@ from ddb.signals.amplifier import AmplifierSettings, signals_of_amplifier
 from ddb.signals.registry import Found, source
 
 
-@source("real")
+@source("real", own=("layer", "space"))
 def real(train: Split, val: Split, synthetic: None, settings: AmplifierSettings, run: Run) -> Found:
     """Train on the training images."""
     return signals_of_amplifier(train, train, val, settings, run)

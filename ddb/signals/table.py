@@ -26,9 +26,35 @@ class Signals:
     loss: np.ndarray  # (N,) float32, cross-entropy in nats
     probability: np.ndarray  # (N,) float32, of the label
     misclassified: np.ndarray  # (N,) bool; column `conflicting` on disk
+    log_probabilities: np.ndarray | None = None  # (N, C) float32; None if the source has no more than a score
+
+    @classmethod
+    def of_logits(cls, logits: np.ndarray, split: Split) -> Signals:
+        """The signals of a model with these logits (N, C), or log-probabilities, on the images of `split`."""
+        return cls._of(log_softmax(logits), list(split.paths), split.labels.copy())
+
+    @classmethod
+    def _of(cls, log_probabilities: np.ndarray, paths: list[str], labels: np.ndarray) -> Signals:
+        predicted = log_probabilities.argmax(1)  # (N,)
+        loss = -log_probabilities[np.arange(len(labels)), labels]  # (N,)
+        loss, probability, kept = (each.astype(np.float32) for each in (loss, np.exp(-loss), log_probabilities))
+        return cls(paths, labels, predicted, loss, probability, predicted != labels, kept)
+
+    def with_logits(self, logits: np.ndarray) -> Signals:
+        """Signals on the same images with other logits (N, C)."""
+        return self._of(log_softmax(logits), self.paths, self.labels)
+
+    def take(self, rows: np.ndarray) -> Signals:
+        """The given rows, (M,) int64, in their order."""
+        arrays = (self.labels, self.predicted, self.loss, self.probability, self.misclassified)
+        kept = None if self.log_probabilities is None else self.log_probabilities[rows]
+        return Signals([self.paths[row] for row in rows], *(each[rows] for each in arrays), kept)
 
     def write(self, path: str | Path) -> None:
-        """One Parquet file, one row per image: path, label, predicted, loss, probability, conflicting."""
+        """One Parquet file, one row per image: path, label, predicted, loss, probability, conflicting.
+
+        And log_probabilities, a list with one number per class, if they are known.
+        """
         columns = {
             "path": pa.array(self.paths, pa.string()),
             "label": self.labels,
@@ -37,6 +63,9 @@ class Signals:
             "probability": self.probability,
             "conflicting": self.misclassified,
         }
+        if self.log_probabilities is not None:
+            values = pa.array(self.log_probabilities.reshape(-1))
+            columns["log_probabilities"] = pa.FixedSizeListArray.from_arrays(values, self.log_probabilities.shape[1])
         pq.write_table(pa.table(columns), path)
 
     @classmethod
@@ -49,9 +78,18 @@ class Signals:
                 table["path"].to_pylist(),
                 *(column[name].copy() for name in column),
                 table["conflicting"].to_numpy().astype(bool),
+                np.array(table["log_probabilities"].to_pylist(), np.float32)
+                if "log_probabilities" in table.column_names
+                else None,
             )
         except (FileNotFoundError, pa.ArrowInvalid, KeyError) as error:
             raise DDBError(f"signals {path} cannot be read: {error}") from None
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Normalised log-probabilities (N, C) float64 of logits (N, C)."""
+    shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
 
 
 def validation_signals(amplifier: Path) -> Signals:

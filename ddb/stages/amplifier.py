@@ -16,7 +16,7 @@ class Amplifier(Kind):
     """Signals on the training and validation images, memorisation curve and, with bias labels, their quality."""
 
     name = "amplifier"
-    version = 2
+    version = 3
     unit = "epoch of the synthetic set"
     numbers = ("quality", "curve")
 
@@ -34,25 +34,39 @@ class Amplifier(Kind):
         """Ask the source."""
         from ddb.classifier import Description, save_classifier
         from ddb.diffusion import synthetic
+        from ddb.features import table
         from ddb.recipes.training import Run
         from ddb.signals import SOURCES
         from ddb.signals.amplifier import AmplifierSettings
+        from ddb.signals.calibration import mean_over_layers
+        from ddb.signals.registry import Found
         from ddb.signals.table import signal_quality
 
         settings, dataset, machine = AmplifierSettings.model_validate(job.config["amplifier"]), job.data(), job.machine
+        source = SOURCES[settings.source]
         for name in {"file", "weights"} & job.config["amplifier"].keys():
             job.check_file("amplifier", name)
         surroundings = {"device": machine.device, "workers": machine.workers, "progress": job.progress}
         run = Run(job.config.get("seed", 0), "amplifier", stream="amplifier", **surroundings)
         images = synthetic.read(job.input("synthetic")) if "synthetic" in job.stage.inputs else None
-        found = SOURCES[settings.source].function(dataset["train"], dataset["val"], images, settings, run)
+        if settings.space == "pixels":
+            found = source.function(dataset["train"], dataset["val"], images, settings, run)
+        else:
+            features = job.input("features")
+            every = settings.layer is None and not source.trains
+            seen = [
+                table.with_features(dataset, features, layer)
+                for layer in (table.layers(features) if every else [settings.layer])
+            ]
+            parts = [source.function(each["train"], each["val"], images, settings, run) for each in seen]
+            of_train, of_val = [part.train for part in parts], [part.val for part in parts]
+            combined = (mean_over_layers(of_train, each) for each in (of_train, of_val))
+            found = Found(*combined, parts[0].model, parts[0].curve)
         found.train.write(job.result / "signals.parquet")
         if found.val:
             found.val.write(job.result / "signals_val.parquet")
         if found.model:
-            save_classifier(
-                job.result, found.model, Description(settings.network, dataset.classes, settings.image_size)
-            )
+            save_classifier(job.result, found.model, Description.of(found.model, settings, dataset.classes))
         if found.curve:
             job.write("curve", found.curve)
         if dataset["train"].aligned is not None:

@@ -38,7 +38,7 @@ class Classifier(Kind):
         from ddb.signals.amplifier import AmplifierSettings
         from ddb.signals.table import Signals, error_set, pseudo_groups, validation_signals
 
-        method, dataset, machine = get_method(job.config["method"]), job.data(), job.machine
+        method, dataset, machine = get_method(job.config["method"]), job.seen_data(), job.machine
         settings = method.settings_class.model_validate(job.config["settings"])
         job.check_file("settings", "weights")
         surroundings = {"device": machine.device, "workers": machine.workers, "progress": job.progress}
@@ -46,7 +46,7 @@ class Classifier(Kind):
         signals = None
         if "amplifier" in job.stage.inputs:
             signals = Signals.read(job.input("amplifier") / "signals.parquet")
-        if settings.selection == "val_worst_group":
+        if settings.selection == "val_worst_group" or method.needs_groups:
             run.validation_groups = groups(dataset["val"])
         elif settings.selection == "val_pseudo_worst_group":
             validation = validation_signals(job.input("amplifier"))
@@ -55,7 +55,7 @@ class Classifier(Kind):
             run.synthetic = synthetic.read(job.input("synthetic"))
             run.amplifier_settings = AmplifierSettings.model_validate(job.config["amplifier"])
         model = method.function(dataset["train"], signals, settings, run)
-        save_classifier(job.result, model, Description(settings.network, dataset.classes, settings.image_size))
+        save_classifier(job.result, model, Description.of(model, settings, dataset.classes))
         job.write("history", run.history)
         return {}
 

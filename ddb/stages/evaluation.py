@@ -23,7 +23,7 @@ class Evaluation(Kind):
         from ddb.data.loading import View
         from ddb.metrics import evaluate
 
-        dataset, machine = job.data(), job.machine
+        dataset, machine = job.seen_data(), job.machine
         model = load_classifier(job.input("classifier")).to(machine.device)
         view = View(job.stage.inputs["classifier"].config["settings"]["image_size"], workers=machine.workers)
         logits = {}

@@ -73,6 +73,12 @@ class Job:
 
         return prepared.read(self.input("data"))
 
+    def seen_data(self) -> BiasedDataset:
+        """The data set as the classifier sees it: images, or the last layer's features if they are among the inputs."""
+        from ddb.features.table import with_features
+
+        return with_features(self.data(), self.input("features")) if "features" in self.stage.inputs else self.data()
+
     def check_file(self, role: str, name: str) -> None:
         """Raise DDBError if a file that the setting `role.name` names has changed since its content entered the key."""
         path, planned = self.config[role][name], (self.stage.hashed or self.config)[role].get(name)
@@ -144,8 +150,11 @@ def pixels_of(stage: Stage) -> int:
 
 def training_memory(stage: Stage, settings: dict[str, Any], demand: Demand) -> int:
     """Bytes of a process that trains a classifier; on a GPU, the memory of training is not the node's."""
+    from ddb.backbones import HEADS
     from ddb.memory import classifier_bytes
 
+    if settings["network"] in HEADS:
+        return CELL
     pixels = settings["image_size"] or pixels_of(stage)
     training = 0 if demand.gpus else classifier_bytes(settings["network"], 10, settings["batch_size"], pixels)
     return CELL + training

@@ -12,7 +12,7 @@ from torchvision import models
 from ddb import backbones
 from ddb.backbones import BACKBONES, build_network, ensure_weights
 from ddb.errors import DDBError
-from ddb.imagenet_input import MEAN
+from ddb.input_layers import MEAN
 
 
 @pytest.mark.parametrize("name", BACKBONES)

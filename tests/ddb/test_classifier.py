@@ -10,6 +10,7 @@ from ddb.backbones import build_network
 from ddb.classifier import Description, load_classifier, predict, save_classifier
 from ddb.data.loading import to_tensor
 from ddb.errors import DDBError
+from ddb.recipes.training import TrainingSettings
 
 
 @pytest.fixture
@@ -42,7 +43,19 @@ def test_a_classifier_comes_back_from_disk(images, tmp_path):
     assert not loaded.training
     assert torch.equal(predict(loaded, images), predict(model, images))
     description = json.loads((tmp_path / "classifier.json").read_text())
-    assert description == {"network": "small_cnn", "classes": ["cat", "dog", "owl"], "image_size": None}
+    expected = {"network": "small_cnn", "classes": ["cat", "dog", "owl"], "image_size": None, "inputs": None}
+    assert description == expected
+
+
+def test_a_classifier_of_features_contains_their_scale(tmp_path):
+    """Feature 1 is constant and only centred; feature 0 has mean 2 and standard deviation 1."""
+    features = np.array([[1, 5], [3, 5]], np.float32)
+    model = build_network("linear", 2, key=1, inputs=2)
+    model[0].fit(torch.from_numpy(features))
+    assert model[0](torch.from_numpy(features)).tolist() == [[-1, 0], [1, 0]]
+    settings = TrainingSettings(network="linear")
+    save_classifier(tmp_path, model, Description.of(model, settings, ("cat", "dog")))
+    assert torch.equal(predict(load_classifier(tmp_path), features), predict(model, features))
 
 
 def test_errors_name_the_network_and_the_place(tmp_path):

@@ -9,11 +9,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
+from torchvision import models
 
 from ddb import predictions, probe
-from ddb.backbones import NETWORKS, build_network
+from ddb.backbones import HEADS, NETWORKS, build_network
 from ddb.classifier import load_classifier, predict
 from ddb.config_file import resolve
 from ddb.data import prepared
@@ -23,6 +26,7 @@ from ddb.diffusion.pipeline import CDPMPipeline
 from ddb.diffusion.process import SAMPLERS, noise_schedule
 from ddb.diffusion.settings import CDPMSettings, SamplingSettings
 from ddb.experiment import plan
+from ddb.features import table
 from ddb.recipes import METHODS
 from ddb.signals import SOURCES
 from ddb.signals.table import Signals
@@ -107,7 +111,10 @@ NUMBERS = {  # kind -> numbers of a result in the folder `path`, whose data set 
 }
 
 
-@pytest.mark.parametrize("name", [name for name in KINDS if name not in ("amplifier", "classifier", "evaluation")])
+ELSEWHERE = ("features", "amplifier", "classifier", "evaluation")  # they have tests of their own
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if name not in ELSEWHERE])
 def test_every_kind_of_stage(finished, name):
     graph, store = finished
     stage = next(stage for stage in graph.stages() if stage.name == name)
@@ -127,6 +134,31 @@ def test_every_source_of_signals(finished, source):
     assert not changed(f"source {source}", NUMBERS["amplifier"](store.path(stage), store.path(graph.data)), stage.code)
 
 
+def test_features(tmp_path):
+    """Of 16 random images, by a network with random weights."""
+    random = np.random.default_rng(0)
+    for number in range(16):
+        path = tmp_path / "images" / ("cat", "dog")[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (40, 40, 3), np.uint8)).save(path)
+    torch.manual_seed(0)
+    torch.save(models.get_model("mobilenet_v3_small", weights=None).state_dict(), tmp_path / "weights.pt")
+    values = {
+        "dataset": {"name": "folder", "root": str(tmp_path / "images"), "image_size": 8},
+        "features": {"encoder": "mobilenet_v3_small", "weights": str(tmp_path / "weights.pt")},
+        "training": {"network": "linear"},
+        "methods": {"erm": {}},
+        "memorisation": False,
+    }
+    graph, store = plan(resolve(values)), Store(tmp_path / "runs")
+    for stage in graph.stages("features"):
+        with store.produce(stage) as work:
+            KINDS[stage.name].compute(Job(stage, store, work, lambda *progress: None))
+    path = store.path(stage)
+    numbers = [ramp(pq.read_table(path / "train.parquet")[layer].to_pylist()) for layer in table.layers(path)]
+    assert len(numbers) == 4 and not changed("features", numbers, stage.code)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_and_its_evaluation(finished, method):
     graph, store = finished
@@ -140,8 +172,10 @@ def test_every_method_and_its_evaluation(finished, method):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network(name):
     x = torch.linspace(-1, 1, 3 * 64 * 64).reshape(1, 3, 64, 64)
+    if name in HEADS:
+        x = x.flatten(1)[:, :16]
     with torch.no_grad():
-        output = build_network(name, 5, key=3).eval()(x)
+        output = build_network(name, 5, key=3, inputs=16).eval()(x)
     assert not changed(name, [ramp(output.abs())], {name: NETWORKS[name]})
 
 

@@ -140,7 +140,7 @@ def test_methods_by_name():
         names += sorted(name for name, each in METHODS.items() if getattr(each, kind))
     recipe_1 = ["ddb_two_step", "ddb_two_step_control", "ddb_two_step_error_set"]
     assert kinds["needs_signals"] == ["ddb_end_to_end", *recipe_1, "jtt_ddb", "lff_ddb"]
-    assert kinds["needs_groups"] == ["group_dro"] and kinds["needs_synthetic"] == ["ddb_end_to_end_joint"]
+    assert kinds["needs_groups"] == ["dfr", "group_dro"] and kinds["needs_synthetic"] == ["ddb_end_to_end_joint"]
     with pytest.raises(DDBError, match="'ddb_two_stp' is unknown; did you mean 'ddb_two_step'"):
         get_method("ddb_two_stp")
     with pytest.raises(ValueError, match="two methods are named 'erm'"):

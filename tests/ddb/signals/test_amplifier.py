@@ -95,7 +95,10 @@ def test_signals_survive_the_file(tmp_path):
     assert read.paths == written.paths
     for name in [field.name for field in dataclasses.fields(Signals) if field.name != "paths"]:
         before, after = getattr(written, name), getattr(read, name)
-        assert np.array_equal(before, after) and before.dtype == after.dtype
+        assert before is after is None or (np.array_equal(before, after) and before.dtype == after.dtype)
+    known = dataclasses.replace(written, log_probabilities=np.log([[0.5, 0.5], [0.1, 0.9], [1, 1]]).astype(np.float32))
+    known.write(tmp_path / "signals.parquet")
+    assert np.array_equal(Signals.read(tmp_path / "signals.parquet").log_probabilities, known.log_probabilities)
     torch.from_numpy(read.loss)  # a read-only view of Arrow's memory would warn, and could not be written
     with pytest.raises(DDBError, match=r"signals .*nowhere\.parquet cannot be read"):
         Signals.read(tmp_path / "nowhere.parquet")

@@ -108,8 +108,8 @@ def test_a_file_that_is_no_table_of_scores_is_one_line(dataset, tmp_path, name, 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"amplifier": {"source": "file"}}, "source: file and file: PATH need each other"),
-        ({"amplifier": {"file": "x.csv"}}, "source: file and file: PATH need each other"),
+        ({"amplifier": {"source": "file"}}, "source: file needs file: PATH, and file: PATH needs source: file"),
+        ({"amplifier": {"file": "x.csv"}}, "source: file needs file: PATH, and file: PATH needs source: file"),
         ({"amplifier": {"source": "file", "file": "no.csv"}}, r"amplifier\.file: \S+no\.csv: No such file"),
         ({"amplifier": {"source": "sinthetic"}}, "did you mean 'synthetic'"),
         (
@@ -162,14 +162,33 @@ def test_a_source_finds_conflicting_images_of_colored_digits(dataset, name):
     assert (found.train.misclassified == (found.train.predicted != dataset["train"].labels)).all()
 
 
+def grey(values):
+    """Images of 2 x 2 pixels in these shades; the first half is of class 0."""
+    images = np.array(values, np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
+    return Split(images, np.arange(len(values)) * 2 // len(values), [f"{i}" for i in range(len(values))])
+
+
 def test_a_discriminant_by_hand():
-    """Grey images of 0, 2 and 4, 6: whitened, a line on which the classes' means lie two deviations apart."""
-    images = np.array([0, 2, 4, 6], np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
-    split = Split(images, np.array([0, 0, 1, 1]), list("abcd"))
-    signals = fitted(GaussianNB(var_smoothing=0), split, split, AmplifierSettings(components=1)).train
-    # Within a class: deviation 1, so the log-odds at distances 1 and 3 from the means are (9 - 1) / 2, at 1 and 5 12.
-    assert signals.loss == pytest.approx(np.log1p(np.exp([-12, -4, -4, -12])), rel=0.02)
-    assert not signals.misclassified.any()
+    """Shades 0, 2 and 4, 6: on a line, the classes' means lie two standard deviations apart.
+
+    Within a class the standard deviation is 1, so the log-odds at distances 1 and 3 from the means are (9 - 1) / 2, at
+    distances 1 and 5 they are 12.
+    """
+    judged = grey([0, 2, 4, 6])
+    fit_to = grey([0, 2] * 5 + [4, 6] * 5)
+    found = fitted(GaussianNB(var_smoothing=0), fit_to, judged, AmplifierSettings(components=1))
+    assert found.val.loss == pytest.approx(np.log1p(np.exp([-12, -4, -4, -12])), rel=0.02)
+    assert not found.val.misclassified.any()
+
+
+def test_a_closed_form_judges_each_training_image_without_it():
+    """One white image among black ones: a Gaussian that has seen it would place it in its class."""
+    values = [0, 10] * 5 + [200, 210] * 5
+    values[0] = 205
+    signals = fitted(GaussianNB(), grey(values), grey(values), AmplifierSettings(components=1)).train
+    assert np.flatnonzero(signals.misclassified).tolist() == [0]
+    assert signals.log_probabilities.shape == (20, 2)
+    assert signals.loss == pytest.approx(-signals.log_probabilities[np.arange(20), grey(values).labels])
 
 
 def test_folds_share_every_class_equally_and_no_network_judges_what_it_was_trained_on(dataset, monkeypatch):
@@ -203,7 +222,8 @@ def test_the_key_of_a_closed_form_has_only_what_it_reads(name):
         (stage,) = {run.stage.key: run.stage for run in graph.amplifiers.values()}.values()  # one for both seeds
         return stage
 
-    assert amplifier().config == {"amplifier": {"source": name, "components": 64}}
+    own = {"source": name, "space": "pixels", "layer": None, "components": 64}
+    assert amplifier().config == {"amplifier": own}
     assert amplifier().key == amplifier(steps=7).key != amplifier(components=9).key
 
 

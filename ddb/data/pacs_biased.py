@@ -1,0 +1,25 @@
+"""Four animals, each tied to a style, selected from PACS (Li et al., ICCV 2017): photos, art, cartoons, sketches.
+
+An align/conflict tree (`ddb.data.align_conflict`). In 600 of the 636 training images the class has its own style, in 36
+another style. The validation and test images show every class in every style equally often.
+"""
+
+from typing import Literal
+
+from ddb.data.align_conflict import AlignConflictConfig, index
+
+PLACES = ("pacs_biased",)
+
+__all__ = ["PLACES", "PacsBiasedConfig", "index", "published"]
+
+
+class PacsBiasedConfig(AlignConflictConfig):
+    """Settings of the biased selection from PACS."""
+
+    name: Literal["pacs_biased"] = "pacs_biased"  # type: ignore[assignment]  # another data set with the same layout
+    attribute: str = "style"
+
+
+def published(config: PacsBiasedConfig) -> dict[str, int]:
+    """Number of images in each split."""
+    return {"train": 636, "val": 160, "test": 400}

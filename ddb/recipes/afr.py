@@ -1,0 +1,68 @@
+"""Automatic Feature Reweighting (AFR, Qiu et al., ICML 2023): retrain the last layer on images that ERM fits badly.
+
+ERM learns from most of the training images. On the rest, only its last layer is retrained, with weights
+mu_i proportional to exp(-gamma * p_i) / n_c, p_i the probability of image i's label under ERM and n_c the number of
+images of its class among the rest, and with a penalty lambda * ||w - w_ERM||^2. It needs no bias labels for training;
+the published numbers select gamma and lambda with bias labels of the validation images, here they are settings.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from ddb.data import Split
+from ddb.data.dataset import hold_out
+from ddb.lazy import lazy, np
+from ddb.recipes.erm import mean_loss
+from ddb.recipes.last_layer import embeddings, last_layer, replace_last_layer
+from ddb.recipes.registry import method
+from ddb.recipes.training import Run, TrainingSettings, fit
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+else:
+    torch = lazy("torch")
+
+
+class AfrSettings(TrainingSettings):
+    """Settings of `afr`; the others are of its ERM."""
+
+    gamma: float = Field(10.0, ge=0, description="of exp(-gamma * p); 0 weights all images of a class equally")
+    penalty: float = Field(0.01, ge=0, description="lambda, of the squared distance from ERM's last layer")
+    share: float = Field(0.2, gt=0, lt=1, description="of the training images, on which the last layer is retrained")
+    last_layer_steps: int = Field(500, gt=0, description="gradient descent steps on all of them")
+    last_layer_rate: float = Field(0.01, gt=0, description="their learning rate")
+
+
+@method("afr", AfrSettings)
+def afr(train: Split, signals: None, settings: AfrSettings, run: Run) -> nn.Module:
+    """ERM on 1 - `share` of the images, the last layer on the rest."""
+    most, rest = hold_out(train, settings.share, run.seed)
+    model = fit(most, mean_loss, settings, run)
+    layer = last_layer(model)
+    x = embeddings(model, rest, settings.view(run.workers))  # (M, D)
+    start = [each.detach().cpu() for each in (layer.weight, layer.bias)]  # (C, D), (C,)
+    labels = torch.from_numpy(rest.labels)  # (M,)
+    weights = afr_weights(torch.softmax(x @ start[0].T + start[1], 1), labels, settings.gamma)  # (M,)
+    weight, bias = (each.clone().requires_grad_() for each in start)
+    optimizer = torch.optim.SGD([weight, bias], lr=settings.last_layer_rate, momentum=0.9)
+    for _ in range(settings.last_layer_steps):
+        cross_entropy = torch.nn.functional.cross_entropy(x @ weight.T + bias, labels, reduction="none")  # (M,)
+        distance = (weight - start[0]).square().sum() + (bias - start[1]).square().sum()
+        loss = (weights * cross_entropy).sum() + settings.penalty * distance
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    replace_last_layer(model, weight.detach(), bias.detach())
+    return model
+
+
+def afr_weights(probabilities: Tensor, labels: Tensor, gamma: float) -> Tensor:
+    """mu (M,), which sums to 1, from ERM's probabilities (M, C) and the labels (M,)."""
+    of_label = probabilities.gather(1, labels[:, None])[:, 0]  # (M,)
+    size = torch.from_numpy(np.bincount(labels.numpy()))[labels]  # (M,) images of the class
+    weights = torch.exp(-gamma * of_label) / size
+    return weights / weights.sum()

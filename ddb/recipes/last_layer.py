@@ -1,0 +1,38 @@
+"""The last layer of a classifier on its own: its inputs as vectors, and another one in its place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ddb.classifier import predict
+from ddb.data import Split
+from ddb.data.loading import View
+from ddb.lazy import lazy
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+else:
+    torch = lazy("torch")
+
+
+def last_layer(model: nn.Module) -> nn.Linear:
+    """The last linear layer, which gives the logits."""
+    return [each for each in model.modules() if isinstance(each, torch.nn.Linear)][-1]
+
+
+def embeddings(model: nn.Module, split: Split, view: View) -> Tensor:
+    """What the last layer gets for every image, (N, D) float32 on the CPU; the model is in evaluation mode."""
+    kept: list[Tensor] = []
+    hook = last_layer(model).register_forward_pre_hook(lambda module, given: kept.append(given[0].float().cpu()))
+    predict(model, split, view)
+    hook.remove()
+    return torch.cat(kept)
+
+
+def replace_last_layer(model: nn.Module, weight: Tensor, bias: Tensor) -> None:
+    """Overwrite the last layer with (C, D) and (C,)."""
+    layer = last_layer(model)
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+        layer.bias.copy_(bias)

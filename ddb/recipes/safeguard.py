@@ -1,0 +1,83 @@
+"""When not to debias: a recipe is replaced by a weaker one, or by ERM, if it loses too much held-out accuracy.
+
+A debiased classifier loses a little accuracy on the biased training distribution, since it no longer uses the shortcut:
+about as much as there are images that break it. A recipe that loses far more follows something else than a shortcut,
+such as hard or mislabelled images. So with a setting `safeguard: k`, candidates are tried from the strongest to the
+weakest, and the first one is trained on all images whose mean accuracy in cross-validation lies at most
+k * (share of flagged images) below that of ERM. If there is none, the result is ERM. No bias label is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from ddb.classifier import predict
+from ddb.data import Split
+from ddb.lazy import np
+from ddb.recipes.erm import mean_loss
+from ddb.recipes.training import Run, TrainingSettings, fit
+from ddb.settings import AddedLater
+from ddb.signals.cross_fit import folds
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ddb.signals.table import Signals
+
+FOLDS = 5
+Candidate = Callable[[Split, "Signals", Run], "nn.Module"]
+
+
+class SafeguardSettings(TrainingSettings):
+    """Settings of a recipe that can be replaced by a weaker one."""
+
+    safeguard: Annotated[float | None, AddedLater(None)] = Field(
+        None,
+        ge=0,
+        description="largest loss of cross-validated accuracy against ERM, in multiples of the share of flagged images,"
+        " before a weaker variant or ERM replaces the recipe; null: never (the paper)",
+    )
+
+
+def safeguarded(
+    train: Split, signals: Signals, settings: SafeguardSettings, run: Run, candidates: dict[str, Candidate]
+) -> nn.Module:
+    """Train the first of `candidates`, name -> function, that passes; without a safeguard, the first one.
+
+    The decision and its numbers are appended to `run.history`.
+    """
+    if settings.safeguard is None:
+        return next(iter(candidates.values()))(train, signals, run)
+    plain: dict[str, Candidate] = {"erm": lambda train, signals, run: fit(train, mean_loss, settings, run)}
+    fold = folds(train.labels, FOLDS, run.seed)  # (N,)
+    allowed = settings.safeguard * float(signals.misclassified.mean())
+    trainings, done = FOLDS * (len(candidates) + 1) + 1, 0
+
+    def progress(step: int, total: int, numbers: dict) -> None:
+        run.progress(done * total + step, trainings * total, numbers)
+
+    baseline, chosen, notes = 0.0, "erm", []
+    for name, candidate in (plain | candidates).items():
+        accuracy = 0.0
+        for number in range(FOLDS):
+            rest, held = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+            own = replace(run, validation=None, validation_groups=None, history=[], progress=progress)
+            model = candidate(train.take(rest), signals.take(rest), own)
+            judged = train.take(held)
+            right = predict(model, judged, settings.view(run.workers)).argmax(1).numpy() == judged.labels
+            accuracy += float(right.sum()) / len(train)
+            done += 1
+        notes.append(f"{name} {accuracy:.3f}")
+        if name == "erm":
+            baseline = accuracy
+        elif baseline - accuracy <= allowed:
+            chosen = name
+            break
+    text = f"safeguard: {chosen}; cross-validated accuracy: {', '.join(notes)}; allowed loss {allowed:.3f}"
+    run.history.append({"step": 0, "note": text})
+    done = trainings - 1
+    return (plain | candidates)[chosen](train, signals, replace(run, progress=progress))

@@ -1,0 +1,138 @@
+"""`features`: the images of all splits -> feature vectors of a frozen encoder, as Parquet (`ddb.features`)."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ddb.errors import DDBError, Interrupted
+from ddb.lazy import Image, lazy, np, pa
+from ddb.process_memory import CELL
+from ddb.settings import file_content
+from ddb.stages.kind import Job, Kind, too_many
+from ddb.stages.needs import Capacity, Demand
+from ddb.stages.parts import Parts
+from ddb.store import Stage, Workspace
+
+if TYPE_CHECKING:
+    import torch
+
+    from ddb.config import ResourceSettings
+    from ddb.cost import Probe, Size
+    from ddb.data import BiasedDataset, Split
+else:
+    torch = lazy("torch")
+
+
+class Features(Kind):
+    """The key contains the content of the file of weights, which is outside the store.
+
+    On a cluster `ray_jobs.encode_features` encodes with several actors; `compute` needs no Ray.
+    """
+
+    name = "features"
+    unit = "image"
+    has_workers = True
+
+    def code(self, config: dict[str, Any]) -> dict[str, int]:
+        """Versions of this kind and of the encoders."""
+        from ddb.features.encoders import VERSION
+
+        return {self.name: self.version, "encoder": VERSION}
+
+    def compute(self, job: Job) -> dict[str, Any]:
+        """Encode in this process, one batch after the other."""
+        work = Encoding(job.data(), job.work, job.sampling_batch)
+        encode = BatchEncoder(job.stage, job.data(), job.sampling_batch, job.machine.device)
+        for keys in work.blocks:
+            work.parts.write(encode(keys))
+            work.done += len(keys)
+            job.progress(work.done, work.total, {"images_per_step": 1})
+        return work.finish(job.result)
+
+    def demand(self, stage: Stage, capacity: Capacity, resources: ResourceSettings) -> Demand:
+        """A GPU or a CPU for each actor."""
+        actors = resources.sampling_actors or capacity.slots
+        if actors > capacity.slots:
+            raise too_many("sampling_actors", actors, capacity)
+        return Demand(actors, 1, 1 if capacity.gpus else 0)
+
+    def demand_after_loss(self, stage: Stage, capacity: Capacity, resources: ResourceSettings) -> Demand:
+        """Any number of actors gives the same features."""
+        return self.demand(stage, capacity, resources.model_copy(update={"sampling_actors": capacity.slots or 1}))
+
+    def memory(self, stage: Stage, demand: Demand) -> int:
+        """Memory of an actor, with its share of the task that feeds the actors."""
+        return CELL + CELL // demand.workers
+
+    def cost(self, stage: Stage, probe: Probe, size: Size) -> tuple[float, float]:
+        """One forward pass for each image; the test images are not counted, since their number may be unknown."""
+        image = probe.encoder(stage.config["features"]["encoder"])
+        return image, image * (size.train + size.val)
+
+
+class Encoding:
+    """What is left to encode, and how the parts become the result; shared by one process and by many actors."""
+
+    def __init__(self, dataset: BiasedDataset, work: Workspace, batch: int):
+        self.began, self.splits = time.time(), dataset.splits
+        self.parts = Parts(work.resume / "parts", ("split", "row"))
+        wanted = [(i, row) for i, split in enumerate(self.splits.values()) for row in range(len(split))]
+        self.total = len(wanted)
+        self.blocks = self.parts.missing(wanted, batch)
+        self.left = sum(map(len, self.blocks))
+        self.done = self.total - self.left
+
+    def finish(self, result: Path) -> dict[str, Any]:
+        """Write one file per split; returns numbers for the record. Raises Interrupted if images are left."""
+        from ddb.features import table
+
+        if self.done < self.total:
+            raise Interrupted(f"features: interrupted after {self.done} of {self.total} images")
+        whole, start = self.parts.whole(), 0  # split by split
+        vectors = {name: table.vectors(whole[name]) for name in whole.column_names if name not in self.parts.keys}
+        for name, split in self.splits.items():
+            rows = slice(start, start + len(split))
+            table.write(split, {layer: each[rows] for layer, each in vectors.items()}, result / f"{name}.parquet")
+            start += len(split)
+        taken = time.time() - self.began
+        return {"images": self.total, "images_per_second": self.left / taken}
+
+
+class BatchEncoder:
+    """From keys (split, row) to a part of the features."""
+
+    def __init__(self, stage: Stage, dataset: BiasedDataset, batch: int, device: str):
+        """Raises DDBError if the file of weights is not the one that the experiment was planned with."""
+        from ddb.features.encoders import build_encoder
+
+        if file_content(stage.location) != stage.config["weights"]:
+            raise DDBError(f"features.weights: {stage.location} changed while the command ran")
+        settings = stage.config["features"]
+        self.encoder = build_encoder(settings["encoder"], Path(stage.location), settings["layers"]).to(device)
+        self.splits, self.batch = list(dataset.splits.values()), batch
+
+    def __call__(self, keys: pa.Table) -> pa.Table:
+        """Raises DDBError that names a file that cannot be read.
+
+        The network always gets `batch` images, the missing ones copies of the last, so that a short last batch uses
+        the same kernels.
+        """
+        from ddb.features import table
+
+        rows = list(zip(keys["split"].to_pylist(), keys["row"].to_pylist(), strict=True))
+        images = [self.encoder.preprocess(_picture(self.splits[split], row)) for split, row in rows]
+        images += [images[-1]] * (self.batch - len(images))
+        for layer, values in self.encoder(torch.stack(images)).items():  # (batch, D)
+            keys = keys.append_column(layer, table.column(values[: len(rows)].numpy()))
+        return keys
+
+
+def _picture(split: Split, row: int) -> Image.Image:
+    """The file at full size; the array of a data set without files."""
+    from ddb.data.images import read_image
+
+    if split.root is None:
+        return Image.fromarray(np.array(split.images[row]))
+    return read_image(Path(split.root) / split.paths[row])

@@ -1,0 +1,44 @@
+"""Features on Ray Data: rows (split, row) through a pool of actors that each hold the encoder.
+
+    python -m ray_jobs.encode_features configs/features/pacs_biased.yaml
+
+`ddb.stages.features` decides what is left to encode and how the parts become the result.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ddb import progress
+from ddb.data import prepared
+from ddb.stages.features import BatchEncoder, Encoding
+from ddb.stages.needs import Demand
+from ddb.stages.parts import Parts
+from ddb.store import Stage, Store, Workspace
+from ray_jobs import actor_pool
+
+
+class FeatureEncoder(actor_pool.PartWriter):
+    """One actor, with the encoder and the list of the data set's files."""
+
+    def __init__(self, parts: Parts, threads: int | None, stage: Stage, data: Path, batch: int):
+        super().__init__(parts, threads)
+        self.part = BatchEncoder(stage, prepared.read(data), batch, self.device)
+
+
+def encode(stage: Stage, store: Store, work: Workspace, demand: Demand, batch: int) -> dict[str, Any]:
+    """Encode the data set of `stage` into `work.result`; returns numbers for the record."""
+    data, nodes, report = store.path(stage.inputs["data"]), set(), progress.reporter(work.root)
+    encoding = Encoding(prepared.read(data), work, batch)
+    report(encoding.done, encoding.total, {"images_per_step": 1})
+    arguments = {"parts": encoding.parts, "stage": stage, "data": data, "batch": batch}
+    for block in actor_pool.run(FeatureEncoder, arguments, encoding.blocks, demand):
+        encoding.done += block["rows"]
+        nodes.add(block["node"])
+        report(encoding.done, encoding.total, {"images_per_step": 1})
+    return {"actors": demand.workers, "nodes": sorted(nodes)} | encoding.finish(work.result)
+
+
+if __name__ == "__main__":
+    from ray_jobs.job import main
+
+    main("features", __doc__)
