@@ -26,6 +26,7 @@ class Found:
     val: Signals | None  # None if it knows nothing of the validation images
     model: nn.Module | None = None  # the trained amplifier, if there is one
     curve: list[dict[str, Any]] | None = None  # of memorisation, as `train_amplifier` returns it
+    test: Signals | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Amplifier(Kind):
-    """Signals on the training and validation images, memorisation curve and, with bias labels, their quality."""
+    """Signals on all images, memorisation curve and, with bias labels, their quality."""
 
     name = "amplifier"
     version = 3
@@ -38,33 +38,26 @@ class Amplifier(Kind):
         from ddb.recipes.training import Run
         from ddb.signals import SOURCES
         from ddb.signals.amplifier import AmplifierSettings
-        from ddb.signals.calibration import mean_over_layers
-        from ddb.signals.registry import Found
+        from ddb.signals.judge import judge
         from ddb.signals.table import signal_quality
 
         settings, dataset, machine = AmplifierSettings.model_validate(job.config["amplifier"]), job.data(), job.machine
-        source = SOURCES[settings.source]
         for name in {"file", "weights"} & job.config["amplifier"].keys():
             job.check_file("amplifier", name)
         surroundings = {"device": machine.device, "workers": machine.workers, "progress": job.progress}
         run = Run(job.config.get("seed", 0), "amplifier", stream="amplifier", **surroundings)
         images = synthetic.read(job.input("synthetic")) if "synthetic" in job.stage.inputs else None
-        if settings.space == "pixels":
-            found = source.function(dataset["train"], dataset["val"], images, settings, run)
-        else:
+        layers = [dataset]
+        if settings.space == "features":
             features = job.input("features")
-            every = settings.layer is None and not source.trains
-            seen = [
-                table.with_features(dataset, features, layer)
-                for layer in (table.layers(features) if every else [settings.layer])
-            ]
-            parts = [source.function(each["train"], each["val"], images, settings, run) for each in seen]
-            of_train, of_val = [part.train for part in parts], [part.val for part in parts]
-            combined = (mean_over_layers(of_train, each) for each in (of_train, of_val))
-            found = Found(*combined, parts[0].model, parts[0].curve)
+            every = settings.layer is None and not SOURCES[settings.source].trains
+            names = table.layers(features) if every else [settings.layer]
+            layers = [table.with_features(dataset, features, name) for name in names]
+        found = judge(layers, images, settings, run)
         found.train.write(job.result / "signals.parquet")
-        if found.val:
-            found.val.write(job.result / "signals_val.parquet")
+        for name, signals in (("val", found.val), ("test", found.test)):
+            if signals:
+                signals.write(job.result / f"signals_{name}.parquet")
         if found.model:
             save_classifier(job.result, found.model, Description.of(found.model, settings, dataset.classes))
         if found.curve:
