@@ -2,35 +2,35 @@
 
     graph = audit_plan(config)                 # ERM, Recipe I and its control, every seed; compute it, then
     result = audit(graph, store)
-    write_scores(result, Path("audit"))        # conflicts.parquet, conflicts.csv
+    write_scores(result, Path("audit"))        # conflicts.parquet, conflicts.csv, summary.json
 
-Every training image has a conflict score, the Bias Amplifier's loss in nats; those that it misclassifies are taken for
-conflicting. Hard images are misclassified too, bias or none, so the list alone proves nothing. The verdict rests on
-validation images, which no model was trained on or chosen by: a shortcut that matters is one whose removal helps where
-it misleads. Two numbers are taken on the validation images that the amplifier misclassifies ("flagged"):
+Every image has a score, the probability of its label according to the source of signals; images that the source
+misclassifies are flagged. Hard images are misclassified too, biased data or not, so the list alone proves nothing. The
+verdict rests on validation images, on which no model was trained or selected: a shortcut that matters is one whose
+removal helps where it misleads. Two numbers are computed on the flagged validation images:
 
     gain    accuracy of the debiased model (Recipe I) minus that of ERM
     lead    accuracy of the debiased model minus that of the control, which weights as many other hard images of each
             class (`ddb.recipes.hard_control` says what this rules out, and what it does not)
 
-Each has a 95 % confidence interval (`ddb.evidence`). All seeds of the experiment take part, each with its own
-amplifier's flags: which images an amplifier flags depends on its training, and each is followed by the recipe that was
-made from it. A shortcut is called where both intervals lie above 0 and the gain is at least 5 points. Without one, each
-lies above 0 by accident at most once in 40, so both together do not more often. None is called where the interval
-of the gain lies below 5 points: where there is such a gain, at most once in 40. All else is too little evidence.
+Each has a 95 % confidence interval (`ddb.evidence`). All seeds of the experiment take part, each with its own flags:
+which images an amplifier flags depends on its training, and the recipe of a seed uses the flags of this seed. A
+shortcut is called where both intervals lie above 0 and the gain is at least 5 points. Without one, each lies above 0 by
+accident at most once in 40, so both together do not more often. None is called where the interval of the gain lies
+below 5 points: where there is such a gain, at most once in 40. All else is too little evidence.
 """
 
+import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet as pq
+import pandas as pd
 
 from ddb import predictions
+from ddb.backbones import HEADS
 from ddb.classifier import load_classifier
 from ddb.config import ExperimentConfig, methods
 from ddb.config_file import Experiment, Point
@@ -41,11 +41,15 @@ from ddb.diffusion import synthetic
 from ddb.errors import DDBError
 from ddb.evidence import CONFIDENCE, Interval, interval
 from ddb.experiment import Cell, Plan, plan
+from ddb.features import table
+from ddb.second_opinion import Opinion, second_opinion
 from ddb.signals.amplifier import compute_signals
-from ddb.signals.table import Signals, check_signals, signal_quality
+from ddb.signals.table import Signals, check_signals, signal_quality, validation_signals
 from ddb.store import Stage, Store
 
 BASELINE, RECIPE, CONTROL = "erm", "ddb_two_step", "ddb_two_step_control"
+BREAKS_SHORTCUT, CHECK_LABEL = "breaks the shortcut", "check the label"
+FEW = 10  # flagged images, below which nothing is extrapolated
 LEAST_GAIN = 0.05  # of accuracy on the flagged validation images, below which a shortcut does not matter
 
 
@@ -53,7 +57,7 @@ LEAST_GAIN = 0.05  # of accuracy on the flagged validation images, below which a
 class Observations:
     """Who is right on which of V validation images after each of S trainings; (S, V) bool each."""
 
-    flagged: np.ndarray  # misclassified by the seed's amplifier
+    flagged: np.ndarray  # misclassified by the seed's source of signals
     erm: np.ndarray
     debiased: np.ndarray
     control: np.ndarray
@@ -66,7 +70,7 @@ class Evidence:
 
     seeds: int
     validation: int  # images
-    flagged: int  # of them misclassified by the amplifier of at least one seed
+    flagged: int  # of them misclassified by the source in at least one seed
     clusters: int  # that these are
     erm: float | None
     debiased: float | None
@@ -76,7 +80,7 @@ class Evidence:
 
     @property
     def verdict(self) -> Literal["shortcut", "none", "unclear"]:
-        """Sign of a shortcut, no sign of one, or not enough evidence."""
+        """Shortcut found, none found, or not enough evidence."""
         if self.gain is None:
             return "unclear"
         if self.gain.low > 0 and self.gain.estimate >= LEAST_GAIN and self.lead.low > 0:
@@ -105,8 +109,7 @@ class Evidence:
     @property
     def reason(self) -> str:
         """The numbers in words."""
-        who = "The amplifier misclassifies" if self.seeds == 1 else f"The amplifiers of {self.seeds} seeds misclassify"
-        text = f"{who} {self.flagged:,} of {self.validation:,} validation images"
+        text = f"The source of signals flags {self.flagged:,} of {self.validation:,} validation images"
         if self.gain is None:
             return f"{text}: nothing can be compared."
         if self.clusters < self.flagged:
@@ -126,6 +129,9 @@ class Evidence:
 
     @property
     def _way_out(self) -> str:
+        if self.clusters < FEW:
+            return (f"Fewer than {FEW} flagged images do not allow an estimate; more validation images are needed "
+                    "(dataset.val_share sets their share of a folder).")  # fmt: skip
         if self.more_images is not None:
             return (f"About {self.more_images:,} more validation images would likely settle it (an estimate: if the "
                     "gain stays as it is, in 4 of 5 cases).")  # fmt: skip
@@ -139,28 +145,27 @@ class AuditResult:
     """Scores, evidence, and what a page about them needs. All but the evidence is of the first seed."""
 
     dataset: BiasedDataset
-    signals: Signals  # of the training images
+    signals: dict[str, Signals]  # of every split that the source judges
+    opinions: dict[str, Opinion]  # of the same splits; empty in pixels
     observations: Observations
     evidence: Evidence
-    synthetic: Split
-    synthetic_loss: np.ndarray  # (M,) the amplifier's, in nats: the lowest are the most typical of their class
-    precision: float | None  # of the misclassified training images against bias labels, where there are any
+    typical: Split  # synthetic images, or the training images if the source needs no synthetic ones
+    typical_loss: np.ndarray  # (M,) of the source, in nats: the lowest are the most typical of their class
+    precision: float | None  # of the flagged training images against bias labels; None without bias labels
     recall: float | None
     amplifier: Stage
 
 
 def audit_plan(config: ExperimentConfig) -> Plan:
     """What the verdict needs, for every seed. Raises DDBError where a row is chosen by the validation images."""
-    recipe = config.methods.get(RECIPE) or {}
+    # The audit needs the recipe itself, also if it would harm.
+    recipe = {name: value for name, value in (config.methods.get(RECIPE) or {}).items() if name != "safeguard"}
     rows = {BASELINE: config.methods.get(BASELINE) or {}, RECIPE: recipe, CONTROL: recipe | {"method": CONTROL}}
     config = config.model_copy(update={"methods": rows, "memorisation": False})
     for row in methods(config):
         if row.settings.selection != "last":
             raise DDBError(f"methods.{row.label}.selection: {row.settings.selection} chooses by the validation images, "
                            "which are the audit's evidence; ddb audit needs last")  # fmt: skip
-        if row.method.needs_signals and row.amplifier.source != "synthetic":
-            raise DDBError(f"amplifier.source: {row.amplifier.source}; ddb audit shows synthetic images, so it needs "
-                           "their amplifier: synthetic")  # fmt: skip
     return plan(Experiment((Point({}, config),)))
 
 
@@ -171,22 +176,31 @@ def audit(graph: Plan, store: Store) -> AuditResult:
     cells = {name: [_cell(graph, store, seed, name) for seed in seeds] for name in (BASELINE, RECIPE, CONTROL)}
     right = {name: np.stack([_right(store, cell.stage) for cell in cells[name]]) for name in cells}
     amplifiers = [cell.classifier.inputs["amplifier"] for cell in cells[RECIPE]]
-    signals = [Signals.read(store.path(amplifier) / "signals_val.parquet") for amplifier in amplifiers]
-    for each in signals:
+    of_val = [validation_signals(store.path(amplifier)) for amplifier in amplifiers]
+    for each in of_val:
         check_signals(each, dataset["val"])
-    flagged = np.stack([each.misclassified for each in signals])  # (S, V)
+    flagged = np.stack([each.misclassified for each in of_val])  # (S, V)
     cluster = clusters(dataset, flagged.any(0))
     observations = Observations(flagged, right[BASELINE], right[RECIPE], right[CONTROL], cluster)
 
     amplifier, aligned = amplifiers[0], dataset["train"].aligned
-    signals = Signals.read(store.path(amplifier) / "signals.parquet")
-    quality = {"precision": None, "recall": None} if aligned is None else signal_quality(signals, aligned)
-    drawn = synthetic.read(store.path(amplifier.inputs["synthetic"]))
-    typical = compute_signals(
-        load_classifier(store.path(amplifier)), drawn, View(amplifier.config["amplifier"]["image_size"])
-    ).loss
-    scores = (drawn, typical, quality["precision"], quality["recall"], amplifier)
-    return AuditResult(dataset, signals, observations, weigh(observations), *scores)
+    files = {"train": "signals.parquet", "val": "signals_val.parquet", "test": "signals_test.parquet"}
+    signals = {name: Signals.read(path) for name in files if (path := store.path(amplifier) / files[name]).exists()}
+    quality = {"precision": None, "recall": None} if aligned is None else signal_quality(signals["train"], aligned)
+    typical, loss = dataset["train"], signals["train"].loss
+    if "synthetic" in amplifier.inputs:
+        typical = synthetic.read(store.path(amplifier.inputs["synthetic"]))
+        view = View(amplifier.config["amplifier"]["image_size"])
+        loss = compute_signals(load_classifier(store.path(amplifier)), typical, view).loss
+    opinions: dict[str, Opinion] = {}
+    if "features" in amplifier.inputs:
+        features = store.path(amplifier.inputs["features"])
+        layers = [table.with_features(dataset, features, layer) for layer in table.layers(features)]
+        baseline = next(row for row in methods(graph.config) if row.label == BASELINE)
+        if baseline.settings.network in HEADS:
+            opinions = second_opinion(layers, signals, amplifier.config["amplifier"]["source"], baseline.settings)
+    scores = (typical, loss, quality["precision"], quality["recall"], amplifier)
+    return AuditResult(dataset, signals, opinions, observations, weigh(observations), *scores)
 
 
 def weigh(seen: Observations) -> Evidence:
@@ -215,24 +229,66 @@ def clusters(dataset: BiasedDataset, flagged: np.ndarray) -> np.ndarray:
 
 
 def write_scores(result: AuditResult, directory: Path) -> list[Path]:
-    """`conflicts.parquet` and `.csv`: every training image, the highest conflict score first."""
-    signals, classes = result.signals, result.dataset.classes
-    order = np.argsort(-signals.loss, kind="stable")
-    columns = {
-        "path": [signals.paths[row] for row in order],
-        "class": [classes[signals.labels[row]] for row in order],
-        "taken_for": [classes[signals.predicted[row]] for row in order],
-        "score": signals.loss[order],
-        "probability": signals.probability[order],
-        "conflicting": signals.misclassified[order],
+    """Write `conflicts.parquet` and `.csv`, a row per image, the lowest score first, and `summary.json`.
+
+    file_name is relative to the data set's folder, as in the metadata of Hugging Face's ImageFolder; the columns of the
+    issue have the names of cleanlab: a low score, from 0 to 1, is bad.
+    """
+    table = pd.concat([_rows(result, name) for name in result.signals])
+    table = table.sort_values("shortcut_conflict_score", kind="stable")
+    paths = [directory / name for name in ("conflicts.parquet", "conflicts.csv", "summary.json")]
+    table.to_parquet(paths[0], index=False)
+    table.to_csv(paths[1], index=False)
+    evidence = result.evidence
+    summary = {
+        "verdict": evidence.verdict,
+        "reason": evidence.reason,
+        "gain": None if evidence.gain is None else _bounds(evidence.gain),
+        "lead": None if evidence.lead is None else _bounds(evidence.lead),
+        "seeds": evidence.seeds,
+        "images": len(table),
+        "flagged": int(table["is_shortcut_conflict_issue"].sum()),
+        "flagged_validation_images": evidence.flagged,
+        "source": result.amplifier.config["amplifier"]["source"],
+        "precision": result.precision,
+        "recall": result.recall,
     }
-    if result.dataset["train"].aligned is not None:
-        columns["bias_label_conflicting"] = ~result.dataset["train"].aligned[order]
-    table = pa.table(columns)
-    paths = [directory / "conflicts.parquet", directory / "conflicts.csv"]
-    pq.write_table(table, paths[0])
-    pyarrow.csv.write_csv(table, paths[1])
+    paths[2].write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     return paths
+
+
+def _rows(result: AuditResult, name: str) -> pd.DataFrame:
+    """The rows of one split."""
+    signals, opinion, classes = result.signals[name], result.opinions.get(name), np.array(result.dataset.classes)
+    columns = {
+        "file_name": signals.paths,
+        "split": name,
+        "label": classes[signals.labels],
+        "predicted": classes[signals.predicted],
+        "loss": signals.loss,
+        "is_shortcut_conflict_issue": signals.misclassified,
+        "shortcut_conflict_score": signals.probability,
+    }
+    if opinion is not None:
+        columns |= {
+            "second_source_agrees": opinion.agrees,
+            "neighbours_with_label": opinion.neighbours,
+            "debiased_prediction": classes[opinion.predicted],
+            "suggestion": suggestions(signals, opinion),
+        }
+    if (aligned := result.dataset[name].aligned) is not None:
+        columns["bias_label_conflicting"] = ~aligned
+    return pd.DataFrame(columns)
+
+
+def suggestions(signals: Signals, opinion: Opinion) -> np.ndarray:
+    """(N,) strings; empty for images that are not flagged."""
+    flagged = np.where(opinion.check_label, CHECK_LABEL, BREAKS_SHORTCUT)
+    return np.where(signals.misclassified, flagged, "")
+
+
+def _bounds(found: Interval) -> dict[str, float]:
+    return {"estimate": found.estimate, "low": found.low, "high": found.high}
 
 
 def _cell(graph: Plan, store: Store, seed: int, method: str) -> Cell:

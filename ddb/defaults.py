@@ -1,9 +1,10 @@
-"""A configuration for anyone's folder of images, chosen from the data: `ddb run --data DIR`, `ddb audit --data DIR`.
+"""A configuration for anyone's folder of images, chosen from the data: `ddb run --data DIR`, `ddb audit DIR`.
 
-    values, reasons = configuration_for(Path("my_images"), gpu=False)
+    values, reasons = configuration_for(Path("my_images"), gpu=False)           # pixels and a CDPM, the paper's method
+    values, reasons = features_configuration_for(Path("my_images"))             # features of a frozen encoder
 
-Resolution follows the images and the machine, the numbers of steps follow the number of images. Nothing is mirrored,
-since for writing or road signs that would be another class.
+In pixels, resolution follows the images and the machine, the numbers of steps follow the number of images. Nothing is
+mirrored, since for writing or road signs that would be another class.
 """
 
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ddb.config_file import CONFIGS, read_file
 from ddb.data import SPLITS, BiasedDataset, load_dataset
 from ddb.data.folder import FolderConfig
 from ddb.settings import build
@@ -19,6 +21,7 @@ from ddb.settings import build
 SIZES = (16, 32, 64)  # pixels of the CDPM's images
 CHANNELS = {16: [16, 32, 64], 32: [32, 64, 64], 64: [64, 128, 128, 256]}
 LARGEST_ON_CPU = 32
+PREVIEW = 96  # pixels of the arrays that pages show, if classifiers see features
 SAMPLED = 200  # files whose size is looked at
 
 
@@ -56,6 +59,27 @@ def configuration_for(
         f"dataset.image_size={size}: the largest of {SIZES} that images and a {'GPU' if gpu else 'CPU'} allow",
         f"cdpm.steps={cdpm_steps} of cdpm.batch_size={batch}: {cdpm_steps * batch / images:.0f} passes over the images",
         f"sampling.images_per_class={drawn}, training.steps={steps}: by the number of images",
+    ]
+    return values, reasons
+
+
+def features_configuration_for(root: Path, settings: dict[str, Any] | None = None) -> tuple[dict[str, Any], list[str]]:
+    """The same in feature space, with the settings of configs/features; they do not depend on the data."""
+    settings = {"val_share": 0.2, "test_share": 0.1} | (settings or {})
+    dataset = load_dataset(build(FolderConfig, {"root": root} | settings, "dataset"))
+    common = read_file(CONFIGS / "features" / "colored_digits.yaml")
+    values = {name: common[name] for name in ("features", "amplifier", "training", "seeds")}
+    values |= {
+        "dataset": {"name": "folder", "root": str(root.absolute()), "image_size": PREVIEW} | settings,
+        "methods": {"erm": {}, "ddb_two_step": {}, "lff_ddb_safe": common["methods"]["lff_ddb_safe"]},
+        "memorisation": False,
+    }
+    shares = ", ".join(f"{len(dataset[name]):,} {name}" for name in SPLITS)
+    reasons = [
+        f"{len(dataset.classes)} classes, {shares} images",
+        *dataset.notes,
+        f"features of {common['features']['encoder']}, signals from {common['amplifier']['source']}, linear "
+        "classifiers: the settings of configs/features; --space pixels trains a diffusion model instead",
     ]
     return values, reasons
 

@@ -1,9 +1,6 @@
-"""`ddb audit`: run what the verdict needs, then write scores and page.
+"""`ddb audit`: run what the verdict needs, then write the list of images, a summary and a page.
 
-    ddb audit configs/colored_digits.yaml --output audit
-
-<output>/conflicts.parquet and .csv: every training image with its conflict score; <output>/audit.html: what the
-shortcut looks like, which images break it, and whether there is a sign of one at all.
+ddb audit my_images --output audit
 """
 
 from datetime import datetime, timezone
@@ -12,12 +9,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ddb.audit import AuditResult, audit, audit_plan, write_scores
+from ddb.audit import AuditResult, audit, audit_plan, suggestions, write_scores
 from ddb.config import ExperimentConfig
 from ddb.errors import DDBError
 from ddb.experiment import Plan
 from ddb.report.audit_page import Audit, ClassAudit, Example, render_audit
-from ddb.store import Store
+from ddb.second_opinion import Opinion
+from ddb.store import Stage, Store
 from ray_jobs.job import execute
 
 TYPICAL, BREAKING = 12, 12  # images shown per class
@@ -37,11 +35,12 @@ def run_audit(config: ExperimentConfig, store: Store, output: Path) -> tuple[Aud
 
 
 def _page(result: AuditResult, graph: Plan, store: Store) -> Audit:
-    record = store.record(result.amplifier)
+    record, settings = store.record(result.amplifier), result.amplifier.config["amplifier"]
     provenance = {
-        "guidance w": f"{result.amplifier.inputs['synthetic'].config['sampling']['guidance']:g}",
+        "source of signals": settings["source"],
+        **_how(result.amplifier),
         "seeds of the verdict": ", ".join(map(str, graph.config.seeds)),
-        "seed of lists and images": str(result.amplifier.config["seed"]),
+        "seed of the list": str(result.amplifier.config.get("seed", "the same for all")),
         "amplifier": f"{result.amplifier.name}/{result.amplifier.key}",
         "commit": (record["git"] or {}).get("commit", "outside a checkout"),
         "machine": f"{record['host']}, {record['device']}",
@@ -55,12 +54,15 @@ def _page(result: AuditResult, graph: Plan, store: Store) -> Audit:
         precision=result.precision,
         recall=result.recall,
         provenance=provenance,
+        synthetic="synthetic" in result.amplifier.inputs,
+        opinions=bool(result.opinions),
         notes=[*result.dataset.notes, *dict.fromkeys(graph.reading)],
     )
 
 
 def _class(result: AuditResult, label: int) -> ClassAudit:
-    signals, train, drawn = result.signals, result.dataset["train"], result.synthetic
+    signals, train, opinion = result.signals["train"], result.dataset["train"], result.opinions.get("train")
+    advice = np.full(len(train), "") if opinion is None else suggestions(signals, opinion)  # (N,)
     members = np.flatnonzero(signals.labels == label)
     marked = members[signals.misclassified[members]]
     shown = marked[np.argsort(-signals.loss[marked], kind="stable")][:BREAKING]
@@ -70,13 +72,33 @@ def _class(result: AuditResult, label: int) -> ClassAudit:
             float(signals.loss[row]),
             result.dataset.classes[signals.predicted[row]],
             _thumbnail(train.images[row]),
+            "" if opinion is None else str(advice[row]),
+            "" if opinion is None else _views(opinion, row, result.dataset.classes),
         )
         for row in shown
     ]
-    own = np.flatnonzero(drawn.labels == label)
-    best = own[np.argsort(result.synthetic_loss[own], kind="stable")][:TYPICAL]
-    typical = [_thumbnail(drawn.images[row]) for row in best]
+    own = np.flatnonzero(result.typical.labels == label)
+    best = own[np.argsort(result.typical_loss[own], kind="stable")][:TYPICAL]
+    typical = [_thumbnail(result.typical.images[row]) for row in best]
     return ClassAudit(result.dataset.classes[label], len(members), len(marked), typical, examples)
+
+
+def _how(amplifier: Stage) -> dict[str, str]:
+    """Where the signals come from, beside the source's name."""
+    if "synthetic" in amplifier.inputs:
+        return {"guidance w": f"{amplifier.inputs['synthetic'].config['sampling']['guidance']:g}"}
+    if "features" in amplifier.inputs:
+        settings = amplifier.inputs["features"].config["features"]
+        layers = ", ".join(settings["layers"] or ["blocks at 1/4, 1/2 and 3/4 of the depth", "final"])
+        return {"encoder": settings["encoder"], "layers": layers}
+    return {}
+
+
+def _views(opinion: Opinion, row: int, classes: tuple[str, ...]) -> str:
+    """What the second opinion says of one image."""
+    agrees = "a second source agrees" if opinion.agrees[row] else "a second source disagrees"
+    near = f"{opinion.neighbours[row]:.0%} of its neighbours have its label"
+    return f"{agrees}; {near}; a debiased model predicts {classes[opinion.predicted[row]]}"
 
 
 def _thumbnail(image: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ ddb run configs/colored_digits.yaml sampling.guidance=3 seeds=[0]
 """
 
 import gc
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +31,23 @@ ConfigOrOverrides = Annotated[
     typer.Argument(metavar="[CONFIG] [KEY=VALUE]...", help="YAML file as in configs/ (none with --data); settings."),
 ]
 DataOption = Annotated[Path | None, typer.Option("--data", help="A folder of images, one folder per class.")]
+DirectoryOrConfig = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="DIR|CONFIG [KEY=VALUE]...", help="Folder with a folder per class, or YAML file; settings."),
+]
+VERDICTS = {"shortcut": "shortcut found", "none": "no shortcut found", "unclear": "not enough evidence"}
+
+
+class Space(str, Enum):
+    """Where signals are found in a folder of images."""
+
+    features = "features"
+    pixels = "pixels"
+
+
+SpaceOption = Annotated[
+    Space, typer.Option(help="Of a folder: features of a frozen encoder (a minute), or pixels with a diffusion model.")
+]
 
 
 @app.callback()
@@ -58,22 +76,46 @@ def run(
     raise typer.Exit(1 if failed else 0)
 
 
-@app.command(epilog="Example: ddb audit --data my_images")
+@app.command(epilog="Example: ddb audit my_images")
 def audit(
-    arguments: ConfigOrOverrides = None,
+    arguments: DirectoryOrConfig = None,
     data: DataOption = None,
+    space: SpaceOption = Space.features,
     output: Annotated[Path | None, typer.Option(help="Folder for the files; default: audit in the store.")] = None,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="End with code 3 for a shortcut, 4 without enough evidence.")
+    ] = False,
     store: StoreOption = STORE,
 ) -> None:
-    """Which training images break the shortcut, and is there a sign of one? Scores as Parquet and CSV, and a page."""
+    """Audit a data set for shortcuts: a list of suspicious images, a JSON summary and a page."""
     from ray_jobs.audit import run_audit
 
-    config, overrides = _config_or_data(arguments, data, store)
+    config, overrides = _config_or_data(arguments, data, store, space)
     result, paths = run_audit(config_file.load(config, overrides).config, Store(store), output or store / "audit")
-    verdicts = {"shortcut": "sign of a shortcut", "none": "no sign of a shortcut", "unclear": "not enough evidence"}
-    out.print(f"{verdicts[result.evidence.verdict]}. {result.evidence.reason}")
+    verdict = result.evidence.verdict
+    out.print(f"{VERDICTS[verdict]}. {result.evidence.reason}")
     for path in paths:
         out.print(str(path))
+    raise typer.Exit({"shortcut": 3, "unclear": 4}.get(verdict, 0) if exit_code else 0)
+
+
+@app.command(epilog="Example: ddb debias my_images --review verdicts.csv")
+def debias(
+    arguments: DirectoryOrConfig = None,
+    review: Annotated[
+        Path | None, typer.Option(help="CSV with file_name, verdict (keep, relabel, drop) and new_label.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder for the files; default: debias in the store.")] = None,
+    store: StoreOption = STORE,
+) -> None:
+    """Train a classifier without the shortcut on a folder of images, in the feature space of a frozen encoder."""
+    from ray_jobs.debias import run_debias
+
+    settings = [] if review is None else [f"dataset.review={review}"]
+    config, overrides = _config_or_data([*(arguments or []), *settings], None, store, Space.features)
+    lines, paths = run_debias(config_file.load(config, overrides).config, Store(store), output or store / "debias")
+    for line in [*lines, *map(str, paths)]:
+        out.print(line)
 
 
 @app.command(epilog="Example: ddb demo")
@@ -139,25 +181,32 @@ def doctor(store: StoreOption = STORE) -> None:
     raise typer.Exit(1 if failed else 0)
 
 
-def _config_or_data(arguments: list[str] | None, data: Path | None, store: Path) -> tuple[Path, list[str]]:
+def _config_or_data(
+    arguments: list[str] | None, data: Path | None, store: Path, space: Space = Space.pixels
+) -> tuple[Path, list[str]]:
     """Configuration file and overrides; for a folder of images, a file with what is chosen for it, which is printed."""
     arguments = list(arguments or [])
+    if data is None and arguments and Path(arguments[0]).is_dir():
+        data = Path(arguments.pop(0))
     if data is None:
         if not arguments or "=" in arguments[0]:
-            raise DDBError("name a configuration (CONFIG) or a folder of images (--data DIR)")
+            raise DDBError("name a configuration (CONFIG) or a folder of images (DIR)")
         return Path(arguments[0]), arguments[1:]
     if arguments and "=" not in arguments[0]:
         raise DDBError(f"{arguments[0]}: give either a configuration or --data")
     import torch
     import yaml
 
-    from ddb.defaults import configuration_for
+    from ddb.defaults import configuration_for, features_configuration_for
 
     chosen: dict = {}
     for override in arguments:  # of the data set, since they may say how the folder is to be read
         if override.startswith("dataset."):
             config_file.apply_override(chosen, override)
-    values, reasons = configuration_for(data, torch.cuda.is_available(), chosen.get("dataset"))
+    if space == Space.features:
+        values, reasons = features_configuration_for(data, chosen.get("dataset"))
+    else:
+        values, reasons = configuration_for(data, torch.cuda.is_available(), chosen.get("dataset"))
     opened = Store(store)
     opened.open_to_write()
     path = opened.root / f"{data.absolute().name}.yaml"

@@ -112,7 +112,15 @@ WAYS = {
     f"ddb run {WATERBIRDS} --dry-run": Way(CLONE, ROW, says="dataset:"),
     f"ddb run {WATERBIRDS} preset=fast": Way(CLONE, ROW, says="preset=fast: cdpm.steps"),
     "ddb run --data my_images": Way(CLONE, SIZES, says="runs/my_images.yaml"),
-    "ddb audit --data my_images": Way(CLONE, SIZES, says="audit.html"),
+    "ddb audit my_images": Way(CLONE, says="audit.html"),
+    "ddb audit my_images --space pixels": Way(CLONE, SIZES, says="audit.html"),
+    "ddb debias my_images": Way(CLONE, says="debias/classifier"),
+    "ddb run configs/features/pacs_biased.yaml": Way(CLONE, "seeds=[0] dataset.root=my_images --dry-run", says="features"),
+    "ddb run configs/features/bar.yaml": Way(CLONE, "seeds=[0] --dry-run", says="features"),
+    "ddb export configs/features/pacs_biased.yaml results/features/pacs_biased": Way(
+        not_here="needs the images of pacs_biased; tests/ddb/features/test_pipeline.py has small ones"
+    ),
+    "python results/features/safeguard_study.py": Way(CLONE, "--seeds 1 --ratios 0.05", says="safeguard"),
     f"ddb run {BAR}": Way(CLONE, ROW, says="erm"),
     f"ddb export {BAR} results/bar_small": Way(CLONE, ROW, says="results/bar_small/table.md"),
     # Measurements.

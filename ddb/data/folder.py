@@ -9,14 +9,15 @@ Split folders are known by their names (`ddb.data.roles`); what lies in folders 
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ddb.data.dataset import BiasedDataset, Split, hold_out
 from ddb.data.files import FilesConfig, listed
+from ddb.data.review import apply_review
 from ddb.data.roles import find_roles, role_of
 from ddb.data.tree import Tree, endings, shown, walk
 from ddb.errors import DDBError
-from ddb.settings import NotHashed
+from ddb.settings import AddedLater, HashedAs, NotHashed, absolute, file_content
 
 TEXTS = (".txt", ".md", ".csv", ".tsv", ".json", ".xml", ".yaml", ".yml", ".html", ".pdf")  # notes on images
 
@@ -33,7 +34,15 @@ class FolderConfig(FilesConfig):
         description="folders of the splits, below root; {} where each folder is a class; null: known by their names",
         exclude_if=lambda splits: splits is None,  # what is read is in the fingerprint, and older keys stay
     )
+    review: Annotated[str | None, AddedLater(None), HashedAs(file_content)] = Field(
+        None, description="CSV with your verdicts on single images: keep, relabel, drop (ddb/data/review.py)"
+    )
     split_seed: int = Field(0, ge=0, description="draws what is held out; training seeds are apart")
+
+    @field_validator("review")
+    @classmethod
+    def _absolute_review(cls, name: str | None) -> str | None:
+        return absolute(name)
 
     @model_validator(mode="after")
     def _leaves_some(self):
@@ -68,7 +77,8 @@ def index(config: FolderConfig, root: Path) -> BiasedDataset:
         splits["train"], splits[name] = hold_out(splits["train"], share, 2 * config.split_seed + seed)
         notes.append(f"{name}: {len(splits[name])} images, held out by us from the training images, stratified by "
                      f"class, seed {config.split_seed}")  # fmt: skip
-    return BiasedDataset("folder", classes, {}, splits, tuple(notes), (*roles.notes, *_deep(splits, given)))
+    dataset = BiasedDataset("folder", classes, {}, splits, tuple(notes), (*roles.notes, *_deep(splits, given)))
+    return dataset if config.review is None else apply_review(dataset, config.review)
 
 
 def _classes(tree: Tree, folder: str, beside: list[str] | tuple) -> dict[str, list[str]]:

@@ -21,9 +21,11 @@ class Example:
     """One training image of the list."""
 
     path: str
-    score: float  # the amplifier's loss in nats
-    taken_for: str  # the class that the amplifier finds most likely
+    score: float  # the loss of the source in nats
+    predicted: str  # the class that the source of signals finds most likely
     image: np.ndarray  # (H, W, 3) uint8
+    suggestion: str = ""  # what to do about it; empty in pixels
+    views: str = ""  # what the suggestion rests on
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,8 @@ class ClassAudit:
 
     name: str
     images: int
-    conflicting: int  # marked by the amplifier
-    typical: list[np.ndarray]  # synthetic images, (H, W, 3) uint8 each
+    conflicting: int  # flagged by the source
+    typical: list[np.ndarray]  # synthetic or training images, (H, W, 3) uint8 each
     breaking: list[Example]  # in any order; the page shows the highest scores first
 
     @property
@@ -54,6 +56,8 @@ class Audit:
     recall: float | None
     provenance: dict[str, str]
     notes: list[str]
+    synthetic: bool = True  # whether the typical images are synthetic
+    opinions: bool = False  # whether there are suggestions
 
     @property
     def images(self) -> int:
@@ -86,7 +90,7 @@ class Wording:
 
 WORDINGS = {
     "shortcut": Wording(
-        title="Sign of a shortcut",
+        title="Shortcut found",
         meaning=(
             "Most images of a class seem to share something that a classifier can learn instead of the class. "
             "The images listed below seem to lack it."
@@ -98,16 +102,16 @@ WORDINGS = {
         caution="",
     ),
     "none": Wording(
-        title="No sign of a shortcut",
+        title="No shortcut found",
         meaning=(
-            "A gain that would matter is ruled out on the images that the amplifier flags. That is no proof that there "
+            "A gain that would matter is ruled out on the flagged images. That is no proof that there "
             "is no shortcut: one that every image of a class takes part in leaves no image that would give it away."
         ),
-        marked="marked as hard",
-        share="share of images marked as hard",
+        marked="flagged",
+        share="share of flagged images",
         typical="What the model associates with the class",
         breaking="Hardest images",
-        caution="With no sign of a shortcut, these are merely the images that the amplifier finds hardest.",
+        caution="Without a shortcut, these are merely the hardest images.",
     ),
     "unclear": Wording(
         title="Not enough evidence",

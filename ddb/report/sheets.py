@@ -24,7 +24,7 @@ TITLES = {
     "bg_co_occur_obj_gap": "BG+CoObj gap",
     "aligned_share": "synthetic: aligned",
     "right_class_share": "right class",
-    "precision": "amplifier: precision",
+    "precision": "error set: precision",
     "recall": "recall",
     "auroc": "AUROC",
 }
@@ -36,11 +36,13 @@ PAPER = (
     "Paper: Ciranni et al., NeurIPS 2025, for orientation: our settings are the paper's only as far as they are known. "
     "Gap: our mean minus the paper's, in points, where every setting that matters was seen in the paper or its code."
 )
-SIGNAL = (
-    "Synthetic images that follow the bias and that show the right class, as a probe sees them that was trained on "
-    "real, balanced images: shares of the whole drawn set, also where an amplifier learns from its first images alone. "
-    "The amplifier's error set on the real training images as a detector of the truly conflicting ones: precision and "
-    "recall; AUROC of its loss."
+ERROR_SET = (
+    "The error set on the real training images as a detector of the truly conflicting ones: precision and recall; "
+    "AUROC of the loss as their ranking."
+)
+SYNTHETIC = (
+    "Synthetic images that follow the bias and that show the right class, according to a probe that was trained on "
+    "real, balanced images: shares of the whole sampled set, even if an amplifier uses only its first images. "
 )
 GUIDANCE = "guidance w (scale 1 + w)"
 SELECTION = {
@@ -121,7 +123,8 @@ def _signals(rows: list[Row]) -> Sheet:
         ]
         for row in rows
     ]
-    return Sheet(header, lines, [False] * (len(header) - len(names)) + [True] * len(names), SIGNAL)
+    about = SYNTHETIC * ("aligned_share" in names) + ERROR_SET
+    return Sheet(header, lines, [False] * (len(header) - len(names)) + [True] * len(names), about)
 
 
 def _signal_rows(rows: list[Row]) -> list[Row]:

@@ -1,6 +1,7 @@
 """The verdict and its evidence by hand, what is refused, and the list as files."""
 
 import dataclasses
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,11 +9,12 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from ddb.audit import Evidence, Observations, audit_plan, clusters, weigh, write_scores
+from ddb.audit import Evidence, Observations, audit_plan, clusters, suggestions, weigh, write_scores
 from ddb.config import check
 from ddb.data import BiasedDataset, Split
 from ddb.errors import DDBError
 from ddb.evidence import Interval, interval
+from ddb.second_opinion import Opinion
 from ddb.signals.table import Signals
 
 
@@ -61,7 +63,7 @@ def test_nothing_flagged_is_no_evidence():
     seen = Observations(*[bits("0000")] * 4, np.arange(4))
     found = weigh(seen)
     assert (found.verdict, found.more_images, found.erm) == ("unclear", None, None)
-    assert found.reason == "The amplifier misclassifies 0 of 4 validation images: nothing can be compared."
+    assert found.reason == "The source of signals flags 0 of 4 validation images: nothing can be compared."
 
 
 def test_how_many_more_images_would_settle_it():
@@ -86,7 +88,7 @@ def test_the_reason_has_the_numbers_and_what_is_not_in_them():
     assert "right in 70% of the cases and plain training (ERM) in 50%: a gain of 20.0 points (95% interval 10.0 to 30.0)" in found.reason  # fmt: skip # noqa: E501
     assert "A control that weights other hard images is right in 60%: the debiased model leads by 10.0 points" in found.reason  # fmt: skip # noqa: E501
     one = dataclasses.replace(found, seeds=1, clusters=10).reason
-    assert one.startswith("The amplifier misclassifies 100 of 200 validation images, which count as 10,")
+    assert one.startswith("The source of signals flags 100 of 200 validation images, which count as 10,")
     assert one.endswith("With one seed, the intervals do not say what another training would give.")
 
 
@@ -123,16 +125,41 @@ def test_colourings_of_one_scan_or_else_near_duplicates_among_the_flagged_are_on
 
 
 @pytest.mark.parametrize("labelled", [True, False])
-def test_the_list_has_every_image_the_highest_score_first(tmp_path, labelled):
-    labels, predicted = np.array([0, 1, 1]), np.array([0, 0, 1])
-    loss = np.array([0.1, 3.0, 0.5], np.float32)
-    signals = Signals(['a "b", <i>.png', "c.png", "d.png"], labels, predicted, loss, np.exp(-loss), predicted != labels)
+def test_the_list_has_every_image_the_lowest_score_first(tmp_path, labelled):
+    labels, logits = np.array([0, 1, 1]), np.array([[2.2, 0], [3, 0], [0, 0.5]])
     aligned = np.array([True, False, True]) if labelled else None
-    split = Split(None, labels, signals.paths, None, aligned)
-    dataset = BiasedDataset("mine", ("cat", "dog"), {}, {"train": split})
-    paths = write_scores(SimpleNamespace(signals=signals, dataset=dataset), tmp_path)
+    train = Split(None, labels, ['a "b", <i>.png', "c.png", "d.png"], None, aligned)
+    val = Split(None, np.array([0]), ["e.png"], None, aligned if aligned is None else aligned[:1])
+    splits = {"train": train, "val": val}
+    signals = {"train": Signals.of_logits(logits, train), "val": Signals.of_logits(logits[:1], val)}
+    second = np.array([False, True, False])
+    opinion = Opinion(second, np.array([1, 0.1, 0.5]), np.array([0, 0, 1]), second)
+    result = SimpleNamespace(
+        signals=signals,
+        opinions={"train": opinion},
+        dataset=BiasedDataset("mine", ("cat", "dog"), {}, splits),
+        evidence=evidence(Interval(0.2, 0.1, 0.3)),
+        amplifier=SimpleNamespace(config={"amplifier": {"source": "lda"}}),
+        precision=None,
+        recall=None,
+    )
+    paths = write_scores(result, tmp_path)
     parquet, text = pq.read_table(paths[0]), pyarrow.csv.read_csv(paths[1])
-    assert parquet["path"].to_pylist() == text["path"].to_pylist() == ["c.png", "d.png", 'a "b", <i>.png']
-    assert parquet["class"].to_pylist() == ["dog", "dog", "cat"] and parquet["taken_for"][0].as_py() == "cat"
-    assert parquet["conflicting"].to_pylist() == [True, False, False]
+    names = ["c.png", "d.png", 'a "b", <i>.png', "e.png"]
+    assert parquet["file_name"].to_pylist() == text["file_name"].to_pylist() == names
+    assert parquet["split"].to_pylist() == ["train"] * 3 + ["val"]
+    assert parquet["label"].to_pylist()[:2] == ["dog", "dog"] and parquet["predicted"][0].as_py() == "cat"
+    assert parquet["is_shortcut_conflict_issue"].to_pylist() == [True, False, False, False]
+    assert parquet["shortcut_conflict_score"].to_numpy()[:2] == pytest.approx([1 / (1 + np.exp(3)), 0.6225], rel=1e-3)
+    assert parquet["suggestion"].to_pylist() == ["check the label", "", "", None]
     assert ("bias_label_conflicting" in parquet.column_names) is labelled
+    summary = json.loads(paths[2].read_text())
+    assert (summary["verdict"], summary["flagged"], summary["images"]) == ("shortcut", 1, 4)
+    assert summary["gain"] == {"estimate": 0.2, "low": 0.1, "high": 0.3}
+
+
+def test_a_flagged_image_breaks_the_shortcut_unless_a_debiased_model_agrees_with_the_source():
+    split = Split(None, np.array([0, 0, 0]), list("abc"))
+    signals = Signals.of_logits(np.array([[0, 1, 0], [0, 1, 0], [1, 0, 0]]), split)
+    opinion = Opinion(np.ones(3, bool), np.ones(3), np.array([1, 2, 0]), np.array([1, 0, 0], bool))
+    assert suggestions(signals, opinion).tolist() == ["check the label", "breaks the shortcut", ""]

@@ -18,15 +18,15 @@ def test_scores_and_page_of_an_experiment(tmp_path, finished, capacity, monkeypa
     monkeypatch.setattr(command, "execute", execute)  # on the session's Ray
     config = check(SMALL | {"seeds": [3, 4], "cdpm": {**SMALL["cdpm"], "seed": 3}, "methods": {"erm": {}}})
     result, paths = command.run_audit(config, lend(finished, tmp_path / "runs"), tmp_path / "out")
-    assert [path.name for path in paths] == ["conflicts.parquet", "conflicts.csv", "audit.html"]
+    assert [path.name for path in paths] == ["conflicts.parquet", "conflicts.csv", "summary.json", "audit.html"]
     table = pq.read_table(paths[0])
-    scores = table["score"].to_numpy()
-    assert len(scores) == 1300 and (scores[:-1] >= scores[1:]).all()
+    scores = table["shortcut_conflict_score"].to_numpy()
+    assert len(scores) == 1300 + 2000 + 2970 and (scores[:-1] <= scores[1:]).all()
     assert result.amplifier.config["seed"] == 3  # the list's
     evidence = result.evidence
     assert (evidence.seeds, evidence.validation) == (2, 2000) and result.observations.flagged.shape == (2, 2000)
     assert 0 < evidence.clusters <= 200 and evidence.clusters < evidence.flagged  # ten colourings of a scan
-    page = paths[2].read_text()
+    page = paths[3].read_text()
     assert result.evidence.reason.split(".")[0] in page and "colored_digits" in page
-    shown = [path for path in table["path"].to_pylist() if path in page]
+    shown = [path for path in table["file_name"].to_pylist() if path in page]
     assert shown and len(shown) <= 10 * command.BREAKING

@@ -30,7 +30,7 @@ def audit(**changes):
     values = {
         "dataset": "pets",
         "verdict": "shortcut",
-        "reason": "The amplifier misclassifies 7 of 50 validation images.",
+        "reason": "The source of signals flags 7 of 50 validation images.",
         "classes": classes,
         "precision": None,
         "recall": None,
@@ -48,18 +48,28 @@ def test_the_page_has_the_verdict_the_counts_and_every_listed_image():
     text = text_of()
     assert "7 of 50 validation images" in text and "commit abc123" in text and "Notes val: held out by us" in text
     assert "class training images conflicting (estimate) share cat 90 0 0.0% dog 60 3 5.0% all 150 3 2.0%" in text
-    assert "3 shown, the highest score first" in text
-    places = [text.index(f"taken for cat score {i}.00 dog/{i}.png") for i in (3, 2, 1)]
+    assert "3 shown, the highest loss first" in text
+    places = [text.index(f"predicted cat loss {i}.00 dog/{i}.png") for i in (3, 2, 1)]
     assert places == sorted(places)
     assert "recall" not in text.lower()
-    assert "87.5%" in text_of(precision=0.875, recall=0.5) and "recall of the marks" in text_of(recall=0.5)
+    assert "87.5%" in text_of(precision=0.875, recall=0.5) and "recall of the flags" in text_of(recall=0.5)
+
+
+def test_suggestions_and_what_they_rest_on_are_shown_with_each_image():
+    views = "a second source agrees; 10% of its neighbours have its label; a debiased model predicts cat"
+    examples = [Example("dog/1.png", 1.0, "cat", picture(1), "check the label", views)]
+    part = ClassAudit("dog", 9, 1, [picture(2)], examples)
+    text = text_of(classes=[part], synthetic=False, opinions=True)
+    assert f"check the label predicted cat loss 1.00 {views} dog/1.png" in text
+    assert "The most typical training images" in text and "diffusion" not in text and "Suggestions" in text
+    assert "Suggestions" not in text_of() and "diffusion" in text_of()
 
 
 def test_a_class_without_images_and_a_tiny_share():
     more = dataclasses.replace(audit().classes[1], conflicting=40)
     text = text_of(classes=[ClassAudit("one in many", 1_234_567, 1, [], []), ClassAudit("nothing", 0, 0, [], []), more])
     assert "one in many 1,234,567 1 <0.1% nothing 0 0 – dog 60 40 66.7% all 1,234,627 41 <0.1%" in text
-    assert "There are no synthetic images of this class." in text and "No image of this class is on the list." in text
+    assert "There are no images of this class." in text and "No image of this class is on the list." in text
     assert "3 of 40 shown" in text
     assert "Notes" not in text_of(notes=[])
 
@@ -67,8 +77,8 @@ def test_a_class_without_images_and_a_tiny_share():
 @pytest.mark.parametrize(
     ("verdict", "title", "list_title"),
     [
-        ("shortcut", "Sign of a shortcut", "Images that break it"),
-        ("none", "No sign of a shortcut", "Hardest images With no sign of a shortcut, these are merely the images"),
+        ("shortcut", "Shortcut found", "Images that break it"),
+        ("none", "No shortcut found", "Hardest images Without a shortcut, these are merely the hardest images"),
         ("unclear", "Not enough evidence", "Candidates If there is a shortcut, these might break it"),
     ],
 )
@@ -89,7 +99,7 @@ def test_names_inject_nothing_and_can_be_written(tmp_path):
     read, name = Reader(page), EVIL.replace("\udce9", "\\udce9")
     assert not [key for _, values in read.elements for key in values if key.startswith("on")]
     alts = [values["alt"] for tag, values in read.elements if tag == "img"]
-    assert alts == [f"Synthetic image 1 of class {name}", f"Training image {name} of class {name}"]
+    assert alts == [f"Typical image 1 of class {name}", f"Training image {name} of class {name}"]
     assert read.text.count(name) >= 10
 
 
@@ -111,4 +121,4 @@ def test_a_browser_shows_every_picture_without_scrolling_sideways(tmp_path, widt
     classes = [*audit().classes, ClassAudit(long, 1, 1, [], [shown]), ClassAudit(evil, 1, 1, [], [])]
     page = render_audit(audit(classes=classes, provenance={"k" * 80: "v" * 200}))
     loaded, overflow, title = look(page, PICTURES, tmp_path, width)
-    assert loaded == [True] * 7 and overflow == 0 and title == "pets: Sign of a shortcut"
+    assert loaded == [True] * 7 and overflow == 0 and title == "pets: Shortcut found"

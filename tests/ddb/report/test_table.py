@@ -16,7 +16,7 @@ from ddb.errors import DDBError
 from ddb.experiment import plan
 from ddb.report.paper import published, setting_is_known
 from ddb.report.render import render, terminal_tables
-from ddb.report.sheets import PAPER, SIGNAL, axis_title, caption, sheets
+from ddb.report.sheets import ERROR_SET, PAPER, axis_title, caption, sheets
 from ddb.report.table import Row, Signal, rows
 from ddb.store import Stage
 
@@ -311,12 +311,12 @@ def test_signals_have_a_table_with_one_line_for_amplifiers_that_rows_share():
     ]
     sheet = sheets(rows)[1]
     assert sheet.header[:3] == ["data set", "amplifier steps", "guidance w (scale 1 + w)"]
-    assert sheet.header[3:] == ["signals from", "amplifier: precision", "AUROC"]
+    assert sheet.header[3:] == ["signals from", "error set: precision", "AUROC"]
     assert sheet.lines == [
         ["bar", "20", "1", "synthetic images", "50.0 ± 12.5 (2)", "87.5 (1)"],
         ["bar", "300", "–", "real images", "–", "25.0 (1)"],
     ]
-    assert sheet.caption == SIGNAL
+    assert sheet.caption == ERROR_SET
     assert "| bar | 20 | 1 | synthetic images | 50.0 ± 12.5 (2) | 87.5 (1) |" in render(rows, "markdown")
     assert render(rows, "latex").count(r"\begin{table}") == len(list(terminal_tables(rows))) == 2
     lines = csv_lines(rows)

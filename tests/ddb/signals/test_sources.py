@@ -6,7 +6,6 @@ import pytest
 import torch
 from sklearn.naive_bayes import GaussianNB
 
-from ddb.audit import audit_plan
 from ddb.config_file import resolve
 from ddb.data import Split, load_dataset
 from ddb.data.colored_digits import ColoredDigitsConfig
@@ -121,11 +120,6 @@ def test_a_file_that_is_no_table_of_scores_is_one_line(dataset, tmp_path, name, 
 def test_a_configuration_that_cannot_work_is_refused(changes, message):
     with pytest.raises(DDBError, match=message):
         plan(resolve(VALUES | changes))
-
-
-def test_the_audit_needs_synthetic_images():
-    with pytest.raises(DDBError, match=r"^amplifier\.source: real; ddb audit shows synthetic images"):
-        audit_plan(resolve({"amplifier": {"source": "real"}, "methods": {"ddb_two_step": {}}}).config)
 
 
 def compute(graph, store):

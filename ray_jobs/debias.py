@@ -1,0 +1,82 @@
+"""`ddb debias`: a classifier without the shortcut, for a folder of images and without bias labels.
+
+    ddb debias my_images --output debias
+
+Features of a frozen encoder, signals of a closed form, and Recipe II with Learning from Failure's normalisation
+(`lff_ddb`) at the strongest temperature that a safeguard allows (`ddb.recipes.safeguard`). The classifier of the first
+seed is copied to <output>/classifier (`ddb.features.classifier`).
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import t
+
+from ddb import predictions
+from ddb.config import ExperimentConfig
+from ddb.config_file import Experiment, Point
+from ddb.errors import DDBError
+from ddb.experiment import Cell, plan
+from ddb.features.classifier import export
+from ddb.signals.table import Signals
+from ddb.store import Store
+from ray_jobs.job import execute
+
+BASELINE, RECIPE = "erm", "lff_ddb_safe"
+
+
+def run_debias(config: ExperimentConfig, store: Store, output: Path) -> tuple[list[str], list[Path]]:
+    """Train with all seeds of `config`; lines for the reader, and the folder of the classifier.
+
+    Raises DDBError if the configuration has not the rows erm and lff_ddb_safe on features, or if a stage fails.
+    """
+    rows = {name: config.methods[name] for name in (BASELINE, RECIPE) if name in config.methods}
+    if len(rows) < 2 or config.amplifier.space != "features":
+        raise DDBError(f"ddb debias: needs a folder, or a configuration of features with rows {BASELINE} and {RECIPE}")
+    graph = plan(Experiment((Point({}, config.model_copy(update={"methods": rows, "memorisation": False})),)))
+    if execute(graph, store):
+        raise DDBError("debias: a stage failed; see above")
+    cells = {name: [cell for cell in graph.cells if cell.method == name] for name in rows}
+    chosen = cells[RECIPE][0].classifier
+    export(store.path(chosen), chosen.inputs["features"].config, config.features.weights, output / "classifier")
+    lines = [*_decisions(cells[RECIPE], store), *_gains(cells, store)]
+    return lines, [output / "classifier"]
+
+
+def _decisions(cells: list[Cell], store: Store) -> list[str]:
+    """What the safeguard chose, once for each different choice."""
+    lines = []
+    for cell in cells:
+        history = json.loads((store.path(cell.classifier) / "history.json").read_text())
+        note = next(each["note"] for each in history if "note" in each)
+        lines.append(f"seed {cell.seed}: {note}")
+    return lines
+
+
+def _gains(cells: dict[str, list[Cell]], store: Store) -> list[str]:
+    """Accuracies on held-out images, all and flagged ones, with the paired difference over seeds."""
+    source = cells[RECIPE][0].classifier.inputs["amplifier"]
+    right, lines = {}, []
+    flagged = Signals.read(store.path(source) / "signals_test.parquet").misclassified  # (T,)
+    for name, each in cells.items():
+        tables = [predictions.read(store.path(cell.stage) / "predictions.parquet", "test") for cell in each]
+        right[name] = np.stack([(table["predicted"] == table["label"]).to_numpy() for table in tables])  # (S, T)
+    for what, rows in (("all", np.ones(len(flagged), bool)), ("flagged", flagged), ("other", ~flagged)):
+        if not rows.any():
+            lines.append(f"test images, {what}: none")
+            continue
+        erm, debiased = (100 * right[name][:, rows].mean(1) for name in (BASELINE, RECIPE))  # (S,)
+        lines.append(
+            f"test images, {what} ({rows.sum()}): plain training {erm.mean():.1f} %, debiased {debiased.mean():.1f} %, "
+            f"difference {_difference(debiased - erm)}"
+        )
+    return lines
+
+
+def _difference(values: np.ndarray) -> str:
+    """Mean and, with two seeds or more, 95 % interval of paired differences (S,) in points."""
+    if len(values) < 2:
+        return f"{values.mean():+.1f} points (1 seed)"
+    half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return f"{values.mean():+.1f} points [{values.mean() - half:.1f}, {values.mean() + half:.1f}] ({len(values)} seeds)"
