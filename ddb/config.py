@@ -111,6 +111,9 @@ def _check_row(row: MethodConfig, config: ExperimentConfig) -> None:
     if row.method.needs_synthetic and not SOURCES[source].needs_synthetic:
         raise DDBError(f"methods.{row.label}: trains an amplifier of its own on synthetic images; amplifier.source "
                        f"{source} provides none")  # fmt: skip
+    if row.method.needs_synthetic and row.settings.network in HEADS:
+        raise DDBError(f"methods.{row.label}.network: {row.settings.network} takes features, but its amplifier is "
+                       "trained on images")  # fmt: skip
     if row.amplifier.file and not Path(row.amplifier.file).is_file():
         raise DDBError(f"amplifier.file: {row.amplifier.file}: No such file")
     if getattr(row.settings, "temperature", 1) != 1 and source == "file":

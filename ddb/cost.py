@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from ddb.backbones import HEADS, build_network
 from ddb.data import BENCHMARKS, DataMissing, load_dataset
@@ -27,7 +28,6 @@ from ddb.store import Stage
 
 BUDGET = 3.0  # seconds after which a measurement takes no larger batch
 BATCHES = (1, 4, 16, 64)
-ENCODER_PIXELS = 224  # of most encoders; a few take other sizes
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Probe:
         key = ("encoder", name)
         if key not in self._known:
             encoder = build_encoder(name, None).to(self.device)
-            images = torch.randn(BATCHES[-2], 3, ENCODER_PIXELS, ENCODER_PIXELS)
+            images = torch.stack([encoder.preprocess(Image.new("RGB", (256, 256)))] * BATCHES[-2])
             seconds = self._time(lambda: encoder(images)) / len(images)
             self._known[key] = (seconds, seconds)
         return self._known[key][1]

@@ -70,7 +70,7 @@ def _debiased(dataset: BiasedDataset, training: TrainingSettings) -> dict[str, n
     shared = training.model_dump(include=set(LffSettings.model_fields)) | {"selection": "last"}
     settings, fold = LffSettings.model_validate(shared), folds(train.labels, FOLDS, 0)
     predicted = {"train": np.zeros(len(train), np.int64)}
-    for number in range(FOLDS):
+    for number in np.unique(fold):
         held = np.flatnonzero(fold == number)
         model = lff(train.take(np.flatnonzero(fold != number)), None, settings, Run(0, "second opinion"))
         predicted["train"][held] = predict(model, train.take(held)).argmax(1).numpy()

@@ -14,7 +14,8 @@ import numpy as np
 from scipy.stats import t
 
 from ddb import predictions
-from ddb.config import ExperimentConfig
+from ddb.backbones import HEADS
+from ddb.config import ExperimentConfig, methods
 from ddb.config_file import Experiment, Point
 from ddb.errors import DDBError
 from ddb.experiment import Cell, plan
@@ -32,15 +33,19 @@ def run_debias(config: ExperimentConfig, store: Store, output: Path) -> tuple[li
     Raises DDBError if the configuration has not the rows erm and lff_ddb_safe on features, or if a stage fails.
     """
     rows = {name: config.methods[name] for name in (BASELINE, RECIPE) if name in config.methods}
-    if len(rows) < 2 or config.amplifier.space != "features":
-        raise DDBError(f"ddb debias: needs a folder, or a configuration of features with rows {BASELINE} and {RECIPE}")
-    graph = plan(Experiment((Point({}, config.model_copy(update={"methods": rows, "memorisation": False})),)))
+    config = config.model_copy(update={"methods": rows, "memorisation": False}) if rows else config
+    heads = all(row.settings.network in HEADS for row in methods(config))
+    if len(rows) < 2 or not heads or config.amplifier.space != "features":
+        raise DDBError(f"ddb debias: needs a folder, or a configuration with the rows {BASELINE} and {RECIPE}, network "
+                       "linear or mlp, and amplifier.space features")  # fmt: skip
+    graph = plan(Experiment((Point({}, config),)))
     if execute(graph, store):
         raise DDBError("debias: a stage failed; see above")
     cells = {name: [cell for cell in graph.cells if cell.method == name] for name in rows}
     chosen = cells[RECIPE][0].classifier
     export(store.path(chosen), chosen.inputs["features"].config, config.features.weights, output / "classifier")
     lines = [*_decisions(cells[RECIPE], store), *_gains(cells, store)]
+    lines.append(f"to use it: ddb.features.classifier.FeatureClassifier.load({str(output / 'classifier')!r})")
     return lines, [output / "classifier"]
 
 
@@ -49,8 +54,8 @@ def _decisions(cells: list[Cell], store: Store) -> list[str]:
     lines = []
     for cell in cells:
         history = json.loads((store.path(cell.classifier) / "history.json").read_text())
-        note = next(each["note"] for each in history if "note" in each)
-        lines.append(f"seed {cell.seed}: {note}")
+        notes = [each["note"] for each in history if each.get("note", "").startswith("safeguard")]
+        lines += [f"seed {cell.seed}: {note}" for note in notes]
     return lines
 
 

@@ -22,13 +22,13 @@ class FeatureEncoder(actor_pool.PartWriter):
 
     def __init__(self, parts: Parts, threads: int | None, stage: Stage, data: Path, batch: int):
         super().__init__(parts, threads)
-        self.part = BatchEncoder(stage, prepared.read(data), batch, self.device)
+        self.part = BatchEncoder(stage, prepared.read(data, mapped=True), batch, self.device)
 
 
 def encode(stage: Stage, store: Store, work: Workspace, demand: Demand, batch: int) -> dict[str, Any]:
     """Encode the data set of `stage` into `work.result`; returns numbers for the record."""
     data, nodes, report = store.path(stage.inputs["data"]), set(), progress.reporter(work.root)
-    encoding = Encoding(prepared.read(data), work, batch)
+    encoding = Encoding(prepared.read(data, mapped=True), work, batch)
     report(encoding.done, encoding.total, {"images_per_step": 1})
     arguments = {"parts": encoding.parts, "stage": stage, "data": data, "batch": batch}
     for block in actor_pool.run(FeatureEncoder, arguments, encoding.blocks, demand):

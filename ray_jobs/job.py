@@ -78,7 +78,9 @@ def make_ready(graph: Plan, missing: list[Stage]) -> set[str]:
             if stage.key in blocked:
                 raise DDBError(blocked[stage.key])
             settings = stage.config["features"]
-            build_encoder(settings["encoder"], None, settings["layers"])
+            known = build_encoder(settings["encoder"], None, settings["layers"]).layers
+            for layer in {cell.row.amplifier.layer for cell in graph.cells} - {None, *known}:
+                raise DDBError(f"amplifier.layer: {layer!r} is not among features.layers: {', '.join(known)}")
     for reason in dict.fromkeys(blocked.values()):
         err.print(f"left out: {reason}", style="yellow")
     needed = {stage.key for stage in missing} - blocked.keys()

@@ -63,6 +63,7 @@ SMALL_SWEEP = (
     f"{SIZES} sweep.trials=2 sweep.rungs=[0.5,1] 'sweep.space={{sampling.images_per_class: {{choices: [2, 3]}}}}'"
 )
 DONE = "evaluation erm seed 0"
+PACS = "needs the images of pacs_biased; tests/ddb/features/test_on_features.py has small ones"
 
 # In this order where one test runs several: what one computes, the next ones find.
 WAYS = {
@@ -115,11 +116,17 @@ WAYS = {
     "ddb audit my_images": Way(CLONE, says="audit.html"),
     "ddb audit my_images --space pixels": Way(CLONE, SIZES, says="audit.html"),
     "ddb debias my_images": Way(CLONE, says="debias/classifier"),
-    "ddb run configs/features/pacs_biased.yaml": Way(CLONE, "seeds=[0] dataset.root=my_images --dry-run", says="features"),
-    "ddb run configs/features/bar.yaml": Way(CLONE, "seeds=[0] --dry-run", says="features"),
-    "ddb export configs/features/pacs_biased.yaml results/features/pacs_biased": Way(
-        not_here="needs the images of pacs_biased; tests/ddb/features/test_pipeline.py has small ones"
+    "ddb run configs/features/pacs_biased.yaml": Way(
+        CLONE, "seeds=[0] dataset.root=my_images --dry-run", says="features"
     ),
+    "ddb run configs/features/bar.yaml": Way(CLONE, "seeds=[0] --dry-run", says="features"),
+    "ddb export configs/features/pacs_biased.yaml results/features/pacs_biased": Way(not_here=PACS),
+    "python results/features/flips_study.py": Way(not_here=PACS),
+    "python -m ddb.local configs/ablations/feature_layer.yaml --only amplifier": Way(not_here=PACS),
+    "python -m ddb.local configs/ablations/signal_source.yaml --only amplifier": Way(
+        CLONE, f"{SMALL} 'vary.amplifier.space=[pixels]'", says="amplifier"
+    ),
+    "pip install 'ddb-on-ray[lite]'": Way(not_here="downloads; it is among the packages that make setup installs"),
     "python results/features/safeguard_study.py": Way(CLONE, "--seeds 1 --ratios 0.05", says="safeguard"),
     f"ddb run {BAR}": Way(CLONE, ROW, says="erm"),
     f"ddb export {BAR} results/bar_small": Way(CLONE, ROW, says="results/bar_small/table.md"),

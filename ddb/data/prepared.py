@@ -93,14 +93,14 @@ def _write_rows(split: Split, path: Path, attributes: list[str]) -> None:
     pq.write_table(pa.table(columns), path)
 
 
-def read(directory: Path) -> BiasedDataset:
-    """What `write` wrote; arrays are read-only, in memory where they are small against it and mapped otherwise."""
+def read(directory: Path, mapped: bool = False) -> BiasedDataset:
+    """What `write` wrote; arrays are read-only, in memory if they are small against it and not `mapped`."""
     directory = Path(directory)
     description = json.loads((directory / "dataset.json").read_text())
     attributes = {key: tuple(values) for key, values in description["bias_attributes"].items()}
     root = None if description["root"] is None else Path(description["root"])
     size = sum((directory / f"{name}.npy").stat().st_size for name in SPLITS)
-    mode = "r" if size > MEMORY_SHARE * psutil.virtual_memory().available else None
+    mode = "r" if mapped or size > MEMORY_SHARE * psutil.virtual_memory().available else None
     splits = {}
     for name in SPLITS:
         table = pq.read_table(directory / f"{name}.parquet")

@@ -49,14 +49,16 @@ class Encoder:
         self.layers = layers or default_layers(network)
         self._outputs: dict[str, Tensor] = {}
         modules = dict(network.named_modules())
-        linear = [each for each in modules.values() if isinstance(each, torch.nn.Linear)]
+        head = _head(network)
         for layer in self.layers:
-            if layer == FINAL and linear:
-                linear[-1].register_forward_pre_hook(lambda module, given: self._keep(FINAL, given[0]))
+            if layer == FINAL and head is network:
+                network.register_forward_hook(lambda module, given, output: self._keep(FINAL, output))
+            elif layer == FINAL and head:
+                head.register_forward_pre_hook(lambda module, given: self._keep(FINAL, given[0]))
             elif layer and layer in modules:
                 modules[layer].register_forward_hook(lambda module, given, output, at=layer: self._keep(at, output))
             else:
-                known = [*([FINAL] if linear else []), *(each for each in modules if each and each.count(".") < 2)]
+                known = [*([FINAL] if head else []), *(each for each in modules if each and each.count(".") < 2)]
                 raise DDBError(f"features.layers: {name} has no layer {layer!r}; {unknown(layer, known)}")
 
     def to(self, device: str) -> Encoder:
@@ -76,6 +78,15 @@ class Encoder:
 
     def _keep(self, layer: str, output: Tensor) -> None:
         self._outputs[layer] = pooled(output).float().cpu()
+
+
+def _head(network: nn.Module) -> nn.Module | None:
+    """The linear layer whose input are the final features; the network itself if its output are; None: neither."""
+    if hasattr(network, "get_classifier"):  # timm; networks such as DINO's have no classifier
+        head = network.get_classifier()
+        return network if isinstance(head, torch.nn.Identity) else head if isinstance(head, torch.nn.Linear) else None
+    linear = [each for each in network.modules() if isinstance(each, torch.nn.Linear)]
+    return linear[-1] if linear else None
 
 
 def pooled(output: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from ddb.data import Split
 from ddb.data.dataset import hold_out
+from ddb.errors import DDBError
 from ddb.lazy import lazy, np
 from ddb.recipes.erm import mean_loss
 from ddb.recipes.last_layer import embeddings, last_layer, replace_last_layer
@@ -56,6 +57,9 @@ def afr(train: Split, signals: None, settings: AfrSettings, run: Run) -> nn.Modu
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+    if not torch.isfinite(loss):
+        raise DDBError("afr: the loss of the last layer is not finite; lower last_layer_rate "
+                       f"(it is {settings.last_layer_rate:g})")  # fmt: skip
     replace_last_layer(model, weight.detach(), bias.detach())
     return model
 

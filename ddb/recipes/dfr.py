@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from ddb.data import Split
+from ddb.data import Split, groups
 from ddb.errors import DDBError
 from ddb.lazy import lazy, np
 from ddb.randomness import numpy_generator
@@ -38,20 +38,26 @@ class DfrSettings(TrainingSettings):
 @method("dfr", DfrSettings, groups=True)
 def dfr(train: Split, signals: None, settings: DfrSettings, run: Run) -> nn.Module:
     """ERM on the training images, the last layer on the validation images."""
+    import sklearn
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
-    if run.validation is None or run.validation_groups is None:
+    if run.validation is None or run.validation.aligned is None:
         raise DDBError("dfr: needs validation images with bias labels")
+    group_of = groups(run.validation)  # (V,)
+    if missing := set(train.labels.tolist()) - set(run.validation.labels.tolist()):
+        raise DDBError(f"dfr: no validation images of class {min(missing)}")
     model = fit(train, mean_loss, settings, run)
     x = embeddings(model, run.validation, settings.view(run.workers)).numpy()  # (V, D)
     scaler, random = StandardScaler().fit(x), numpy_generator("dfr", run.seed)
+    old = tuple(map(int, sklearn.__version__.split(".")[:2])) < (1, 8)
+    l1 = {"penalty": "l1"} if old else {"l1_ratio": 1}
     weights, biases = [], []
     for _ in range(settings.subsets):
-        rows = balanced_rows(run.validation_groups, random)
+        rows = balanced_rows(group_of, random)
         regression = LogisticRegression(
-            C=settings.inverse_penalty, l1_ratio=1, solver="saga", max_iter=300, tol=1e-3, random_state=0
+            C=settings.inverse_penalty, solver="saga", max_iter=300, tol=1e-3, random_state=0, **l1
         )
         with warnings.catch_warnings():  # the last digits of the weights do not matter: subsets differ by far more
             warnings.simplefilter("ignore", ConvergenceWarning)

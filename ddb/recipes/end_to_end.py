@@ -45,6 +45,10 @@ class WeightingSettings(SafeguardSettings):
         1.0, description="of the signals: 1 (the paper), another number, or fitted (ddb/signals/calibration.py)"
     )
 
+    @property
+    def candidates(self) -> int:
+        return len(MULTIPLES)
+
     @field_validator("temperature")
     @classmethod
     def _positive(cls, value: Temperature) -> Temperature:

@@ -42,6 +42,16 @@ class SafeguardSettings(TrainingSettings):
         " before a weaker variant or ERM replaces the recipe; null: never (the paper)",
     )
 
+    @property
+    def trained_steps(self) -> int:
+        """Of ERM and of every candidate in cross-validation, and of the chosen one."""
+        return self.steps * (1 if self.safeguard is None else FOLDS * (self.candidates + 1) + 1)
+
+    @property
+    def candidates(self) -> int:
+        """How many variants a safeguard can choose from."""
+        return 1
+
 
 def safeguarded(
     train: Split, signals: Signals, settings: SafeguardSettings, run: Run, candidates: dict[str, Candidate]
@@ -55,7 +65,8 @@ def safeguarded(
     plain: dict[str, Candidate] = {"erm": lambda train, signals, run: fit(train, mean_loss, settings, run)}
     fold = folds(train.labels, FOLDS, run.seed)  # (N,)
     allowed = settings.safeguard * float(signals.misclassified.mean())
-    trainings, done = FOLDS * (len(candidates) + 1) + 1, 0
+    parts = np.unique(fold)  # fewer than FOLDS if no class has as many images
+    trainings, done = len(parts) * (len(candidates) + 1) + 1, 0
 
     def progress(step: int, total: int, numbers: dict) -> None:
         run.progress(done * total + step, trainings * total, numbers)
@@ -63,9 +74,9 @@ def safeguarded(
     baseline, chosen, notes = 0.0, "erm", []
     for name, candidate in (plain | candidates).items():
         accuracy = 0.0
-        for number in range(FOLDS):
+        for number in parts:
             rest, held = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-            own = replace(run, validation=None, validation_groups=None, history=[], progress=progress)
+            own = replace(run, history=[], progress=progress)
             model = candidate(train.take(rest), signals.take(rest), own)
             judged = train.take(held)
             right = predict(model, judged, settings.view(run.workers)).argmax(1).numpy() == judged.labels

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from ddb.data import Split
+from ddb.errors import DDBError
 from ddb.lazy import np
 from ddb.signals.amplifier import AmplifierSettings
 from ddb.signals.cross_fit import folds
@@ -23,25 +24,38 @@ def fitted(classifier: Any, train: Split, val: Split, settings: AmplifierSetting
     """The signals of a scikit-learn classifier on principal components of the standardised training images.
 
     A training image is judged by a classifier fitted without its fold of the training images, a validation image by
-    one fitted to all of them. An image that is the only one of its class is in every fit.
+    one fitted to all of them. An image that is the only one of its class is in every fit. Raises DDBError if there are
+    too few images.
     """
     from sklearn.base import clone
     from sklearn.decomposition import PCA
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    x, labels = _vectors(train), train.labels  # (N, D), (N,)
+    x, labels, classes = _vectors(train), train.labels, int(train.labels.max()) + 1  # (N, D), (N,)
     fold, single = folds(labels, FOLDS, 0), np.bincount(labels)[labels] == 1  # (N,) each
     smallest = len(x) - np.bincount(fold).max()  # images in a fit
+    if smallest <= classes:
+        raise DDBError(f"amplifier.source: {settings.source} needs more than {len(x)} training images for {classes} "
+                       "classes")  # fmt: skip
     components = min(settings.components, x.shape[1], smallest - 1)
     model = make_pipeline(StandardScaler(), PCA(components, random_state=0), classifier)
-    log_probabilities = np.zeros((len(x), int(labels.max()) + 1))  # (N, C)
+    logits = np.zeros((len(x), classes))  # (N, C)
     for number in np.unique(fold):
         judged = fold == number
         fitted_without = clone(model).fit(x[~judged | single], labels[~judged | single])
-        log_probabilities[judged] = fitted_without.predict_log_proba(x[judged])
-    of_val = model.fit(x, labels).predict_log_proba(_vectors(val))
-    return Found(Signals.of_logits(log_probabilities, train), Signals.of_logits(of_val, val))
+        logits[judged] = _logits(fitted_without, x[judged])
+    of_val = _logits(model.fit(x, labels), _vectors(val))
+    return Found(Signals.of_logits(logits, train), Signals.of_logits(of_val, val))
+
+
+def _logits(model: Any, x: np.ndarray) -> np.ndarray:
+    """Log-probabilities (N, C) up to a constant of each image; scikit-learn's own are clipped for two classes."""
+    z, classifier = model[:-1].transform(x), model[-1]
+    if hasattr(classifier, "predict_joint_log_proba"):
+        return classifier.predict_joint_log_proba(z)
+    scores = classifier.decision_function(z)  # (N, C), or (N,) log-odds of the second of two classes
+    return scores if scores.ndim == 2 else np.stack([np.zeros_like(scores), scores], 1)
 
 
 def _vectors(split: Split) -> np.ndarray:

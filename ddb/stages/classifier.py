@@ -46,7 +46,7 @@ class Classifier(Kind):
         signals = None
         if "amplifier" in job.stage.inputs:
             signals = Signals.read(job.input("amplifier") / "signals.parquet")
-        if settings.selection == "val_worst_group" or method.needs_groups:
+        if settings.selection == "val_worst_group":
             run.validation_groups = groups(dataset["val"])
         elif settings.selection == "val_pseudo_worst_group":
             validation = validation_signals(job.input("amplifier"))

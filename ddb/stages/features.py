@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ddb.errors import DDBError, Interrupted
 from ddb.lazy import Image, lazy, np, pa
+from ddb.machine import node_name
 from ddb.process_memory import CELL
 from ddb.settings import file_content
 from ddb.stages.kind import Job, Kind, too_many
@@ -107,6 +108,8 @@ class BatchEncoder:
         """Raises DDBError if the file of weights is not the one that the experiment was planned with."""
         from ddb.features.encoders import build_encoder
 
+        if not Path(stage.location).is_file():
+            raise DDBError(f"features.weights: {stage.location} does not exist on {node_name()}")
         if file_content(stage.location) != stage.config["weights"]:
             raise DDBError(f"features.weights: {stage.location} changed while the command ran")
         settings = stage.config["features"]

@@ -8,8 +8,9 @@ from torchvision import models
 
 from ddb.errors import DDBError
 from ddb.features import encoders
-from ddb.features.encoders import FINAL, LITE0, build_encoder, pooled, weights_file
+from ddb.features.encoders import FINAL, LITE0, Encoder, build_encoder, pooled, weights_file
 
+timm = pytest.importorskip("timm")
 lite = pytest.importorskip("efficientnet_lite_pytorch")
 
 
@@ -54,6 +55,14 @@ def test_pooling_of_each_layout_by_hand():
     for layout in (three, three.permute(0, 2, 3, 1), three.flatten(2).transpose(1, 2)):
         assert pooled(layout).tolist() == [expected]
     assert pooled(torch.tensor([[1.0, 2]])).tolist() == [[1, 2]]
+
+
+def test_the_final_features_of_a_network_without_a_classifier_are_its_output():
+    headless = timm.create_model("vit_tiny_patch16_224", num_classes=0)
+    encoder = Encoder(headless, build_encoder("timm/vit_tiny_patch16_224", None).preprocess, (FINAL,), "headless")
+    with torch.inference_mode():
+        expected = headless(torch.ones(1, 3, 224, 224))
+    torch.testing.assert_close(encoder(torch.ones(1, 3, 224, 224))[FINAL], expected)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from PIL import Image
 
 from ddb.backbones import BACKBONES, build_network
 from ddb.classifier import predict
-from ddb.data import Split, groups
+from ddb.data import Split
 from ddb.randomness import derive_key
 from ddb.recipes import METHODS
 from ddb.recipes.training import Run
@@ -41,7 +41,6 @@ def trained(name, train, run=None, **settings):
         run.amplifier_settings = AmplifierSettings(**FEW, **own)
     if method.needs_groups:
         run.validation = run.validation or train
-        run.validation_groups = groups(run.validation)
     given = signals(train, ~train.aligned) if method.needs_signals else None
     return method.function(train, given, method.settings_class(**settings), run)
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ddb.classifier import predict
-from ddb.data import Split, groups
+from ddb.data import Split
 from ddb.errors import DDBError
 from ddb.recipes import METHODS
 from ddb.recipes.afr import afr_weights
@@ -52,12 +52,21 @@ def test_the_last_layer_uses_the_shortcut_less_than_that_of_erm(name):
     train, val, test = shortcut(600, 0.05, 0), shortcut(200, 0.5, 1), shortcut(400, 0.5, 2)
     right = {}
     for each in ("erm", name):
-        run = Run(0, each, validation=val, validation_groups=groups(val))
+        run = Run(0, each, validation=val)
         model = METHODS[each].function(train, None, METHODS[each].settings_class(**FEW), run)
         right[each] = (predict(model, test).argmax(1).numpy() == test.labels)[~test.aligned].mean()
     assert right[name] > right["erm"] + 0.2
 
 
-def test_dfr_needs_bias_labels():
-    with pytest.raises(DDBError, match="dfr: needs validation images with bias labels"):
-        METHODS["dfr"].function(shortcut(64, 0.1, 0), None, METHODS["dfr"].settings_class(**FEW), Run(0, "dfr"))
+def test_dfr_needs_bias_labels_and_every_class():
+    only_0 = shortcut(9, 0.5, 1).take(np.arange(0, 9, 2))
+    for validation, message in ((None, "needs validation images with bias labels"), (only_0, "images of class 1")):
+        run = Run(0, "dfr", validation=validation)
+        with pytest.raises(DDBError, match=f"dfr: .*{message}"):
+            METHODS["dfr"].function(shortcut(64, 0.1, 0), None, METHODS["dfr"].settings_class(**FEW), run)
+
+
+def test_afr_reports_a_learning_rate_that_is_too_high():
+    settings = METHODS["afr"].settings_class(**FEW, last_layer_rate=1e30, penalty=1e9)
+    with pytest.raises(DDBError, match="afr: the loss of the last layer is not finite; lower last_layer_rate"):
+        METHODS["afr"].function(shortcut(64, 0.1, 0), None, settings, Run(0, "afr"))

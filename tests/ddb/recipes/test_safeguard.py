@@ -68,6 +68,23 @@ def test_if_every_candidate_loses_too_much_the_result_is_erm(train):
     assert history[0]["note"].startswith("safeguard: erm;") and history[-1]["loss"] < 0.2
 
 
+def test_weights_may_be_selected_on_validation_images(train):
+    method = METHODS["ddb_two_step"]
+    settings = method.settings_class(**FEW, safeguard=1.0, selection="val_average", evaluate_every=10)
+    run = Run(0, "ddb_two_step", validation=train)
+    method.function(train, signals(train, np.arange(100) < 10), settings, run)
+    assert run.history[0]["note"].startswith("safeguard: ")
+    assert any(entry.get("note") == "kept by val_average" for entry in run.history)
+
+
+def test_the_cost_of_the_safeguard_is_counted():
+    """ERM and one candidate, or six temperatures, on five folds, and the chosen one on all images."""
+    names = ("ddb_two_step", "ddb_two_step_error_set", "jtt_ddb", "ddb_end_to_end", "lff_ddb")
+    steps = [METHODS[name].settings_class(steps=10, safeguard=1).trained_steps for name in names]
+    assert steps == [10 * (5 * 2 + 1)] * 3 + [10 * (5 * 7 + 1)] * 2
+    assert METHODS["lff_ddb"].settings_class(steps=10).trained_steps == 10
+
+
 def test_without_a_safeguard_the_first_candidate_is_trained_once(train):
     trained, history = decide(train, None, (0.4, 0.2))
     assert trained == [(0.4, 100)] and history == []

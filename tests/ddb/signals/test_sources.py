@@ -22,6 +22,7 @@ from ddb.stages import KINDS
 from ddb.stages.kind import Job
 from ddb.store import Store
 
+CLOSED, TRAINED = ("class_mean", "lda", "gaussian"), ("cross_fit", "gce")
 VALUES = {"dataset": {"image_size": 8}, "memorisation": False, "methods": {"ddb_two_step": {"steps": 3}}}
 
 
@@ -142,9 +143,6 @@ def test_a_recipe_takes_the_signals_of_a_file_whose_content_is_in_the_key(scores
     assert same.key == graph.cells[0].classifier.key != changed.key
 
 
-CLOSED, TRAINED = ("class_mean", "lda", "gaussian"), ("cross_fit", "gce")
-
-
 @pytest.mark.parametrize("name", [*CLOSED, *TRAINED])
 def test_a_source_finds_conflicting_images_of_colored_digits(dataset, name):
     """Better than chance by far; `results/README.md` has the numbers of full trainings."""
@@ -173,6 +171,23 @@ def test_a_discriminant_by_hand():
     found = fitted(GaussianNB(var_smoothing=0), fit_to, judged, AmplifierSettings(components=1))
     assert found.val.loss == pytest.approx(np.log1p(np.exp([-12, -4, -4, -12])), rel=0.02)
     assert not found.val.misclassified.any()
+
+
+@pytest.mark.parametrize("name", CLOSED)
+def test_log_odds_of_two_classes_are_not_clipped(name):
+    """Two classes far apart: scikit-learn's log-probabilities of class 0 end at the smallest float32."""
+    near, far = [0, 2, 4] * 5, [200, 202, 204] * 5
+    settings = AmplifierSettings(source=name, components=1)
+    found = SOURCES[name].function(grey(near + far), grey([0, 102, 101, 204]), None, settings, Run(0, "amplifier"))
+    kept = found.val.log_probabilities
+    assert kept[0, 1] < -500 and kept[3, 0] < -500
+    assert kept[0, 1] == pytest.approx(kept[3, 0], rel=0.01)  # symmetric
+    assert found.val.loss[0] == found.val.loss[3] == 0
+
+
+def test_too_few_images_for_a_closed_form_are_one_line():
+    with pytest.raises(DDBError, match=r"amplifier\.source: lda needs more than 2 training images for 2 classes"):
+        fitted(GaussianNB(), grey([0, 9]), grey([0, 9]), AmplifierSettings(source="lda"))
 
 
 def test_a_closed_form_judges_each_training_image_without_it():

@@ -12,10 +12,9 @@ from ddb.data import prepared
 from ddb.errors import DDBError
 from ddb.features import table
 from ddb.features.classifier import FeatureClassifier, export
-from tests.ddb.features.test_pipeline import finished, values  # noqa: F401  # fixtures
 
 
-def test_it_predicts_from_image_files_what_the_stage_predicts_from_features(finished, values, tmp_path):  # noqa: F811
+def test_it_predicts_from_image_files_what_the_stage_predicts_from_features(finished, values, tmp_path):
     graph, store = finished
     stage = next(cell.classifier for cell in graph.cells if cell.method == "erm")
     features = stage.inputs["features"]
@@ -29,7 +28,7 @@ def test_it_predicts_from_image_files_what_the_stage_predicts_from_features(fini
     assert np.allclose(classifier(pictures), expected, atol=1e-4)
 
 
-def test_other_weights_than_those_of_the_training_are_refused(finished, values, tmp_path):  # noqa: F811
+def test_other_weights_than_those_of_the_training_are_refused(finished, values, tmp_path):
     graph, store = finished
     stage = next(cell.classifier for cell in graph.cells if cell.method == "erm")
     export(store.path(stage), stage.inputs["features"].config, values["features"]["weights"], tmp_path)
