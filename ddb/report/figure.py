@@ -72,9 +72,12 @@ def draw(plan: "Plan", store: Store, path: str | Path) -> None:
         FigureCanvasAgg(figure)
         figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
         upper, lower = figure.subfigures(2, 1, height_ratios=(TOP_HEIGHT, bottom))
-        left, right = upper.subplots(1, 2, width_ratios=(7, 5))
+        if any(run.source in LINES for run in plan.amplifiers.values()):
+            left, right = upper.subplots(1, 2, width_ratios=(7, 5))
+            _draw_memorisation(right, plan, store)
+        else:  # closed forms have no curve
+            left = upper.subplots()
         _draw_images(left, plan, store)
-        _draw_memorisation(right, plan, store)
         _draw_accuracies(lower.subplots(), table)
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +93,7 @@ def draw(plan: "Plan", store: Store, path: str | Path) -> None:
 
 def _draw_images(axes: Axes, plan: "Plan", store: Store) -> None:
     """A montage: a column block for each class; row blocks for real images and each guidance's synthetic ones."""
-    axes.set_title("Real and synthetic images")
+    axes.set_title("Real and synthetic images" if plan.synthetic else "Training images")
     if not store.has(plan.data):
         _note(axes, "the data set is not prepared yet")
         return
@@ -121,7 +124,7 @@ def _draw_images(axes: Axes, plan: "Plan", store: Store) -> None:
     axes.spines[:].set_visible(False)
     axes.set_anchor("N")
     notes = []
-    if not sets:
+    if plan.synthetic and not sets:
         notes.append("no synthetic set is finished yet")
     if len(sets) > len(shown):
         notes.append(f"the first {len(shown)} of {len(sets)} guidances")

@@ -64,7 +64,7 @@ class Conflict:
 
 @dataclass(frozen=True)
 class Conflicts:
-    """The highest scores of one amplifier, highest first."""
+    """The highest losses of one source of signals, highest first."""
 
     run: "AmplifierRun"
     images: list[Conflict]
@@ -94,7 +94,7 @@ def gallery(plan: "Plan", store: Store) -> Gallery | None:
         parts = _parts(synthetic.read(store.path(drawn.stage), columns), None, len(classes), columns)
         strips.append(Strip(*_title(drawn, details[drawn.stage.key], store), parts))
     notes = []
-    if not sets:
+    if planned and not sets:
         notes.append("No synthetic set of this data set is finished yet.")
     waiting = [drawn for drawn in planned if drawn.seed == seed and drawn not in done]
     if waiting:
@@ -154,9 +154,13 @@ def _differences(plan: "Plan", sets: "list[SyntheticSet]") -> dict[str, list[str
 
 
 def conflicts(plan: "Plan", store: Store) -> Conflicts | None:
-    """The list of the plan's first finished amplifier on synthetic images; None where there is none yet."""
-    drawn = (run for run in plan.amplifiers.values() if run.source == "synthetic")
-    run = next((run for run in drawn if store.has(run.stage) and store.has(run.stage.inputs["data"])), None)
+    """The list of the plan's first finished source of signals, if possible `synthetic`; None if there is none yet.
+
+    `real` is left out: it is trained for its curve, and has memorised the images.
+    """
+    runs = sorted(plan.amplifiers.values(), key=lambda run: run.source != "synthetic")
+    done = (run for run in runs if store.has(run.stage) and store.has(run.stage.inputs["data"]))
+    run = next((run for run in done if run.source != "real"), None)
     if run is None:
         return None
     dataset = prepared.read(store.path(run.stage.inputs["data"]))

@@ -88,6 +88,16 @@ def test_every_number_has_its_origin(store):
     assert {f"stage-{stage.key}" for stage in graph.stages()} <= set(ids)
 
 
+def test_signals_without_synthetic_images_have_a_list_and_no_word_about_them(store):
+    graph = make_plan("seeds=[0]", amplifier={"source": "lda"}, memorisation=False)
+    complete(graph, store)
+    text = text_of(graph, store)
+    shown = text.rpartition("Most conflicting images")[2]
+    assert "with the highest loss of one source of signals" in shown and "Source: lda, seed 0" in shown
+    assert "score 7.50 truly conflicting train/2.png" in shown
+    assert "No synthetic set" not in text and "w = 1" not in shown.partition("Costs")[0]
+
+
 def test_missing_results_are_named(store):
     graph = make_plan(**GUIDED)
     text = text_of(graph, store)
@@ -95,10 +105,10 @@ def test_missing_results_are_named(store):
         "0 of 6 cells finished, 6 missing.",
         "0/2 seeds, 2 missing",
         "no seed is finished",
-        "No amplifier’s signal is measured yet.",
+        "No signals are measured yet.",
         "The data set is not prepared yet.",
         "There are no numbers for a curve yet, or nothing that varies.",
-        "No amplifier on synthetic images is finished yet.",
+        "No source of signals is finished yet.",
         "classifier 0 of 6",
         "computed nothing yet",
         "with the configuration below in experiment.yaml",
