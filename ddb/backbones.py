@@ -1,4 +1,4 @@
-"""The networks by name: torchvision's backbones with a new head, pretrained or not, and small networks of our own.
+"""The networks by name: backbones of torchvision and timm with a new head, pretrained or not, and small ones.
 
     network = build_network("resnet18", num_classes=6, key=0, weights="imagenet")
 
@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING
 from urllib.error import URLError
 
 from ddb.errors import DDBError
+from ddb.features import encoders
+from ddb.features.encoders import LITE0, pretrained_network
+from ddb.features.settings import PRETRAINED
 from ddb.lazy import lazy
 from ddb.randomness import drawing_from
 from ddb.settings import unknown
@@ -32,8 +35,8 @@ BACKBONES = {  # torchvision's names: of the network, of its weights, of its hea
     "densenet121": ("DenseNet121_Weights.IMAGENET1K_V1", "classifier"),
 }
 HEADS = ("linear", "mlp")  # networks of feature vectors (B, D); all others take images (B, 3, S, S)
-NETWORKS = {"small_cnn": 1, "resnet18": 1, "resnet50": 1, "densenet121": 1, "linear": 1, "mlp": 1}  # name -> version
-SMALLEST = {"small_cnn": 8} | dict.fromkeys(BACKBONES, 32)  # pixels, below which nothing is left after the strides
+NETWORKS = dict.fromkeys(("small_cnn", *BACKBONES, LITE0, *HEADS), 1)  # name -> version of its code
+SMALLEST = {"small_cnn": 8} | dict.fromkeys((*BACKBONES, LITE0), 32)  # pixels; fewer do not survive the strides
 HIDDEN = 256  # units of `mlp`
 
 
@@ -73,7 +76,10 @@ def build_network(
     with drawing_from(key):
         if name in HEADS:
             return build_head(name, inputs, num_classes)
-        network = small_cnn(num_classes) if name == "small_cnn" else _backbone(name, num_classes, weights)
+        if name == "small_cnn":
+            network = small_cnn(num_classes)
+        else:
+            network = (_lite0 if name == LITE0 else _backbone)(name, num_classes, weights)
     # Channels last halves the time of a step on a CPU, and suits the tensor cores of a GPU.
     return network.to(memory_format=torch.channels_last)
 
@@ -92,10 +98,19 @@ def _backbone(name: str, num_classes: int, weights: str) -> nn.Module:
     return ImageNetInput(backbone)
 
 
+def _lite0(name: str, num_classes: int, weights: str) -> nn.Module:
+    """EfficientNet-Lite0, whose own normalisation maps images to [-1, 1]."""
+    network, _ = pretrained_network(name, None if weights == "none" else weights_file(name, weights))
+    network.classifier = nn.Linear(network.classifier.in_features, num_classes)
+    return network
+
+
 def weights_file(name: str, weights: str) -> Path:
-    """Where the pretrained weights of a backbone lie: the named file, or its place in torchvision's cache."""
+    """The file of a backbone's pretrained weights: the named one, a package's, or that in torchvision's cache."""
     if weights != "imagenet":
         return Path(weights)
+    if name == LITE0:
+        return encoders.weights_file(name, PRETRAINED)
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(_imagenet(name).url).name
 
 

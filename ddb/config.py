@@ -116,6 +116,8 @@ def _check_row(row: MethodConfig, config: ExperimentConfig) -> None:
                        "trained on images")  # fmt: skip
     if row.amplifier.file and not Path(row.amplifier.file).is_file():
         raise DDBError(f"amplifier.file: {row.amplifier.file}: No such file")
+    if row.amplifier.generated and not Path(row.amplifier.generated).is_dir():
+        raise DDBError(f"amplifier.generated: no folder {row.amplifier.generated}")
     if getattr(row.settings, "temperature", 1) != 1 and source == "file":
         raise DDBError(f"methods.{row.label}.temperature: {row.settings.temperature}, but amplifier.source file has no "
                        "log-probabilities to divide; use 1")  # fmt: skip

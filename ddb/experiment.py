@@ -284,6 +284,8 @@ def _add_real_amplifier(graph: Plan, request: _Request) -> None:
     """The amplifier on real images whose curve shows memorisation, where the experiment asks for it."""
     config = request.point.config
     if config.memorisation:
-        settings = config.amplifier.model_copy(update={"source": "real", "images_per_class": None, "file": None})
+        settings = config.amplifier.model_copy(
+            update={"source": "real", "images_per_class": None, "file": None, "generated": None}
+        )
         stage = _amplifier(settings, request, None)
         graph.amplifiers.setdefault(stage.key, AmplifierRun("real", request.seed, stage))

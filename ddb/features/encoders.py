@@ -126,10 +126,15 @@ def build_encoder(name: str, weights: Path | None, layers: tuple[str, ...] | Non
 
     Raises DDBError if there is no such network or layer, or if the file contains other weights.
     """
+    return Encoder(*pretrained_network(name, weights), layers, name)
+
+
+def pretrained_network(name: str, weights: Path | None) -> tuple[nn.Module, Callable[[Image.Image], Tensor]]:
+    """The whole network with the weights of a file (None: random ones), and its preprocessing. Raises DDBError."""
     network, preprocess = _timm_network(name) if _is_timm(name) else _torchvision_network(name)
     if weights is not None:
         _load(network, weights, name)
-    return Encoder(network, preprocess, layers, name)
+    return network, preprocess
 
 
 def weights_file(name: str, weights: str) -> Path:

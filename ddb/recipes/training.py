@@ -42,7 +42,8 @@ class TrainingSettings(Settings):
     """How a classifier is trained."""
 
     network: str = Field(
-        "small_cnn", description="small_cnn, resnet18, resnet50 or densenet121; on features: linear or mlp"
+        "small_cnn",
+        description="small_cnn, resnet18, resnet50, densenet121 or efficientnet_lite0; on features: linear or mlp",
     )
     weights: Annotated[str, HashedAs(file_content)] = Field(
         "none", description="of a backbone at the start: none, imagenet, or a file"
@@ -71,7 +72,7 @@ class TrainingSettings(Settings):
     @model_validator(mode="after")
     def _consistent(self):
         if self.weights != "none" and self.network in ("small_cnn", *HEADS):
-            raise ValueError("weights need one of torchvision's networks")
+            raise ValueError("weights need a pretrained network")
         if self.network in HEADS and (self.image_size or self.augment):
             raise ValueError(f"network {self.network} takes features: image_size and augment are for images")
         return self
@@ -106,6 +107,7 @@ class Run:
     progress: Callable[[int, int, dict[str, Any]], None] = _silent  # (step, total, numbers)
     stream: str = "target"  # of random numbers: all methods share one, so that their comparison is paired
     history: list[dict[str, Any]] = field(default_factory=list)  # one entry per evaluation, and notes
+    classes: tuple[str, ...] = ()  # names, for sources that read folders
     synthetic: Split | None = None  # for methods that train an amplifier of their own
     amplifier_settings: TrainingSettings | None = None  # the AmplifierSettings of such a method
 

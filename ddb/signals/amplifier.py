@@ -15,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from ddb.backbones import HEADS
 from ddb.classifier import predict
 from ddb.data import Split
+from ddb.data.generated import content
 from ddb.data.loading import View
 from ddb.recipes.erm import mean_loss
 from ddb.recipes.training import Run, TrainingSettings, fit
@@ -40,6 +41,9 @@ class AmplifierSettings(TrainingSettings):
     )
     file: Annotated[str | None, AddedLater(None), HashedAs(file_content)] = Field(
         None, description="with source file: Parquet or CSV with path and score (ddb/signals/file.py)"
+    )
+    generated: Annotated[str | None, AddedLater(None), HashedAs(content)] = Field(
+        None, description="with source generated: a folder of images per class (ddb/signals/generated.py)"
     )
     space: Annotated[Literal["pixels", "features"], AddedLater("pixels")] = Field(
         "pixels",
@@ -68,7 +72,7 @@ class AmplifierSettings(TrainingSettings):
             raise ValueError(f"unknown source of signals; {unknown(name, list(SOURCES))}")
         return name
 
-    @field_validator("file")
+    @field_validator("file", "generated")
     @classmethod
     def _absolute_file(cls, name: str | None) -> str | None:
         return absolute(name)
@@ -95,8 +99,9 @@ class AmplifierSettings(TrainingSettings):
 
     @model_validator(mode="after")
     def _with_file(self):
-        if (self.source == "file") != (self.file is not None):
-            raise ValueError("source: file needs file: PATH, and file: PATH needs source: file")
+        for name in ("file", "generated"):
+            if (self.source == name) != (getattr(self, name) is not None):
+                raise ValueError(f"source: {name} needs {name}: PATH, and {name}: PATH needs source: {name}")
         return self
 
     def view(self, workers: int = 0) -> View:

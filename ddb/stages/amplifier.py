@@ -33,6 +33,7 @@ class Amplifier(Kind):
     def compute(self, job: Job) -> dict[str, Any]:
         """Ask the source."""
         from ddb.classifier import Description, save_classifier
+        from ddb.data.generated import content
         from ddb.diffusion import synthetic
         from ddb.features import table
         from ddb.recipes.training import Run
@@ -44,8 +45,10 @@ class Amplifier(Kind):
         settings, dataset, machine = AmplifierSettings.model_validate(job.config["amplifier"]), job.data(), job.machine
         for name in {"file", "weights"} & job.config["amplifier"].keys():
             job.check_file("amplifier", name)
+        if "generated" in job.config["amplifier"]:
+            job.check_file("amplifier", "generated", content)
         surroundings = {"device": machine.device, "workers": machine.workers, "progress": job.progress}
-        run = Run(job.config.get("seed", 0), "amplifier", stream="amplifier", **surroundings)
+        run = Run(job.config.get("seed", 0), "amplifier", stream="amplifier", classes=dataset.classes, **surroundings)
         images = synthetic.read(job.input("synthetic")) if "synthetic" in job.stage.inputs else None
         layers = [dataset]
         if settings.space == "features":

@@ -79,10 +79,10 @@ class Job:
 
         return with_features(self.data(), self.input("features")) if "features" in self.stage.inputs else self.data()
 
-    def check_file(self, role: str, name: str) -> None:
+    def check_file(self, role: str, name: str, digest: Callable[[str], str] = file_content) -> None:
         """Raise DDBError if a file that the setting `role.name` names has changed since its content entered the key."""
         path, planned = self.config[role][name], (self.stage.hashed or self.config)[role].get(name)
-        if path is not None and file_content(path) != planned:
+        if path is not None and digest(path) != planned:
             raise DDBError(f"{name}: {path} changed while the command ran; run it again")
 
     def write(self, name: str, value: Any) -> None:

@@ -12,6 +12,8 @@ from torchvision import models
 from ddb import backbones
 from ddb.backbones import BACKBONES, build_network, ensure_weights
 from ddb.errors import DDBError
+from ddb.features import encoders
+from ddb.features.encoders import LITE0, build_encoder
 from ddb.input_layers import MEAN
 
 
@@ -144,3 +146,16 @@ def test_what_is_there_or_not_asked_for_is_not_downloaded(tmp_path, monkeypatch)
         ensure_weights("resnet18", "nowhere.pth")
     with pytest.raises(DDBError, match=r"weights: nowhere\.pth: No such file or directory"):
         build_network("resnet18", 2, weights="nowhere.pth")
+
+
+def test_efficientnet_lite0_starts_from_the_features_of_its_package_and_trains_all_layers():
+    encoder = build_encoder(LITE0, encoders.weights_file(LITE0, "pretrained"), ("final",))
+    network = build_network(LITE0, 3, key=1, weights="imagenet").eval()
+    images = torch.rand(2, 3, 64, 64) * 2 - 1  # its normalisation is that of all our images
+    expected = encoder(images)["final"]
+    with torch.no_grad():
+        found = network.forward_head(network.forward_features(images), pre_logits=True)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    assert network(images).shape == (2, 3) and all(each.requires_grad for each in network.parameters())
+    again = build_network(LITE0, 3, key=1, weights="imagenet").eval()
+    assert torch.equal(network.classifier.weight, again.classifier.weight)

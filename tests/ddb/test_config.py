@@ -41,7 +41,7 @@ def test_methods_start_from_the_training_section_and_may_override_others():
         ),
         ({"training": {"network": "resnet18"}}, "methods.erm.image_size: resnet18 needs at least 32 pixels, not 16"),
         ({"training": {"image_size": 32}}, "methods.erm.image_size: colored_digits has no files to read"),
-        ({"training": {"weights": "imagenet"}}, "training: weights need one of torchvision's networks"),
+        ({"training": {"weights": "imagenet"}}, "training: weights need a pretrained network"),
         ({"training": {"network": "small_cn"}}, "training.network: unknown network; did you mean 'small_cnn'?"),
         ({"resources": {"cdpm_workers": 3}}, "cdpm.batch_size: 64 is not divisible by 3 workers"),
         ({"cdpm": {"channels": [16] * 6}}, "cdpm.channels: 6 resolutions need images divisible by 32 pixels"),

@@ -1,9 +1,12 @@
 """Sources of signals: what a file may say, how its mistakes are reported, and a source that a test defines."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from sklearn.naive_bayes import GaussianNB
 
 from ddb.config_file import resolve
@@ -127,6 +130,50 @@ def compute(graph, store):
     for stage in graph.stages():
         with store.produce(stage) as work:
             KINDS[stage.name].compute(Job(stage, store, work, lambda *progress: None))
+
+
+@pytest.fixture
+def samples(dataset, tmp_path):
+    """A function that writes the first 4 training images of each class below folders of these names."""
+
+    def write(names, root="samples"):
+        for label, name in enumerate(names):
+            (tmp_path / root / name).mkdir(parents=True)
+            for row in np.flatnonzero(dataset["train"].labels == label)[:4]:
+                image = Image.fromarray(dataset["train"].images[row]).resize((20, 20))
+                image.save(tmp_path / root / name / f"{row:04d}.png")
+        return str(tmp_path / root)
+
+    return write
+
+
+def test_an_amplifier_is_trained_on_the_images_of_any_generator(samples, tmp_path):
+    """Without a CDPM; folders have the classes' names, here digits, and their content is in the key."""
+    folder = samples("0123456789")
+    values = VALUES | {"amplifier": {"source": "generated", "generated": folder, "steps": 5}}
+    graph, store = plan(resolve(values)), Store(tmp_path / "runs")
+    assert [stage.name for stage in graph.stages()] == ["data", "amplifier", "classifier", "evaluation"]
+    compute(graph, store)
+    (amplifier,) = (run.stage for run in graph.amplifiers.values())
+    curve = json.loads((store.path(amplifier) / "curve.json").read_text())
+    assert curve[-1]["epoch"] == 5 * 64 / 40  # 40 images
+    same, other = samples("0123456789", "same"), samples("0123456789", "other")
+    Image.new("RGB", (20, 20)).save(tmp_path / "other" / "3" / "0000.png")
+    keys = [
+        plan(resolve(VALUES | {"amplifier": {"source": "generated", "generated": each, "steps": 5}}))
+        for each in (same, other)
+    ]
+    first, second = (each.cells[0].classifier.key for each in keys)
+    assert first == graph.cells[0].classifier.key != second
+
+
+def test_folders_that_are_not_the_classes_are_one_line(samples, dataset, tmp_path):
+    settings = AmplifierSettings(source="generated", generated=samples("012345678x"))
+    run = Run(0, "amplifier", classes=dataset.classes)
+    with pytest.raises(DDBError, match=r"amplifier\.generated: .*has the folders 0, .* x; needed are the classes 0, 1"):
+        SOURCES["generated"].function(dataset["train"], dataset["val"], None, settings, run)
+    with pytest.raises(DDBError, match=r"amplifier\.generated: no folder .*nowhere"):
+        plan(resolve(VALUES | {"amplifier": {"source": "generated", "generated": "nowhere"}}))
 
 
 def test_a_recipe_takes_the_signals_of_a_file_whose_content_is_in_the_key(scores, tmp_path):
