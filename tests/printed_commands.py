@@ -126,6 +126,8 @@ WAYS = {
     "python -m ddb.local configs/ablations/signal_source.yaml --only amplifier": Way(
         CLONE, f"{SMALL} 'vary.amplifier.space=[pixels]'", says="amplifier"
     ),
+    "python -m ddb.local configs/ablations/signal_source.yaml base=features/pacs_biased dataset.image_size=16 "
+    "--only amplifier": Way(not_here=PACS),
     "pip install 'ddb-on-ray[lite]'": Way(not_here="downloads; it is among the packages that make setup installs"),
     "python results/features/safeguard_study.py": Way(CLONE, "--seeds 1 --ratios 0.05", says="safeguard"),
     f"ddb run {BAR}": Way(CLONE, ROW, says="erm"),
