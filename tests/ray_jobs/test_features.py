@@ -23,7 +23,7 @@ from ddb.store import Store
 from ray_jobs import audit, debias
 from ray_jobs.runner import run_plan
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.long, pytest.mark.timeout(600)]
 NUMBER = 80
 
 
@@ -95,7 +95,6 @@ def kill_actor(store, killed):
         time.sleep(0.01)
 
 
-@pytest.mark.long
 def test_audit_and_debias_of_a_folder(values, tmp_path, capacity, monkeypatch):
     def execute(graph, store):
         return len(run_plan(graph, store, capacity, lambda event: None).failed)
