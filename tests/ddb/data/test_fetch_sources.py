@@ -27,7 +27,7 @@ def test_a_mirror_serves_what_has_no_public_address(server, monkeypatch, tmp_pat
 def test_the_built_in_sources_are_whole(monkeypatch):
     monkeypatch.delenv("DDB_SOURCES", raising=False)
     sources = load_sources()
-    assert sorted(sources) == ["bar", "bffhq", "imagenet9", "urbancars", "waterbirds"]
+    assert sorted(sources) == ["bar", "bffhq", "imagenet9", "pacs_biased", "urbancars", "waterbirds"]
     assert sources["bar"].archive == "zip" and sources["bar"].inside == "BAR-master"
     wnids = {word for word in sources["imagenet9"].instructions.split() if word.startswith("n0")}
     assert len(wnids) == 42
