@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE")
     parser.add_argument("--store", type=Path, default=Path(os.environ.get("DDB_STORE", "runs")))
     parser.add_argument("--only", help="stages of this name, and their inputs")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()  # settings may also come after options
     try:
         run(arguments.config, arguments.settings, Store(arguments.store), arguments.only)
     except DDBError as error:

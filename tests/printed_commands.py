@@ -116,9 +116,7 @@ WAYS = {
     "ddb audit my_images": Way(CLONE, says="audit.html"),
     "ddb audit my_images --space pixels": Way(CLONE, SIZES, says="audit.html"),
     "ddb debias my_images": Way(CLONE, says="debias/classifier"),
-    "ddb run configs/features/pacs_biased.yaml": Way(
-        CLONE, "seeds=[0] dataset.root=my_images --dry-run", says="features"
-    ),
+    "ddb run configs/features/pacs_biased.yaml": Way(CLONE, "seeds=[0] --dry-run", says="features"),
     "ddb run configs/features/bar.yaml": Way(CLONE, "seeds=[0] --dry-run", says="features"),
     "ddb export configs/features/pacs_biased.yaml results/features/pacs_biased": Way(not_here=PACS),
     "python results/features/flips_study.py": Way(not_here=PACS),

@@ -58,7 +58,9 @@ def main() -> None:
         f"Labels of {SHARE:.0%} of the training images of pacs_biased flipped; mean over {arguments.seeds} random "
         "choices, ± the standard deviation.\nComputed by `python results/features/flips_study.py`."
     )
-    Path(__file__).with_name("flips.md").write_text(head + "\n\n" + "\n".join(text) + "\n")
+    path = Path(__file__).with_name("flips.md")
+    path.write_text(head + "\n\n" + "\n".join(text) + "\n")
+    print(path)
 
 
 KINDS = ("wrong label", "breaks the shortcut", "neither")
