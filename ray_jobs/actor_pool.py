@@ -6,7 +6,7 @@ Each block is one call of the network, and its part is written at once, so a kil
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -21,17 +21,15 @@ from ddb.store.store import share_with_group
 
 
 class PartWriter:
-    """Base of an actor: subclasses define `part(keys)`."""
+    """Base of an actor."""
+
+    part: Callable[[pa.Table], pa.Table]  # from keys to their rows; subclasses define it
 
     def __init__(self, parts: Parts, threads: int | None):
         if threads:
             torch.set_num_threads(threads)
         self.parts, self.device = parts, "cuda" if torch.cuda.is_available() else "cpu"
         share_with_group(parts.folder)
-
-    def part(self, keys: pa.Table) -> pa.Table:
-        """The rows of these keys."""
-        raise NotImplementedError
 
     def __call__(self, keys: pa.Table) -> pa.Table:
         if interrupt.requested():  # finish and keep blocks that have begun, leave the others for the next start

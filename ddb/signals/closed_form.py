@@ -2,7 +2,7 @@
 
 These classifiers have too few degrees of freedom to memorise single images, as the paper's amplifier cannot. They are
 the control that answers what the diffusion model adds. Each of them rescales its inputs, so that whitening the
-principal components would change nothing (measured in results/features).
+principal components would change nothing.
 """
 
 from __future__ import annotations
