@@ -40,6 +40,12 @@ def is_clutter(name: str) -> bool:
     return name.startswith(".") or name.lower() in CLUTTER
 
 
+def is_store(entry: os.DirEntry) -> bool:
+    """Whether an entry is a store of results, as the command leaves it in a folder of images that it is run from."""
+    inside = (os.path.join(entry.path, name) for name in (".work", ".failures"))
+    return is_folder(entry) and all(map(os.path.isdir, inside))
+
+
 def is_folder(entry: os.DirEntry) -> bool:
     """Whether an entry is a folder or a link to one; False for a link that leads in a circle."""
     try:
@@ -84,7 +90,7 @@ def _walk(directory: Path | str, below: str, above: frozenset[tuple[int, int]], 
         tree.folders.append(below.rstrip("/"))
     for entry in found:
         path = below + entry.name
-        if is_clutter(entry.name):
+        if is_clutter(entry.name) or is_store(entry):
             tree.clutter.append(path)
         elif is_folder(entry):
             try:

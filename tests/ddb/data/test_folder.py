@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
+from PIL import Image
 
 from ddb.data import DataMissing, load_dataset
 from ddb.data.folder import FolderConfig
 from ddb.errors import DDBError
 from ddb.settings import build
+from ddb.store import Store
 
 STRANGE = ("a cat", "dog's <script>", "ünï☃")
 
@@ -149,3 +151,16 @@ def test_the_setting_changes_no_key_where_it_is_not_given(tmp_path):
     """Keys of results are made from what is dumped; what is read is in the fingerprint."""
     assert "splits" not in FolderConfig(root=tmp_path).model_dump(mode="json")
     assert FolderConfig(root=tmp_path, splits={}).model_dump(mode="json")["splits"] == {}
+
+
+def test_a_store_among_the_images_is_no_class(tmp_path):
+    """As after `cd my_images && ddb run --data .`, whose store is `runs`."""
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for number in range(5):
+            Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / name / f"{number}.png")
+    before = load_dataset(FolderConfig(root=tmp_path))
+    Store(tmp_path / "runs").open_to_write()
+    (tmp_path / "runs" / "data.parquet").touch()
+    after = load_dataset(FolderConfig(root=tmp_path))
+    assert after.classes == before.classes == ("cat", "dog")
