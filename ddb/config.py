@@ -82,7 +82,10 @@ def check(values: dict[str, Any]) -> ExperimentConfig:
     if config.cdpm.batch_size % workers:
         raise DDBError(f"cdpm.batch_size: {config.cdpm.batch_size} is not divisible by {workers} workers "
                        "(resources.cdpm_workers)")  # fmt: skip
-    config.cdpm.check_image_size(config.dataset.image_size)
+    if config.cdpm.pipeline is None:
+        config.cdpm.check_image_size(config.dataset.image_size)
+    elif not (unet := Path(config.cdpm.pipeline) / "unet").is_dir():
+        raise DDBError(f"cdpm.pipeline: no folder {unet}; diffusers' save_pretrained writes it")
     for row in methods(config):
         _check_row(row, config)
     return config

@@ -10,6 +10,7 @@ Start-up of workers and reading of files are not in it; a stage's seconds are th
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from PIL import Image
 
 from ddb.backbones import HEADS, build_network
 from ddb.data import BENCHMARKS, DataMissing, load_dataset
+from ddb.diffusion import imported
 from ddb.diffusion.network import build_unet
 from ddb.diffusion.settings import CDPMSettings
 from ddb.experiment import Plan
@@ -89,9 +91,13 @@ class Probe:
 
     def unet(self, settings: CDPMSettings) -> tuple[float, float]:
         """Seconds per image of a training step and of one network pass."""
-        key = (settings.channels, settings.layers_per_block, settings.attention_resolutions, settings.precision)
+        own = (settings.channels, settings.layers_per_block, settings.attention_resolutions, settings.precision)
+        key = (settings.pipeline,) if settings.pipeline else own
         if key not in self._known:
-            network = build_unet(settings, self.pixels, self.classes).to(self.device)
+            if settings.pipeline:
+                network = imported.read(Path(settings.pipeline), self.classes, self.pixels).unet.to(self.device)
+            else:
+                network = build_unet(settings, self.pixels, self.classes).to(self.device)
             bf16 = settings.precision == "bf16"
             run = lambda x: network(x, 500, class_labels=torch.zeros(len(x), dtype=torch.long, device=self.device))  # noqa: E731
             self._known[key] = self._measure(network, lambda x: run(x).sample, self.pixels, bf16)

@@ -19,10 +19,10 @@ from ddb.backbones import HEADS
 from ddb.config import ExperimentConfig, MethodConfig, methods, setting_value
 from ddb.config_file import Experiment, Point
 from ddb.data import DataMissing, FilesConfig, data_root, fingerprint, load_dataset
-from ddb.diffusion.settings import SamplingSettings
+from ddb.diffusion.settings import CDPMSettings, SamplingSettings
 from ddb.errors import DDBError
 from ddb.features.settings import FeatureSettings
-from ddb.settings import Settings, file_content
+from ddb.settings import Part, Settings, file_content
 from ddb.signals import SOURCES
 from ddb.signals.amplifier import AmplifierSettings
 from ddb.stages import KINDS, make_stage
@@ -187,8 +187,7 @@ def _requests(graph: Plan) -> Iterator[_Request]:
             if missing:
                 graph.missing_data[features.key] = missing
         for seed in config.seeds:
-            cdpm_seed = seed if config.cdpm.seed is None else config.cdpm.seed
-            cdpm = make_stage("cdpm", {"cdpm": config.cdpm, "seed": cdpm_seed}, data=data[name])
+            cdpm = _cdpm(config.cdpm, seed, data[name])
             for row in rows:
                 yield _Request(point, row, seed, data[name], features, cdpm)
 
@@ -204,6 +203,14 @@ def _data(settings: Settings) -> tuple[Stage, str | None, tuple[str, ...]]:
         return make_stage("data", config | {"files": "missing"}), str(error), ()
     stage = make_stage("data", config | {"files": fingerprint(dataset)})
     return replace(stage, location=str(data_root(settings))), None, dataset.reading
+
+
+def _cdpm(settings: CDPMSettings, seed: int, data: Stage) -> Stage:
+    """The training, or the trained model of a folder."""
+    if settings.pipeline:
+        return make_stage("imported_cdpm", {"cdpm": Part(settings, ("pipeline",))}, data=data)
+    seed = seed if settings.seed is None else settings.seed
+    return make_stage("cdpm", {"cdpm": settings, "seed": seed}, data=data)
 
 
 def features_stage(settings: FeatureSettings, data: Stage) -> tuple[Stage, str | None]:

@@ -185,6 +185,12 @@ def file_digests(root: Path, paths: list[str]) -> list[bytes]:
     return found
 
 
+def content_of(root: Path, paths: list[str]) -> str:
+    """One hash of the names and contents of these files below `root`."""
+    parts = [f"{path} {digest.hex()}" for path, digest in zip(paths, file_digests(root, paths), strict=True)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
 def _digest(path: Path) -> bytes:
     whole = hashlib.blake2b(digest_size=16)
     try:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from ddb.data.dataset import Split
-from ddb.data.files import file_digests, folders, images
+from ddb.data.files import content_of, folders, images
 from ddb.data.images import read_array
 from ddb.errors import DDBError
 from ddb.lazy import np
@@ -34,5 +33,4 @@ def content(root: str) -> str:
     if not folder.is_dir():
         return root
     paths = [path for name in folders(folder) for path in images(folder / name, folder)]
-    parts = [f"{path} {digest.hex()}" for path, digest in zip(paths, file_digests(folder, paths), strict=True)]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return content_of(folder, paths)

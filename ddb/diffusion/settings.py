@@ -2,10 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from ddb.diffusion.imported import content
 from ddb.errors import DDBError
-from ddb.settings import NotHashed, Settings
+from ddb.settings import AddedLater, HashedAs, NotHashed, Settings, absolute
 
 
 class CDPMSettings(Settings):
@@ -15,6 +16,11 @@ class CDPMSettings(Settings):
     100,000 steps of batch 32, learning rate 1e-4, weight decay 1e-4, gradient clip 1, no EMA.
     """
 
+    pipeline: Annotated[str | None, AddedLater(None), HashedAs(content)] = Field(
+        None,
+        description="a folder of diffusers with a trained CDPM, which replaces training: the other settings of this "
+        "section are not used (ddb/diffusion/imported.py)",
+    )
     process: Literal["fast", "paper"] = Field(
         "fast", description="fast: v-prediction, cosine schedule; paper: noise prediction, linear betas 1e-4..0.028"
     )
@@ -39,6 +45,11 @@ class CDPMSettings(Settings):
     seed: Annotated[int | None, NotHashed()] = Field(
         None, ge=0, description="a number: one CDPM for all seeds; null: each seed its own"
     )
+
+    @field_validator("pipeline")
+    @classmethod
+    def _absolute_folder(cls, name: str | None) -> str | None:
+        return absolute(name)
 
     @model_validator(mode="after")
     def _consistent(self):

@@ -36,7 +36,7 @@ class AmplifierSettings(TrainingSettings):
     )
     source: str = Field(
         "synthetic",
-        description="of the signals: the amplifier on synthetic or real images; cross_fit or gce on real ones; "
+        description="of the signals: the amplifier on synthetic or real images; cross_fit, xrm or gce on real ones; "
         "class_mean, lda or gaussian in closed form; file",
     )
     file: Annotated[str | None, AddedLater(None), HashedAs(file_content)] = Field(
@@ -57,6 +57,9 @@ class AmplifierSettings(TrainingSettings):
     )
     components: Annotated[int, AddedLater(64)] = Field(
         64, ge=1, description="principal components of pixels or features that the closed forms use"
+    )
+    covariance: Annotated[Literal["diagonal", "shrunk"], AddedLater("diagonal")] = Field(
+        "diagonal", description="of gaussian: independent components, or full with Ledoit-Wolf shrinkage"
     )
     folds: Annotated[int, AddedLater(2)] = Field(2, ge=2, description="of cross_fit: parts of the training images")
     q: Annotated[float, AddedLater(0.7)] = Field(0.7, gt=0, le=1, description="of gce: LfF's 0.7")

@@ -37,6 +37,7 @@ class Source:
     needs_synthetic: bool
     trains: bool  # a network, with the settings of a training and the seed
     own: tuple[str, ...]  # settings that only some sources read, and this one does
+    networks: int  # trained side by side, for estimates of its cost
     version: int  # of its code: increase it if the same settings would give other signals
 
     def settings(self, settings: Settings) -> Part:
@@ -50,14 +51,19 @@ SOURCES: dict[str, Source] = {}
 
 
 def source(
-    name: str, synthetic: bool = False, trains: bool = True, own: tuple[str, ...] = (), version: int = 1
+    name: str,
+    synthetic: bool = False,
+    trains: bool = True,
+    own: tuple[str, ...] = (),
+    networks: int = 1,
+    version: int = 1,
 ) -> Callable[[Callable[..., Found]], Callable[..., Found]]:
     """Register the decorated function as the source `name`."""
 
     def register(function: Callable[..., Found]) -> Callable[..., Found]:
         if name in SOURCES:
             raise ValueError(f"two sources are named {name!r}")
-        SOURCES[name] = Source(function, synthetic, trains, own, version)
+        SOURCES[name] = Source(function, synthetic, trains, own, networks, version)
         return function
 
     return register

@@ -10,12 +10,24 @@ from ddb.stages.classifier import Classifier
 from ddb.stages.data import Data
 from ddb.stages.evaluation import Evaluation
 from ddb.stages.features import Features
+from ddb.stages.imported_cdpm import ImportedCDPM
 from ddb.stages.kind import Kind
 from ddb.stages.probe import Probe
 from ddb.stages.synthetic import Synthetic
 from ddb.store import Stage
 
-IN_ORDER = (Data(), Features(), CDPM(), Synthetic(), Amplifier(), Classifier(), Evaluation(), Probe(), Alignment())
+IN_ORDER = (
+    Data(),
+    Features(),
+    CDPM(),
+    ImportedCDPM(),
+    Synthetic(),
+    Amplifier(),
+    Classifier(),
+    Evaluation(),
+    Probe(),
+    Alignment(),
+)
 KINDS: dict[str, Kind] = {kind.name: kind for kind in IN_ORDER}
 
 

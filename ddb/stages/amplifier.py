@@ -76,6 +76,7 @@ class Amplifier(Kind):
 
     def cost(self, stage: Stage, probe: Probe, size: Size) -> tuple[float, float]:
         """Epochs over its images, and looks at the real training images for the curve; a closed form costs nothing."""
+        from ddb.signals import SOURCES
         from ddb.signals.amplifier import AmplifierSettings
 
         settings, sampled = AmplifierSettings.model_validate(stage.config["amplifier"]), stage.inputs.get("synthetic")
@@ -83,4 +84,4 @@ class Amplifier(Kind):
             return 0.0, 0.0
         per_class = settings.images_per_class or (sampled and sampled.config["sampling"]["images_per_class"])
         epoch, whole = probe.training(settings, per_class * size.classes if sampled else size.train, size.train)
-        return epoch, whole * stage.config["amplifier"].get("folds", 1)
+        return epoch, whole * SOURCES[settings.source].networks * stage.config["amplifier"].get("folds", 1)

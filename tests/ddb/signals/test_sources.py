@@ -19,13 +19,15 @@ from ddb.signals import SOURCES
 from ddb.signals.amplifier import AmplifierSettings
 from ddb.signals.closed_form import fitted
 from ddb.signals.cross_fit import folds
+from ddb.signals.gaussian import ShrunkGaussian
 from ddb.signals.registry import Found, source
 from ddb.signals.table import Signals, signal_quality
+from ddb.signals.xrm import class_balanced, flipped
 from ddb.stages import KINDS
 from ddb.stages.kind import Job
 from ddb.store import Store
 
-CLOSED, TRAINED = ("class_mean", "lda", "gaussian"), ("cross_fit", "gce")
+CLOSED, TRAINED = ("class_mean", "lda", "gaussian"), ("cross_fit", "gce", "xrm")
 VALUES = {"dataset": {"image_size": 8}, "memorisation": False, "methods": {"ddb_two_step": {"steps": 3}}}
 
 
@@ -271,6 +273,56 @@ def test_folds_share_every_class_equally_and_no_network_judges_what_it_was_train
     assert set.union(*parts) == set(dataset["train"].paths) == trained[0] | parts[0]
 
 
+def test_a_shrunk_gaussian_by_hand():
+    """Along a diagonal: independent components cannot tell (1, 1) from (1, -1), a full covariance can."""
+    random = np.random.default_rng(0)
+    along = random.normal(size=(5000, 1))
+    rising, falling = (np.hstack([along, sign * along]) + random.normal(size=(5000, 2)) / 5 for sign in (1, -1))
+    x, y = np.concatenate([rising, falling]), np.repeat([0, 1], 5000)
+    odds = lambda model: np.diff(model.fit(x, y).predict_joint_log_proba(np.array([[1.0, 1.0], [1.0, -1.0]])))  # noqa: E731
+    assert np.abs(odds(GaussianNB())).max() < 0.2
+    # Covariances [[1.04, +-1], [+-1, 1.04]]: x' (inverse of one - inverse of the other) x / 2 = 2 / 0.0816 = 24.5.
+    assert odds(ShrunkGaussian()) == pytest.approx(np.array([[-24.5], [24.5]]), rel=0.1)
+
+
+def test_a_shrunk_gaussian_needs_some_images_of_every_class():
+    settings = AmplifierSettings(source="gaussian", covariance="shrunk")
+    few = grey([0, 2, 4, 100, 102, 104])
+    with pytest.raises(DDBError, match=r"^amplifier\.covariance: shrunk needs 5 images of every class"):
+        SOURCES["gaussian"].function(few, few, None, settings, Run(0, "amplifier"))
+
+
+def test_twins_flip_labels_in_proportion_to_held_out_confidence():
+    """Of two classes, predicted with p = 0.75: (0.75 - 1/2) * 2 / 1 = 1/2 of the labels."""
+    labels, generator = torch.zeros(10_000, dtype=torch.long), torch.Generator().manual_seed(0)
+    at = lambda p: torch.tensor([[1 - p, p]]).log().expand(len(labels), 2)  # noqa: E731
+    assert flipped(labels, at(0.75), generator).double().mean() == pytest.approx(0.5, abs=0.02)
+    assert flipped(labels, at(0.5), generator).sum() == 0
+    assert flipped(labels, at(1.0), generator).all()
+    assert flipped(labels, at(0.0), generator).sum() == 0  # the prediction is the label
+
+
+def test_classes_count_the_same_in_the_loss_of_twins():
+    logits = torch.tensor([[0.0, 0.0], [0.0, 0.0], [5.0, 0.0], [9.0, 9.0]])
+    labels, rows = torch.tensor([0, 0, 1, 1]), torch.tensor([True, True, True, False])
+    expected = (np.log(2) + np.log1p(np.exp(5))) / 2
+    assert float(class_balanced(logits, labels, rows)) == pytest.approx(expected)
+    assert float(class_balanced(logits, labels, ~rows & False)) == 0
+
+
+def test_twins_do_not_learn_the_images_that_they_judge():
+    """Noise with random labels: what has learned an image knows its label, and what has not errs on half of them."""
+    random = np.random.default_rng(0)
+    images, labels = random.integers(0, 256, (64, 8, 8, 3), np.uint8), random.permutation(np.arange(64) % 2)
+    noise = Split(images, labels, [f"{number}" for number in range(64)])
+    errors = {}
+    for name in ("real", "xrm"):
+        settings = AmplifierSettings(source=name, steps=60, batch_size=32)
+        found = SOURCES[name].function(noise, noise, None, settings, Run(0, "amplifier"))
+        errors[name] = found.train.misclassified.mean()
+    assert errors["real"] < 0.1 and 0.3 < errors["xrm"] < 0.7
+
+
 @pytest.mark.parametrize("name", CLOSED)
 def test_the_key_of_a_closed_form_has_only_what_it_reads(name):
     def amplifier(**settings):
@@ -279,6 +331,7 @@ def test_the_key_of_a_closed_form_has_only_what_it_reads(name):
         return stage
 
     own = {"source": name, "space": "pixels", "layer": None, "components": 64}
+    own |= {"covariance": "diagonal"} if name == "gaussian" else {}
     assert amplifier().config == {"amplifier": own}
     assert amplifier().key == amplifier(steps=7).key != amplifier(components=9).key
 
