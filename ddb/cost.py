@@ -26,6 +26,7 @@ from ddb.experiment import Plan
 from ddb.features.encoders import build_encoder
 from ddb.recipes.training import TrainingSettings
 from ddb.stages import KINDS
+from ddb.stages.features import CPU_BATCH
 from ddb.store import Stage
 
 BUDGET = 3.0  # seconds after which a measurement takes no larger batch
@@ -117,7 +118,7 @@ class Probe:
         key = ("encoder", name)
         if key not in self._known:
             encoder = build_encoder(name, None).to(self.device)
-            images = torch.stack([encoder.preprocess(Image.new("RGB", (256, 256)))] * BATCHES[-2])
+            images = torch.stack([encoder.preprocess(Image.new("RGB", (256, 256)))] * CPU_BATCH)
             seconds = self._time(lambda: encoder(images)) / len(images)
             self._known[key] = (seconds, seconds)
         return self._known[key][1]

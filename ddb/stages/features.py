@@ -26,6 +26,9 @@ else:
     torch = lazy("torch")
 
 
+CPU_BATCH = 4  # images of a network pass on a CPU: their activations stay in its cache, twice as fast as 48
+
+
 class Features(Kind):
     """The key contains the content of the file of weights, which is outside the store.
 
@@ -114,7 +117,7 @@ class BatchEncoder:
             raise DDBError(f"features.weights: {stage.location} changed while the command ran")
         settings = stage.config["features"]
         self.encoder = build_encoder(settings["encoder"], Path(stage.location), settings["layers"]).to(device)
-        self.splits, self.batch = list(dataset.splits.values()), batch
+        self.splits, self.batch = list(dataset.splits.values()), CPU_BATCH if device == "cpu" else batch
 
     def __call__(self, keys: pa.Table) -> pa.Table:
         """Raises DDBError that names a file that cannot be read.
@@ -126,9 +129,11 @@ class BatchEncoder:
 
         rows = list(zip(keys["split"].to_pylist(), keys["row"].to_pylist(), strict=True))
         images = [self.encoder.preprocess(_picture(self.splits[split], row)) for split, row in rows]
-        images += [images[-1]] * (self.batch - len(images))
-        for layer, values in self.encoder(torch.stack(images)).items():  # (batch, D)
-            keys = keys.append_column(layer, table.column(values[: len(rows)].numpy()))
+        images += [images[-1]] * (-len(images) % self.batch)
+        parts = [self.encoder(some) for some in torch.stack(images).split(self.batch)]  # (batch, D) each
+        for layer in parts[0]:
+            values = torch.cat([part[layer] for part in parts])[: len(rows)]
+            keys = keys.append_column(layer, table.column(values.numpy()))
         return keys
 
 
