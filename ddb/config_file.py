@@ -22,8 +22,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from ddb import yaml_text
 from ddb.config import ExperimentConfig, check, dataset_settings
 from ddb.errors import DDBError
 from ddb.recipes import METHODS
@@ -120,13 +119,7 @@ def _point(values: dict[str, Any], varied: dict[str, Any], late: list[str], path
 
 def read_file(path: str | Path) -> dict[str, Any]:
     """The plain values of a configuration file. Raises DDBError where it is none."""
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a text file"
-        raise DDBError(f"configuration {path}: {reason}") from None
-    except yaml.YAMLError as error:
-        raise DDBError(f"configuration {path}: not YAML: {' '.join(str(error).split())}") from None
+    values = yaml_text.read_file(Path(path), "configuration")
     if not isinstance(values, dict):
         raise DDBError(f"configuration {path}: must hold sections such as 'methods:'")
     return values
@@ -146,9 +139,9 @@ def apply_override(values: dict[str, Any], override: str) -> None:
     if not separator or not all(name.split(".")):
         raise DDBError(f"override {override!r}: must be key=value, as in sampling.guidance=3")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise DDBError(f"override {override!r}: the value is not YAML") from None
+        value = yaml_text.read(text)
+    except ValueError as error:
+        raise DDBError(f"override {override!r}: the value is not YAML: {error}") from None
     _set(values, name.split("."), value, f"override {override!r}")
 
 

@@ -11,8 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from ddb import yaml_text
 from ddb.backbones import NETWORKS
 from ddb.data import BENCHMARKS
 from ddb.diffusion import network
@@ -65,7 +64,7 @@ def explain(store: Store, result: Path) -> list[str]:
         *(f"from: {made}" + f" as {role}" * (role != made.split("/")[0]) for role, made in record["inputs"].items()),
         *(f"used by: {name}" for name in _users(store, f"{record['stage']}/{record['key']}")),
         "settings:" if record["config"] else "settings: none of its own",
-        *(f"  {line}" for line in yaml.safe_dump(record["config"], sort_keys=False).splitlines() if record["config"]),
+        *(f"  {line}" for line in yaml_text.write(record["config"]).splitlines() if record["config"]),
     ]
     if changed := _changed(store, record, versions_now()):
         return [*lines, f"In the present code, {', '.join(changed)}: experiments no longer use this result."]

@@ -141,14 +141,13 @@ def sweep(
     store: StoreOption = STORE,
 ) -> None:
     """Search over settings with Ray Tune and Optuna; the same command goes on where a killed one stopped."""
-    import yaml
-
+    from ddb import yaml_text
     from ddb.sweep import load_sweep
 
     search = load_sweep(config, overrides)
     if dry_run:
         settings = search.settings.model_dump(mode="json", exclude_none=True)
-        text = yaml.safe_dump({"sweep": settings, "default": search.default}, sort_keys=False)
+        text = yaml_text.write({"sweep": settings, "default": search.default})
         out.print(text)
         return
     from ray_jobs.sweep import outcome_table, run_sweep
@@ -195,8 +194,8 @@ def _config_or_data(
     if arguments and "=" not in arguments[0]:
         raise DDBError(f"{arguments[0]}: give either a configuration or --data")
     import torch
-    import yaml
 
+    from ddb import yaml_text
     from ddb.defaults import configuration_for, features_configuration_for
 
     chosen: dict = {}
@@ -210,7 +209,7 @@ def _config_or_data(
     opened = Store(store)
     opened.open_to_write()
     path = opened.root / f"{data.absolute().name}.yaml"
-    path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    path.write_text(yaml_text.write(values), encoding="utf-8")
     for reason in [*reasons, f"chosen configuration: {path}"]:
         out.print(reason)
     return path, arguments

@@ -121,9 +121,9 @@ def print_table(graph: Plan, store: Store) -> None:
 
 def show_plan(graph: Plan, store: Store) -> None:
     """What a run would do: settings of the first point, what varies, every stage, the cost of what is missing."""
-    import yaml
+    from ddb import yaml_text
 
-    out.print(yaml.safe_dump(graph.config.model_dump(mode="json"), sort_keys=False))
+    out.print(yaml_text.write(graph.config.model_dump(mode="json")))
     for name in graph.experiment.axes:
         values = dict.fromkeys(str(point.varied.get(name, "as above")) for point in graph.experiment.points)
         out.print(f"{name} varies: {', '.join(values)}")

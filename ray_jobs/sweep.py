@@ -16,7 +16,6 @@ from statistics import fmean
 from typing import Any
 
 import optuna
-import yaml
 from optuna.trial import FrozenTrial, TrialState
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
@@ -24,7 +23,7 @@ from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 from rich.table import Table
 
-from ddb import interrupt
+from ddb import interrupt, yaml_text
 from ddb.errors import DDBError, Interrupted, headline
 from ddb.experiment import Plan, plan
 from ddb.progress import duration
@@ -226,7 +225,7 @@ def _result(sweep: Sweep, folder: Path, study: optuna.Study, store: Store, judge
     outcomes = [_outcome(name, point, sweep, store, judges) for name, point in points.items()]
     best = sweep.experiment(points["chosen"]).config.model_dump(mode="json")
     header = f"# Chosen by {sweep.settings.objective} among {len(trials)} trials of {sweep.path}:\n#   ddb run FILE\n"
-    (folder / "best.yaml").write_text(header + yaml.safe_dump(best, sort_keys=False), encoding="utf-8")
+    (folder / "best.yaml").write_text(header + yaml_text.write(best), encoding="utf-8")
     result = SweepResult(folder, trials, outcomes)
     (folder / "sweep.json").write_text(json.dumps(as_json(result, sweep), indent=1) + "\n")
     return result

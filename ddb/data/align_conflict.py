@@ -2,7 +2,7 @@
 
     <root>/<train>/align/<class>/<id>_<target>_<bias>.png
     <root>/<train>/conflict/<class>/<id>_<target>_<bias>.png
-    <root>/<val>/..., <root>/<test>/...       the same folders, or all files flat
+    <root>/<val>/..., <root>/<test>/...       the same folders, folders of classes, or all files flat
 
 The folder says the class; the name's suffix says target and bias, by the class's place in sorted order. An image is
 aligned iff target == bias; a name that contradicts its folder is refused, since one of the two must be wrong.
@@ -39,7 +39,7 @@ def index(config: AlignConflictConfig, root: Path) -> BiasedDataset:
     """List the data set. Raises DDBError that names the folder or file at fault."""
     classes = class_folders(root / config.train / "align")
     splits = {
-        "train": read_tree([root / config.train / kind for kind in ("align", "conflict")], root, classes),
+        "train": read_tree(align_and_conflict(root / config.train), root, classes),
         "val": read_split(root / config.val, root, classes),
         "test": read_split(root / config.test, root, classes),
     }
@@ -55,19 +55,27 @@ def class_folders(directory: Path) -> tuple[str, ...]:
 
 
 def read_split(directory: Path, root: Path, classes: tuple[str, ...]) -> Split:
-    """A split that is flat, or has align and conflict folders of its own."""
+    """A split that is flat, has a folder per class, or has align and conflict folders of its own."""
     if (directory / "align").is_dir():
-        return read_tree([directory / "align", directory / "conflict"], root, classes)
+        return read_tree(align_and_conflict(directory), root, classes)
+    if {*folders(directory)} & {*classes}:
+        return read_tree({directory: None}, root, classes)
     return from_names(images(directory, root), root, classes)
 
 
-def read_tree(kinds: list[Path], root: Path, classes: tuple[str, ...]) -> Split:
-    """The images below align and conflict folders, checked against their names' suffixes.
+def align_and_conflict(directory: Path) -> dict[Path, bool | None]:
+    """The two folders, and whether their images are aligned."""
+    return {directory / "align": True, directory / "conflict": False}
 
-    Raises DDBError where one of `kinds` is not there: without conflicting images it would be another data set.
+
+def read_tree(kinds: dict[Path, bool | None], root: Path, classes: tuple[str, ...]) -> Split:
+    """The images below folders of classes, checked against their names' suffixes.
+
+    `kinds` are what holds these folders, and whether their images are aligned (None: some are). Raises DDBError if one
+    of them does not exist: without conflicting images it would be another data set.
     """
     paths, expected = [], []
-    for kind in kinds:
+    for kind, in_kind in kinds.items():
         if strange := [name for name in folders(kind) if name not in classes]:
             raise DDBError(f"{kind / strange[0]}: not a class; the aligned images' classes are {', '.join(classes)}")
         for label, name in enumerate(classes):
@@ -75,11 +83,11 @@ def read_tree(kinds: list[Path], root: Path, classes: tuple[str, ...]) -> Split:
                 continue
             found = images(kind / name, root)
             paths += found
-            expected += [(label, kind.name == "align")] * len(found)
+            expected += [(label, in_kind)] * len(found)
     split = from_names(paths, root, classes)
     known = dict(zip(paths, expected, strict=True))
     for path, label, aligned in zip(split.paths, split.labels, split.aligned, strict=True):
-        if known[path] != (label, aligned):
+        if known[path] not in ((label, aligned), (label, None)):
             raise DDBError(f"{root / path}: its name (_<target>_<bias>) contradicts its folder")
     return split
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ddb.data.align_conflict import AlignConflictConfig, class_folders, read_split, read_tree
+from ddb.data.align_conflict import AlignConflictConfig, align_and_conflict, class_folders, read_split, read_tree
 from ddb.data.dataset import BiasedDataset
 from ddb.data.files import FilesConfig
 from ddb.errors import DDBError
@@ -51,7 +51,7 @@ def index(config: BFFHQConfig, root: Path) -> BiasedDataset:
         raise DDBError(f"{train}/align: BFFHQ has two classes, here are {', '.join(numbers)}")
     defaults = AlignConflictConfig()
     splits = {
-        "train": read_tree([train / "align", train / "conflict"], root, numbers),
+        "train": read_tree(align_and_conflict(train), root, numbers),
         "val": read_split(root / defaults.val, root, numbers),
         "test": read_split(root / defaults.test, root, numbers),
     }

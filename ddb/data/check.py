@@ -17,9 +17,9 @@ import numpy as np
 
 from ddb.data import BENCHMARKS, SPLITS, BiasedDataset, FilesConfig, group_names, groups, load_dataset
 from ddb.data.files import EMPTY, file_digests
-from ddb.data.images import metadata_is_damaged, read_image
+from ddb.data.images import metadata_is_damaged, pages, read_image
 from ddb.data.pixels import is_blank, told
-from ddb.data.tree import shown
+from ddb.data.tree import left_out_pages, shown
 from ddb.errors import DDBError
 
 CHUNK = 512  # files between two looks at the progress
@@ -113,6 +113,7 @@ def _read_files(dataset: BiasedDataset, report: Report, threads: int, progress: 
         ordered = sorted((each.size for each in seen.values()), key=lambda size: size[0] * size[1])
         report.sizes = " to ".join(f"{width} x {height}" for width, height in (ordered[0], ordered[-1]))
     report.notes += told(report.root, [path for path, each in seen.items() if each.blank])
+    report.notes += left_out_pages({path: each.pages for path, each in seen.items()})
     if damaged := [path for path in seen if metadata_is_damaged(report.root / path)]:
         report.notes.append(f"images with damaged EXIF or XMP data: {len(damaged):,}, such as {shown(damaged[0])}; "
                             "they are used, turned upright where the orientation can be read")  # fmt: skip
@@ -122,6 +123,7 @@ def _read_files(dataset: BiasedDataset, report: Report, threads: int, progress: 
 class _Seen:
     size: tuple[int, int]  # width and height in pixels
     blank: bool
+    pages: int
 
 
 def _look(path: Path) -> _Seen | DDBError:
@@ -130,7 +132,7 @@ def _look(path: Path) -> _Seen | DDBError:
         picture = read_image(path)
     except DDBError as error:
         return error
-    return _Seen(picture.size, is_blank(picture))
+    return _Seen(picture.size, is_blank(picture), pages(path))
 
 
 def duplicates(dataset: BiasedDataset) -> list[str]:

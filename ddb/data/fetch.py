@@ -23,10 +23,10 @@ from typing import Any, Literal
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
-import yaml
 from filelock import FileLock, Timeout
 from pydantic import Field, field_validator, model_validator
 
+from ddb import yaml_text
 from ddb.data.extract import BadArchiveError, extract, require_safe_tar
 from ddb.errors import DDBError
 from ddb.settings import Settings, build, unknown
@@ -80,12 +80,7 @@ def load_sources() -> dict[str, Source]:
 
 
 def _read_entries(path: Path) -> dict[str, dict[str, Any]]:
-    try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DDBError(f"data sources {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DDBError(f"data sources {path}: not YAML: {' '.join(str(error).split())}") from None
+    entries = yaml_text.read_file(path, "data sources")
     if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
         raise DDBError(f"data sources {path}: must hold entries such as 'waterbirds: {{url: ...}}'")
     return entries

@@ -82,6 +82,8 @@ def locate(config: FilesConfig, places: tuple[str, ...], marker: str = ".") -> P
     for candidate in candidates:
         if candidate.is_dir() and (config.root or (candidate / marker).exists()):
             return candidate.absolute()
+    if config.root and config.root.exists():
+        raise DDBError(f"dataset.root: {config.root} is a file, not a folder; an archive must be unpacked first")
     looked = " or ".join(str(path) for path in candidates)
     hint = "" if config.root else f"ddb data fetch {config.name}; "  # a folder that was named is the user's to mend
     raise DataMissing(

@@ -72,6 +72,12 @@ def depth(path: str | Path) -> int:
         return 16 if image.mode.startswith("I") else 8
 
 
+def pages(path: str | Path) -> int:
+    """Pages of a TIFF file, or frames of an animation, as a sound file says; `read_image` takes the first."""
+    with Image.open(path) as image:
+        return getattr(image, "n_frames", 1)
+
+
 def metadata_is_damaged(path: str | Path) -> bool:
     """Whether a sound picture's EXIF or XMP data is damaged, which does not keep the picture from being used.
 

@@ -10,7 +10,6 @@ commonest value in the training split, per attribute (the field's meaning of a s
 
 from __future__ import annotations
 
-import csv
 import os
 from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -18,6 +17,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from ddb import csv_text
 from ddb.data.dataset import SPLITS, BiasedDataset
 from ddb.data.files import FilesConfig, distinct, listed
 from ddb.data.labels import is_missing
@@ -121,21 +121,18 @@ def _check_rows(rows: list[dict[str, str]], config: MetadataConfig, names: dict[
 def read_table(path: Path, columns: list[str]) -> list[dict[str, str]]:
     """Rows of a CSV file. Raises DDBError where it cannot be read, lacks a column, or a row lacks a value."""
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            known = reader.fieldnames or []
-            if absent := [name for name in columns if name not in known]:
-                raise DDBError(f"{path}: no column {absent[0]!r}; it has {', '.join(known) or 'none'}")
-            rows = [(reader.line_num, row) for row in reader]
+        table = csv_text.read(path)
     except OSError as error:
         raise DDBError(f"{path}: {error.strerror}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DDBError(f"{path}: not a CSV table ({error})") from None
-    for number, row in rows:
+    except ValueError as error:
+        raise DDBError(f"{path}: not a CSV table: {error}") from None
+    if absent := [name for name in columns if name not in table.columns]:
+        raise DDBError(f"{path}: no column {absent[0]!r}; it has {', '.join(table.columns)}")
+    for number, row in zip(table.lines, table.rows, strict=True):
         if empty := [name for name in columns if is_missing(row[name])]:
             said = f" ({row[empty[0]]!r})" if row[empty[0]] else ""
             raise DDBError(f"{path}: line {number} has no value in column {empty[0]!r}{said}")
-    return [row for _, row in rows]
+    return table.rows
 
 
 def align_by_majority(dataset: BiasedDataset) -> BiasedDataset:

@@ -18,8 +18,9 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from ddb.data.dataset import SPLITS, BiasedDataset, Split
-from ddb.data.images import read_array
+from ddb.data.images import pages, read_array
 from ddb.data.pixels import is_blank, told
+from ddb.data.tree import left_out_pages
 from ddb.errors import DDBError
 
 MEMORY_SHARE = 0.25  # arrays that are larger than this share of the free memory stay on disk, mapped
@@ -36,10 +37,11 @@ def write(
 ) -> None:
     """Write into an existing directory; splits without arrays are decoded from their files at `image_size` pixels.
 
-    Pillow decodes and resizes outside Python's lock, so threads use as many cores. Blank images are named in the notes.
-    Raises DDBError that names the files that cannot be used.
+    Pillow decodes and resizes outside Python's lock, so threads use as many cores. The notes name blank images and
+    count pages that are left out. Raises DDBError that names the files that cannot be used.
     """
-    total, done, broken, blank = sum(map(len, dataset.splits.values())), 0, [], []
+    total, done = sum(map(len, dataset.splits.values())), 0
+    broken, blank, of_file = [], [], {}
     for name, split in dataset.splits.items():
         _write_rows(split, directory / f"{name}.parquet", list(dataset.bias_attributes))
         if split.images is not None:
@@ -53,10 +55,10 @@ def write(
                 for row, found in zip(rows, pool.map(partial(_decode, split, image_size), rows), strict=True):
                     if isinstance(found, DDBError):
                         broken.append(str(found))
-                    else:
-                        array[row] = found
-                        if is_blank(Image.fromarray(found)):
-                            blank.append(split.paths[row])
+                        continue
+                    array[row], of_file[split.paths[row]] = found
+                    if is_blank(Image.fromarray(array[row])):
+                        blank.append(split.paths[row])
                 done += len(rows)
                 progress(done, total)
         array.flush()
@@ -69,15 +71,17 @@ def write(
         "name": dataset.name,
         "classes": dataset.classes,
         "bias_attributes": dataset.bias_attributes,
-        "notes": (*dataset.notes, *told(root, blank)),
+        "notes": (*dataset.notes, *left_out_pages(of_file), *told(root, blank)),
         "root": None if root is None else str(root),
     }
     (directory / "dataset.json").write_text(json.dumps(description, indent=1))
 
 
-def _decode(split: Split, image_size: int, row: int) -> np.ndarray | DDBError:
+def _decode(split: Split, image_size: int, row: int) -> tuple[np.ndarray, int] | DDBError:
+    """The picture, and how many pages its file has."""
+    path = split.root / split.paths[row]
     try:
-        return read_array(split.root / split.paths[row], image_size)
+        return read_array(path, image_size), pages(path)
     except DDBError as error:
         return error
 

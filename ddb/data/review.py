@@ -12,8 +12,10 @@ right. Other columns are ignored, so that the list itself can be edited.
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ddb import csv_text
 from ddb.data.dataset import BiasedDataset
 from ddb.errors import DDBError
 from ddb.lazy import lazy, np
@@ -48,12 +50,13 @@ def apply_review(dataset: BiasedDataset, path: str) -> BiasedDataset:
 
 def _read(path: str, dataset: BiasedDataset) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        found = csv_text.read(Path(path))
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        reason = getattr(error, "strerror", None) or error
         raise DDBError(f"dataset.review: {path} cannot be read: {reason}") from None
-    if missing := [name for name in ("file_name", "verdict") if name not in table]:
+    if missing := [name for name in ("file_name", "verdict") if name not in found.columns]:
         raise DDBError(f"dataset.review: {path} has no column {missing[0]}")
+    table = pd.DataFrame(found.rows, columns=found.columns)
     table = table[table["verdict"] != ""]
     twice = table["file_name"][table["file_name"].duplicated()]
     if len(twice):

@@ -130,6 +130,16 @@ def left_out(tree: Tree, taken: Collection[str], tables: Collection[str] = ()) -
     ]
 
 
+def left_out_pages(pages: dict[str, int]) -> list[str]:
+    """A line that counts the pages after the first of all files; none if each file has one."""
+    several = [path for path, number in pages.items() if number > 1]
+    if not several:
+        return []
+    left = sum(pages.values()) - len(pages)
+    return [f"left out: {left:,} {_plural('page', left)} (or frames) after the first of {len(several):,} "
+            f"{_plural('file', len(several))}, such as {shown(several[0])}"]  # fmt: skip
+
+
 def _plural(noun: str, number: int) -> str:
     if number == 1:
         return noun

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from ddb import yaml_text
 from ddb.report import table
 from ddb.report.sheets import GUIDANCE, axis_title, value_text
 from ddb.store import Stage, Store, canonical_json
@@ -272,7 +271,7 @@ def _configurations(points: "tuple[Point, ...]") -> list[tuple[str, str]]:
         combinations = [{k: v for k, v in point.varied.items() if k not in SEPARATE} for point in some]
         if any(combinations):
             values["vary"] = _grid(combinations)
-        found.append((name, yaml.safe_dump(values, sort_keys=False, allow_unicode=True)))
+        found.append((name, yaml_text.write(values)))
     return found
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ddb import csv_text
 from ddb.data import Split
 from ddb.errors import DDBError
 from ddb.lazy import lazy, np, pa
@@ -43,7 +44,7 @@ def file(train: Split, val: Split, synthetic: None, settings: AmplifierSettings,
 def _read(name: str, paths: set[str]) -> pd.DataFrame:
     """The rows of the file for `paths`, which are the index. Raises DDBError."""
     try:
-        table = pd.read_parquet(name) if Path(name).suffix == ".parquet" else pd.read_csv(name)
+        table = pd.read_parquet(name) if Path(name).suffix == ".parquet" else _csv(Path(name))
     except (OSError, ValueError, pa.ArrowInvalid) as error:  # the last two: not a table
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise DDBError(f"amplifier.file: {name} cannot be read: {reason}") from None
@@ -64,6 +65,17 @@ def _read(name: str, paths: set[str]) -> pd.DataFrame:
     if len(twice):
         raise DDBError(f"amplifier.file: {name} has two rows for {twice.iloc[0]}")
     return table.assign(score=score.astype(np.float32)).set_index("path")
+
+
+def _csv(path: Path) -> pd.DataFrame:
+    """All columns as texts, but for `conflicting` where it is true or false in every row."""
+    found = csv_text.read(path)
+    table = pd.DataFrame(found.rows, columns=found.columns)
+    if "conflicting" in table:
+        values = table["conflicting"].str.lower()
+        if values.isin(["true", "false"]).all():
+            table["conflicting"] = values == "true"
+    return table
 
 
 def _signals(table: pd.DataFrame, split: Split) -> Signals:

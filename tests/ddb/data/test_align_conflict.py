@@ -32,6 +32,22 @@ def test_folders_and_flat_splits_are_read_alike(tree):
     assert dataset["val"].aligned.tolist() == [False] and dataset["test"].aligned.tolist() == [True, False]
 
 
+def test_class_folders_of_a_split_are_read_as_colored_mnist_is_handed_out(tree, picture):
+    (tree / "valid/d_1_0.png").unlink()
+    for path in ("valid/2/g_0_1.png", "valid/10/h_1_1.png"):
+        picture(tree / path)
+    split = load_dataset(AlignConflictConfig(root=tree))["val"]
+    assert split.labels.tolist() == [1, 0] and split.aligned.tolist() == [True, False]
+    picture(tree / "valid/2/i_1_1.png")
+    with pytest.raises(DDBError, match=r"valid/2/i_1_1\.png: its name .* contradicts its folder"):
+        load_dataset(AlignConflictConfig(root=tree))
+    (tree / "valid/2/i_1_1.png").rename(tree / "valid/stray_1_1.png")
+    assert any("left out: 1 image" in line for line in load_dataset(AlignConflictConfig(root=tree)).reading)
+    picture(tree / "valid/3/k_1_1.png")
+    with pytest.raises(DDBError, match="valid/3: not a class"):
+        load_dataset(AlignConflictConfig(root=tree))
+
+
 @pytest.mark.parametrize(
     ("path", "message"),
     [

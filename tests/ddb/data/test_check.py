@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddb.data import BENCHMARKS
+from ddb.data import BENCHMARKS, load_dataset, prepared
 from ddb.data.bar import BARConfig
 from ddb.data.check import check, summarize, verify_counts
 from ddb.data.folder import FolderConfig
@@ -40,6 +40,17 @@ def test_counts_stand_against_the_published_ones(mine, monkeypatch):
     assert report.problems == ["train cat: 5 images, published are 4", "train all: 10 images, published are 9"]
     with pytest.raises(DDBError, match="train cat: 5 images, published are 4; train all"):
         verify_counts(FolderConfig(root=mine))
+
+
+def test_pages_after_the_first_are_counted(mine, tmp_path):
+    colours = [Image.new("RGB", (8, 8), (40 * shade, 0, 0)) for shade in range(5)]
+    colours[0].save(mine / "train/cat/a.tif", save_all=True, append_images=colours[1:])
+    colours[0].save(mine / "train/dog/b.gif", save_all=True, append_images=colours[1:3])
+    expected = "left out: 6 pages (or frames) after the first of 2 files, such as train/cat/a.tif"
+    assert expected in check(FolderConfig(root=mine)).notes
+    (tmp_path / "result").mkdir()
+    prepared.write(load_dataset(FolderConfig(root=mine)), tmp_path / "result", 8)
+    assert expected in prepared.read(tmp_path / "result").notes
 
 
 def test_what_cannot_even_be_listed_is_a_problem(tmp_path):

@@ -160,6 +160,11 @@ def test_a_data_set_is_found_by_its_root_or_the_places_that_hold_its_marker(tmp_
     places = f"{tmp_path}/home/bar or {tmp_path}/home/BAR"
     with pytest.raises(DataMissing, match=rf"dataset bar: not found at {places} .*ddb data fetch bar"):
         load_dataset(BARConfig())
+    (tmp_path / "images.zip").touch()
+    with pytest.raises(
+        DDBError, match=r"^dataset\.root: \S+images\.zip is a file, not a folder; an archive must be unp"
+    ):
+        load_dataset(BARConfig(root=tmp_path / "images.zip"))
     with pytest.raises(DataMissing, match="not found at nowhere"):
         load_dataset(BARConfig(root="nowhere"))
     monkeypatch.delenv("DDB_DATA")

@@ -71,7 +71,7 @@ def test_the_content_of_the_file_is_in_the_key(root):
         ("file_name,verdict,new_label\ncat/0.png,relabel,cow\n", "new_label 'cow' is not one of cat, dog"),
         ("file_name,verdict\ncow/0.png,drop\n", "no image cow/0.png in the data set"),
         ("file_name,verdict\ncat/0.png,drop\ncat/0.png,keep\n", "has two rows for cat/0.png"),
-        ("", "cannot be read: No columns to parse"),
+        ("", "cannot be read: it is empty"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_file(root, text, message):

@@ -99,7 +99,7 @@ def test_a_mistake_in_a_file_is_one_line(dataset, scores, changes, message):
     ("name", "content", "message"),
     [
         ("a.csv", b"image,score\na,1\n", "has no column path; it has image, score"),
-        ("a.csv", b"", "cannot be read: No columns to parse"),
+        ("a.csv", b"", "cannot be read: it is empty"),
         ("a.parquet", b"not a table", "cannot be read: "),
     ],
 )
