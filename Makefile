@@ -8,7 +8,7 @@ PRINTED := tests/test_printed_commands.py
 export OMP_WAIT_POLICY := PASSIVE
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help setup demo test test-all constraints lint format clean
+.PHONY: help setup demo test test-ray test-without-ray test-all constraints lint format clean
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
@@ -25,8 +25,15 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup  ## the paper's argument on this machine, in minutes (SETTINGS='key=value ...' changes it)
 	$(BIN)/ddb demo $(SETTINGS)
 
+# Tests with Ray mostly wait for processes to start, so they and the others run side by side.
 test: setup  ## run the tests of every change (under 8 minutes on 2 cores)
-	$(BIN)/python -m pytest -q -m "not slurm and not long"
+	@$(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync=target test-ray test-without-ray
+
+test-ray: setup
+	$(BIN)/python -m pytest -q -m "not slurm and not long" tests/ray_jobs
+
+test-without-ray: setup
+	$(BIN)/python -m pytest -q -m "not slurm and not long" tests --ignore=tests/ray_jobs
 
 test-all: setup  ## run all tests (SLURM jobs as root; Debian: apt-get install slurmctld slurmd slurm-client munge)
 	$(BIN)/python -m pytest -q -m "not slurm" --ignore=$(PRINTED)
