@@ -228,14 +228,19 @@ def clusters(dataset: BiasedDataset, flagged: np.ndarray) -> np.ndarray:
     return cluster
 
 
-def write_scores(result: AuditResult, directory: Path) -> list[Path]:
-    """Write `conflicts.parquet` and `.csv`, a row per image, the lowest score first, and `summary.json`.
+def scores(result: AuditResult) -> pd.DataFrame:
+    """A row per image, the lowest score first.
 
     file_name is relative to the data set's folder, as in the metadata of Hugging Face's ImageFolder; the columns of the
     issue have the names of cleanlab: a low score, from 0 to 1, is bad.
     """
     table = pd.concat([_rows(result, name) for name in result.signals])
-    table = table.sort_values("shortcut_conflict_score", kind="stable")
+    return table.sort_values("shortcut_conflict_score", kind="stable")
+
+
+def write_scores(result: AuditResult, directory: Path) -> list[Path]:
+    """Write `conflicts.parquet` and `.csv`, as `scores` returns them, and `summary.json`."""
+    table = scores(result)
     paths = [directory / name for name in ("conflicts.parquet", "conflicts.csv", "summary.json")]
     table.to_parquet(paths[0], index=False)
     table.to_csv(paths[1], index=False)

@@ -98,13 +98,42 @@ class Part:
 
 Model = TypeVar("Model", bound=Settings)
 
+WHOLE, NUMBER, LIST, SECTION = ("must be " + what for what in (
+    "a whole number", "a number", "a list, such as [0, 1]", "a section of settings"))  # fmt: skip
+WORDS = {  # pydantic's type of a mistake -> what to say of it
+    "int_type": WHOLE,
+    "int_parsing": WHOLE,
+    "int_from_float": WHOLE,
+    "float_type": NUMBER,
+    "float_parsing": NUMBER,
+    "finite_number": NUMBER,
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "string_type": "must be a text",
+    "path_type": "must be a path",
+    "tuple_type": LIST,
+    "list_type": LIST,
+    "dict_type": SECTION,
+    "model_type": SECTION,
+    "too_short": "must not be empty",
+    "literal_error": "must be {expected}",
+    "string_pattern_mismatch": "must have the form {pattern}",
+    "greater_than": "must be above {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be below {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
+}
+
 
 def build(model: type[Model], values: Any, where: str) -> Model:
     """`values` as `model`. Raises DDBError with one line per mistake; `where` prefixes the names of the settings."""
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(model, item, where) for item in error.errors()]
+        items = error.errors()
+        if len(items) > 1:  # a list is empty without its wrong entries
+            items = [item for item in items if item["type"] != "too_short"]
+        lines = [_explain(model, item, where) for item in items]
         raise DDBError("\n".join(lines)) from None
 
 
@@ -115,12 +144,17 @@ def unknown(name: str, known: list[str]) -> str:
 
 
 def _explain(model: type[Settings], item: dict, where: str) -> str:
-    path = [str(part) for part in item["loc"]]
+    path = [str(part) for part in item["loc"] if part != "[key]"]
     name = ".".join([where, *path] if where else path)
     if item["type"] == "extra_forbidden":
         return f"{name}: unknown setting; {unknown(path[-1], _fields(model, path[:-1]))}"
-    message = item["msg"].removeprefix("Value error, ")
-    return f"{name}: {message[0].lower()}{message[1:]} (got {item['input']!r})"
+    if item["type"] == "missing":
+        return f"{name}: must be given"
+    if item["type"] in WORDS:
+        words = WORDS[item["type"]].format(**item.get("ctx", {}))
+    else:
+        words = item["msg"].removeprefix("Value error, ")
+    return f"{name}: {words}" if isinstance(item["input"], dict) else f"{name}: {words} (got {item['input']!r})"
 
 
 def _fields(model: type[Settings], path: list[str]) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ddb.audit import AuditResult, audit, audit_plan, suggestions, write_scores
+from ddb.audit import AuditResult, audit, audit_plan, scores, suggestions, write_scores
 from ddb.config import ExperimentConfig
 from ddb.errors import DDBError
 from ddb.experiment import Plan
@@ -17,21 +17,36 @@ from ddb.report.audit_page import Audit, ClassAudit, Example, render_audit
 from ddb.second_opinion import Opinion
 from ddb.store import Stage, Store
 from ray_jobs.job import execute
+from ray_jobs.output import free
 
 TYPICAL, BREAKING = 12, 12  # images shown per class
 THUMBNAIL = 160  # pixels
 
 
-def run_audit(config: ExperimentConfig, store: Store, output: Path) -> tuple[AuditResult, list[Path]]:
-    """The audit over all seeds of `config`, and its files. Raises DDBError where a stage fails."""
+def run_audit(
+    config: ExperimentConfig, store: Store, output: Path, replace: bool = True
+) -> tuple[AuditResult, list[Path]]:
+    """The audit over all seeds of `config`, and its files in `output`. Raises DDBError where a stage fails.
+
+    Unless they may be replaced, another list that is there already, such as one with a person's verdicts, is kept:
+    then the files are in `output-2`, and so on.
+    """
     graph = audit_plan(config)
     if execute(graph, store):
         raise DDBError("audit: a stage failed; see above")
     result = audit(graph, store)
+    if not replace:
+        text = scores(result).to_csv(index=False)
+        output = free(output, lambda known: _list(known) in (None, text))
     output.mkdir(parents=True, exist_ok=True)
     page = output / "audit.html"
     page.write_text(render_audit(_page(result, graph, store)), encoding="utf-8")
     return result, [*write_scores(result, output), page]
+
+
+def _list(folder: Path) -> str | None:
+    path = folder / "conflicts.csv"
+    return path.read_text(encoding="utf-8") if path.exists() else None
 
 
 def _page(result: AuditResult, graph: Plan, store: Store) -> Audit:

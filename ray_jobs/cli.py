@@ -21,6 +21,7 @@ from ray_jobs.cli_data import data_app
 from ray_jobs.cli_options import STORE, ConfigArgument, Overrides, StoreOption
 from ray_jobs.ending import ending
 from ray_jobs.job import execute, out
+from ray_jobs.output import free
 
 DEMO = Path(__file__).parent.parent / "configs" / "colored_digits.yaml"
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
@@ -63,8 +64,9 @@ def run(
     store: StoreOption = STORE,
 ) -> None:
     """Compute whatever an experiment still misses, and print its table."""
-    config, overrides = _config_or_data(arguments, data, store)
-    graph = plan(config_file.load(config, overrides))
+    experiment, _ = _experiment(arguments, data, store, keep=not dry_run)
+    graph = plan(experiment)
+    config, *overrides = arguments or [""]
     for preset in [override for override in overrides if override.startswith("preset=")]:
         for change in config_file.preset_changes(config, overrides):
             out.print(f"{preset}: {change}")
@@ -81,7 +83,9 @@ def audit(
     arguments: DirectoryOrConfig = None,
     data: DataOption = None,
     space: SpaceOption = Space.features,
-    output: Annotated[Path | None, typer.Option(help="Folder for the files; default: audit in the store.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for the files; default: one below audit in the store.")
+    ] = None,
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="End with code 3 for a shortcut, 4 without enough evidence.")
     ] = False,
@@ -90,8 +94,8 @@ def audit(
     """Audit a data set for shortcuts: a list of suspicious images, a JSON summary and a page."""
     from ray_jobs.audit import run_audit
 
-    config, overrides = _config_or_data(arguments, data, store, space)
-    result, paths = run_audit(config_file.load(config, overrides).config, Store(store), output or store / "audit")
+    experiment, name = _experiment(arguments, data, store, space)
+    result, paths = run_audit(experiment.config, Store(store), output or store / "audit" / name, replace=bool(output))
     verdict = result.evidence.verdict
     out.print(f"{VERDICTS[verdict]}. {result.evidence.reason}")
     for path in paths:
@@ -105,15 +109,17 @@ def debias(
     review: Annotated[
         Path | None, typer.Option(help="CSV with file_name, verdict (keep, relabel, drop) and new_label.")
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="Folder for the files; default: debias in the store.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for the files; default: one below debias in the store.")
+    ] = None,
     store: StoreOption = STORE,
 ) -> None:
     """Train a classifier without the shortcut on a folder of images, in the feature space of a frozen encoder."""
     from ray_jobs.debias import run_debias
 
     settings = [] if review is None else [f"dataset.review={review}"]
-    config, overrides = _config_or_data([*(arguments or []), *settings], None, store, Space.features)
-    lines, paths = run_debias(config_file.load(config, overrides).config, Store(store), output or store / "debias")
+    experiment, name = _experiment([*(arguments or []), *settings], None, store, Space.features)
+    lines, paths = run_debias(experiment.config, Store(store), output or store / "debias" / name)
     for line in [*lines, *map(str, paths)]:
         out.print(line)
 
@@ -180,17 +186,20 @@ def doctor(store: StoreOption = STORE) -> None:
     raise typer.Exit(1 if failed else 0)
 
 
-def _config_or_data(
-    arguments: list[str] | None, data: Path | None, store: Path, space: Space = Space.pixels
-) -> tuple[Path, list[str]]:
-    """Configuration file and overrides; for a folder of images, a file with what is chosen for it, which is printed."""
+def _experiment(
+    arguments: list[str] | None, data: Path | None, store: Path, space: Space = Space.pixels, keep: bool = True
+) -> tuple[config_file.Experiment, str]:
+    """The experiment of a configuration or a folder of images, and a name for files about it.
+
+    For a folder, a configuration is chosen, which is printed and, with `keep`, written into the store.
+    """
     arguments = list(arguments or [])
     if data is None and arguments and Path(arguments[0]).is_dir():
         data = Path(arguments.pop(0))
     if data is None:
         if not arguments or "=" in arguments[0]:
             raise DDBError("name a configuration (CONFIG) or a folder of images (DIR)")
-        return Path(arguments[0]), arguments[1:]
+        return config_file.load(arguments[0], arguments[1:]), Path(arguments[0]).stem
     if arguments and "=" not in arguments[0]:
         raise DDBError(f"{arguments[0]}: give either a configuration or --data")
     import torch
@@ -206,13 +215,15 @@ def _config_or_data(
         values, reasons = features_configuration_for(data, chosen.get("dataset"))
     else:
         values, reasons = configuration_for(data, torch.cuda.is_available(), chosen.get("dataset"))
-    opened = Store(store)
-    opened.open_to_write()
-    path = opened.root / f"{data.absolute().name}.yaml"
-    path.write_text(yaml_text.write(values), encoding="utf-8")
-    for reason in [*reasons, f"chosen configuration: {path}"]:
+    for reason in reasons:
         out.print(reason)
-    return path, arguments
+    text, path = yaml_text.write(values), store / f"{data.absolute().name}.yaml"
+    if keep:
+        Store(store).open_to_write()
+        path = free(path, lambda known: known.read_text(encoding="utf-8") == text)
+        path.write_text(text, encoding="utf-8")
+        out.print(f"chosen configuration: {path}")
+    return config_file.resolve(values, arguments, path), path.stem
 
 
 def main() -> None:

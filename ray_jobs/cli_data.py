@@ -22,7 +22,9 @@ from ray_jobs.cli_options import Overrides
 from ray_jobs.job import err, out
 
 data_app = typer.Typer(no_args_is_help=True, help="The data sets that are known.")
-NameArgument = Annotated[str, typer.Argument(help="A name that ddb data list shows.")]
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME|DIR", help="A name that ddb data list shows, or a folder of images.")
+]
 
 
 @data_app.command("list", epilog="Example: ddb data list")
@@ -33,7 +35,7 @@ def data_list() -> None:
         if name == "colored_digits":
             present, where = Text("yes", "green"), "built in"
         elif not benchmark.places:
-            present, where = "–", "any folder: dataset.root"
+            present, where = "–", "any folder: ddb data describe DIR"
         else:
             try:
                 present, where = Text("yes", "green"), str(data_root(benchmark.settings()))
@@ -48,7 +50,7 @@ def data_list() -> None:
 def data_describe(
     name: NameArgument,
     overrides: Overrides = None,
-    output: Annotated[Path | None, typer.Option(help="Contact sheet; default <name>.png.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Contact sheet; default NAME.png.")] = None,
 ) -> None:
     """Images per group and split, and a contact sheet of images per group."""
     from ddb.report.contact_sheet import contact_sheet, group_table
@@ -61,7 +63,7 @@ def data_describe(
     out.print(view)
     for note in (*dataset.notes, *dataset.reading):
         out.print(note)
-    path = output or Path(f"{name}.png")
+    path = output or Path(f"{Path(name).absolute().name}.png")
     contact_sheet(dataset, path)
     out.print(f"contact sheet: {path}")
 
@@ -101,7 +103,7 @@ def data_check(
 
 @data_app.command("fetch", epilog="Example: ddb data fetch waterbirds")
 def data_fetch(
-    name: NameArgument,
+    name: Annotated[str, typer.Argument(help="A name that ddb data list shows.")],
     root: Annotated[
         Path | None, typer.Option(help="Folder to fill; default: its place below DDB_DATA or data/.")
     ] = None,
@@ -111,7 +113,7 @@ def data_fetch(
     from ddb.data.fetch import fetch
 
     if name in BENCHMARKS and not BENCHMARKS[name].places:
-        raise DDBError(f"{name}: nothing to fetch; it is built in, or your own data that dataset.root names")
+        raise DDBError(f"{name}: nothing to fetch; it is built in, or your own data")
     config = _dataset_config(name, [])
     places = BENCHMARKS[name].places
     target = root or data_home() / places[0]
@@ -123,8 +125,9 @@ def data_fetch(
 
 
 def _dataset_config(name: str, overrides: list[str] | None):
-    """Settings of a data set from its name and KEY=VALUE overrides."""
-    values = {"dataset": {"name": name}}
+    """Settings of a data set from its name, or of a folder of images, and KEY=VALUE overrides."""
+    folder = name not in BENCHMARKS and Path(name).is_dir()
+    values = {"dataset": {"name": "folder", "root": name} if folder else {"name": name}}
     for override in overrides or []:
-        apply_override(values, f"dataset.{override}")
+        apply_override(values, f"dataset.{override.removeprefix('dataset.')}")
     return dataset_settings(values["dataset"])

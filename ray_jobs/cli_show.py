@@ -88,12 +88,13 @@ def export(
 def report(
     config: ConfigArgument,
     overrides: Overrides = None,
-    output: Annotated[Path, typer.Option(help="Where the page goes.")] = Path("report.html"),
+    output: Annotated[Path | None, typer.Option(help="Where the page goes; default: report-CONFIG.html.")] = None,
     store: StoreOption = STORE,
 ) -> None:
     """One HTML page with tables, images, curves, costs and where every number came from; needs no network."""
     from ddb.report.report_page import render_report
 
+    output = output or Path(f"report-{config.stem}.html")
     command = shlex.join(["ddb", "run", str(config), *(overrides or [])])
     text = render_report(plan(config_file.load(config, overrides)), Store(store), command)
     try:

@@ -73,8 +73,9 @@ def stop(error: DDBError, cause: BaseException | None = None) -> NoReturn:
     """A user's mistake is one line and exit code 2; a run that was asked to end early has one of its own."""
     if os.environ.get(TRACEBACK) == "1":
         traceback.print_exception(cause or error)
-    err.print(str(error), style="red")
-    sys.exit(INTERRUPTED if isinstance(error, Interrupted) else MISTAKE)
+    mistake = not isinstance(error, Interrupted)
+    err.print(f"error: {error}" if mistake else str(error), style="red")
+    sys.exit(MISTAKE if mistake else INTERRUPTED)
 
 
 def _is_rays(error: Exception) -> bool:

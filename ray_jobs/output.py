@@ -5,7 +5,10 @@ What is printed is text: brackets and colons in the names of classes and files m
 """
 
 import codecs
+import itertools
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 from rich.console import Console
 
@@ -15,6 +18,12 @@ out, err = Console(width=WIDTH, **PLAIN), Console(stderr=True, **PLAIN)
 
 NEAREST = {"–": "-", "—": "-", "−": "-", "→": ">", "…": "...", "±": "+-", "×": "x", "·": "*", "•": "*", "‘": "'",
            "’": "'", "“": '"', "”": '"', "│": "|", "─": "-", "━": "-"}  # fmt: skip
+
+
+def free(path: Path, same: Callable[[Path], bool]) -> Path:
+    """`path`, or `path-2` and so on if it exists and is not the `same`: a person may have edited it."""
+    places = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in itertools.count(2))
+    return next(place for place in itertools.chain([path], places) if not place.exists() or same(place))
 
 
 def printable_anywhere() -> None:

@@ -87,7 +87,7 @@ def locate(config: FilesConfig, places: tuple[str, ...], marker: str = ".") -> P
     looked = " or ".join(str(path) for path in candidates)
     hint = "" if config.root else f"ddb data fetch {config.name}; "  # a folder that was named is the user's to mend
     raise DataMissing(
-        f"dataset {config.name}: not found at {looked} ({hint}dataset.root or DDB_DATA name another place)"
+        f"dataset {config.name}: not found at {looked} ({hint}dataset.root or DDB_DATA can name another place)"
     )
 
 

@@ -73,21 +73,24 @@ def test_a_sweep_with_another_space_or_default_is_another_study_but_more_trials_
             {"space": {"sampling.guidance": {"uniform": [2, 3]}}},
             "sweep.space.sampling.guidance: must include the",
         ),
-        ({"space": {"sampling.guidance": {"choices": [1, -1]}}}, "sampling.guidance: input should be greater than"),
+        ({"space": {"sampling.guidance": {"choices": [1, -1]}}}, "sampling.guidance: must be at least 0"),
         ({"space": {"sampling.guidance": {"uniform": [3, 1]}}}, "sweep.space.sampling.guidance: uniform must go from"),
         ({"space": {"sampling.guidance": {}}}, "sweep.space.sampling.guidance: must be one of choices, uniform,"),
         ({"space": {"methods.erm.steps": {"choices": [1]}}}, "sweep.space.methods.erm.steps: is no setting of"),
-        ({"space": {"sampling.images_per_class": {"uniform": [20, 200]}}}, "amplifier.images_per_class: input should "),
+        (
+            {"space": {"sampling.images_per_class": {"uniform": [20, 200]}}},
+            "amplifier.images_per_class: must be a whole",
+        ),
         ({"space": {"cdpm.steps": {"choices": [9]}}}, "sweep.space.cdpm.steps: all trials share data set and CDPM"),
         ({"space": {"dataset.seed": {"choices": [0, 1]}}}, "sweep.space.dataset.seed: all trials share data set and"),
         (
             {"space": SPACE | {"amplifier.images_per_class": {"integers": [2, 9]}}},
             "sweep.space: sampling.images_per_class and amplifier.images_per_class are one",
         ),
-        ({"space": {}}, "sweep.space: dictionary should have at least 1 item"),
+        ({"space": {}}, "sweep.space: must not be empty"),
         ({"rungs": [0.5, 0.25, 1]}, "sweep: rungs must be two or more ascending shares above 0, the last 1"),
         ({"rungs": [1]}, "sweep: rungs must be two or more ascending shares above 0, the last 1"),
-        ({"objective": "test_average"}, "sweep.objective: input should be 'val_average', 'val_worst_group' or"),
+        ({"objective": "test_average"}, "sweep.objective: must be 'val_average', 'val_worst_group' or"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(changes, message):

@@ -17,7 +17,8 @@ def test_scores_and_page_of_an_experiment(tmp_path, finished, capacity, monkeypa
 
     monkeypatch.setattr(command, "execute", execute)  # on the session's Ray
     config = check(SMALL | {"seeds": [3, 4], "cdpm": {**SMALL["cdpm"], "seed": 3}, "methods": {"erm": {}}})
-    result, paths = command.run_audit(config, lend(finished, tmp_path / "runs"), tmp_path / "out")
+    store = lend(finished, tmp_path / "runs")
+    result, paths = command.run_audit(config, store, tmp_path / "out")
     assert [path.name for path in paths] == ["conflicts.parquet", "conflicts.csv", "summary.json", "audit.html"]
     table = pq.read_table(paths[0])
     scores = table["shortcut_conflict_score"].to_numpy()
@@ -30,3 +31,10 @@ def test_scores_and_page_of_an_experiment(tmp_path, finished, capacity, monkeypa
     assert result.evidence.reason.split(".")[0] in page and "colored_digits" in page
     shown = [path for path in table["file_name"].to_pylist() if path in page]
     assert shown and len(shown) <= 10 * command.BREAKING
+
+    places = lambda: [path.parent.name for path in command.run_audit(config, store, tmp_path / "out", False)[1]]  # noqa: E731
+    assert places() == ["out"] * 4
+    paths[1].write_text(paths[1].read_text() + "verdicts of a person\n")
+    assert places() == ["out-2"] * 4 and "verdicts of a person" in paths[1].read_text()
+    assert command.run_audit(config, store, tmp_path / "out")[1][1] == paths[1]  # a folder that was asked for
+    assert "verdicts of a person" not in paths[1].read_text()

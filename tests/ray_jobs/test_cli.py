@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
@@ -34,6 +35,29 @@ def test_dry_run_lists_settings_cells_and_shared_stages_and_computes_nothing(tmp
     for stage in ("synthetic w=7 seed 0", "classifier ddb_end_to_end w=7 seed 0", "evaluation erm seed 0"):
         assert stage in text
     assert not (tmp_path / "data").exists()
+
+
+def test_a_chosen_configuration_is_written_once_and_no_edit_of_it_is_lost(tmp_path, monkeypatch):
+    """Two folders of one name have a file each; a dry run writes none."""
+    random = np.random.default_rng(0)
+    for place in ("here", "there"):
+        for name in ("cat", "dog"):
+            (tmp_path / place / "images" / name).mkdir(parents=True)
+            for number in range(8):
+                picture = Image.fromarray(random.integers(0, 256, (9, 9, 3), np.uint8))
+                picture.save(tmp_path / place / "images" / name / f"{number}.png")
+    monkeypatch.setenv("DDB_CACHE", str(tmp_path / "cache"))
+    store = tmp_path / "runs"
+    monkeypatch.setattr("ray_jobs.cli.execute", lambda graph, store: 0)
+    run = lambda place, *more: _run("run", "--data", tmp_path / place / "images", *more, "--store", store)  # noqa: E731
+    dry = run("here", "--dry-run")
+    assert dry.exit_code == 0 and "images_per_class" in dry.output and not list(store.glob("*.yaml"))
+    for _ in range(2):
+        assert f"chosen configuration: {store}/images.yaml" in run("here").output.replace("\n", "")
+    assert f"chosen configuration: {store}/images-2.yaml" in run("there").output.replace("\n", "")
+    (store / "images.yaml").write_text("mine: true\n")
+    assert f"chosen configuration: {store}/images-3.yaml" in run("here").output.replace("\n", "")
+    assert (store / "images.yaml").read_text() == "mine: true\n"
 
 
 def test_dry_run_of_a_sweep_shows_space_and_default(tmp_path):
@@ -79,4 +103,4 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, message):
     command = [sys.executable, "-m", "ray_jobs.cli", *arguments]
     result = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"COLUMNS": "200"})
     assert result.returncode == 2
-    assert result.stderr.startswith(message) and len(result.stderr.strip().splitlines()) == 1
+    assert result.stderr.startswith(f"error: {message}") and len(result.stderr.strip().splitlines()) == 1

@@ -51,6 +51,19 @@ def test_describe_prints_names_as_they_are_and_draws_a_row_per_class(mine, tmp_p
     assert Image.open(tmp_path / "[x]y.png").height == 2 * 52
 
 
+@pytest.mark.parametrize("root", ["root", "dataset.root"])
+def test_a_folder_is_read_by_its_name_as_by_its_setting(mine, tmp_path, monkeypatch, root):
+    monkeypatch.chdir(tmp_path)
+    for command in ("check", "describe"):
+        named, set_ = run(command, "mine", "val_share=0.3"), run(command, "folder", f"{root}=mine", "val_share=0.3")
+        assert named.exit_code == set_.exit_code == 0 and "held out by us" in named.output
+        table = lambda result: [line for line in result.output.splitlines() if "sheet" not in line]  # noqa: E731
+        assert table(named) == table(set_)
+    assert (tmp_path / "mine.png").exists()
+    missing = run("check", "folder")
+    assert isinstance(missing.exception, DDBError) and str(missing.exception) == "dataset.root: must be given"
+
+
 def test_list_says_what_is_here_and_where_it_is_looked_for(tmp_path):
     result = run("list")
     assert result.exit_code == 0 and "built in" in result.output

@@ -30,11 +30,19 @@ def left_with(error):
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
-        (DDBError("cdpm: lower it"), 2, "cdpm: lower it"),
+        (DDBError("cdpm: lower it"), 2, "error: cdpm: lower it"),
         (Interrupted("interrupted; the same command goes on"), 75, "interrupted; the same command goes on"),
-        (OSError(28, "No space left on device", "/[x]/:dog:"), 2, "/[x]/:dog:: No space left on device; free some"),
-        (MemoryError(), 2, "out of memory: "),
-        (RaySystemError("it is gone\nand more"), 2, "Ray failed: System error: it is gone; the same command goes on"),
+        (
+            OSError(28, "No space left on device", "/[x]/:dog:"),
+            2,
+            "error: /[x]/:dog:: No space left on device; free some",
+        ),
+        (MemoryError(), 2, "error: out of memory: "),
+        (
+            RaySystemError("it is gone\nand more"),
+            2,
+            "error: Ray failed: System error: it is gone; the same command goes on",
+        ),
     ],
 )
 def test_one_line_and_a_code(error, code, line, capsys):
@@ -47,7 +55,8 @@ def test_the_traceback_is_there_for_who_asks(monkeypatch, capsys):
     monkeypatch.setenv(TRACEBACK, "1")
     left_with(OSError(28, "No space left on device"))
     text = capsys.readouterr().err
-    assert text.startswith("Traceback") and 'File "' in text and text.splitlines()[-1].startswith("No space left")
+    assert text.startswith("Traceback") and 'File "' in text
+    assert text.splitlines()[-1].startswith("error: No space left")
 
 
 def test_a_bug_stays_a_traceback():
@@ -60,7 +69,7 @@ def test_output_to_a_full_disk_is_one_line(arguments):
     with open("/dev/full", "w") as full:
         result = ddb("ray_jobs.cli", *arguments, stdout=full)
     assert result.returncode == 2
-    assert result.stderr.startswith("No space left on device") and len(result.stderr.splitlines()) == 1
+    assert result.stderr.startswith("error: No space left on device") and len(result.stderr.splitlines()) == 1
 
 
 def test_a_reader_that_has_enough_ends_it_without_a_word():
@@ -74,7 +83,7 @@ def test_a_reader_that_has_enough_ends_it_without_a_word():
 def test_output_that_is_not_utf8_has_the_nearest_signs():
     result = ddb("ray_jobs.cli", "data", "list", environment={"PYTHONIOENCODING": "latin-1"})
     assert result.returncode == 0 and not result.stderr
-    assert "any folder: dataset.root" in result.stdout and "| - " in result.stdout
+    assert "any folder: ddb data describe DIR" in result.stdout and "| - " in result.stdout
 
 
 def test_an_address_without_a_ray_is_one_line_of_every_command(tmp_path):

@@ -176,15 +176,15 @@ def test_a_data_set_is_found_by_its_root_or_the_places_that_hold_its_marker(tmp_
     ("settings", "values", "message"),
     [
         (ColoredDigitsConfig, {"conflict_ration": 0.1}, "conflict_ration: unknown setting; .* 'conflict_ratio'"),
-        (ColoredDigitsConfig, {"conflict_ratio": 2}, r"conflict_ratio: .* less than or equal to 1 \(got 2\)"),
-        (ColoredDigitsConfig, {"seed": "x"}, "seed: input should be a valid integer"),
+        (ColoredDigitsConfig, {"conflict_ratio": 2}, r"conflict_ratio: .* at most 1 \(got 2\)"),
+        (ColoredDigitsConfig, {"seed": "x"}, "seed: must be a whole number"),
         (BARConfig, {"image_size": 4}, r"image_size: .* 8 \(got 4\)"),
         (BARConfig, {"holdout": 1}, r"holdout: .*\(got 1\)"),
         (BARConfig, {"holdout_seed": -1}, r"holdout_seed: .*\(got -1\)"),
         (BARConfig, {"variant": "2pct"}, r"variant: .*\(got '2pct'\)"),
         (BFFHQConfig, {"pct": "3pct"}, r"pct: .*\(got '3pct'\)"),
-        (FolderConfig, {}, "root: field required"),
-        (FolderConfig, {"root": "x", "test_share": 1}, "test_share: .*less than 1"),
+        (FolderConfig, {}, "root: must be given"),
+        (FolderConfig, {"root": "x", "test_share": 1}, "test_share: must be below 1"),
     ],
 )
 def test_a_wrong_setting_is_named_in_one_line(settings, values, message):
