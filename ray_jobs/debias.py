@@ -7,7 +7,6 @@ Features of a frozen encoder, signals of a closed form, and Recipe II with Learn
 seed is copied to <output>/classifier (`ddb.features.classifier`).
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +52,7 @@ def _decisions(cells: list[Cell], store: Store) -> list[str]:
     """What the safeguard chose, once for each different choice."""
     lines = []
     for cell in cells:
-        history = json.loads((store.path(cell.classifier) / "history.json").read_text())
+        history = store.read_json(cell.classifier, "history")
         notes = [each["note"] for each in history if each.get("note", "").startswith("safeguard")]
         lines += [f"seed {cell.seed}: {note}" for note in notes]
     return lines

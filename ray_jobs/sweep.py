@@ -233,7 +233,7 @@ def _result(sweep: Sweep, folder: Path, study: optuna.Study, store: Store, judge
 
 def _outcome(name: str, point: dict[str, Any], sweep: Sweep, store: Store, judges: dict[int, Stage]) -> Outcome:
     graph = plan(sweep.experiment(point))
-    metrics = [json.loads((store.path(cell.stage) / "metrics.json").read_text()) for cell in graph.cells]
+    metrics = [store.read_json(cell.stage, "metrics") for cell in graph.cells]
     test = {metric: fmean(each[metric] for each in metrics) for metric in TESTED if metric in metrics[0]}
     return Outcome(name, point, _means(graph, store, judges), test)
 

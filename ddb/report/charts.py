@@ -10,7 +10,6 @@ them is numeric too, each method has a chart of its own, with one line for each 
 so this works while a run is under way. How a chart looks: `ddb.report.chart_figure`.
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -249,7 +248,7 @@ def _memorisation(plan: "Plan", store: Store) -> list[Chart]:
     series, trained, total = [], [], None
     for source in ("synthetic", "real"):
         runs = _longest(plan, store, source)
-        curves = [json.loads((store.path(run.stage) / "curve.json").read_text()) for run in runs]
+        curves = [store.read_json(run.stage, "curve") for run in runs]
         total = curves[0][0]["conflicting_total"] if curves else total
         if not curves or not total:  # nothing finished; or a bias that is not labelled, or that no image breaks
             continue

@@ -7,7 +7,6 @@ records.jsonl: on one line for each stage its record (settings, inputs, commit, 
 the numbers that it found, without images and weights.
 """
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,9 +53,8 @@ def full_record(stage: Stage, store: Store) -> dict[str, Any]:
     """The record of a finished stage with its numbers beside it."""
     record = store.record(stage)
     for name in KINDS[stage.name].numbers:
-        path = store.path(stage) / f"{name}.json"
-        if path.exists():
-            record[name] = json.loads(path.read_text())
+        if (numbers := store.read_json(stage, name)) is not None:
+            record[name] = numbers
     return record
 
 

@@ -7,9 +7,8 @@ synthetic against real images; below, each method's accuracy. A panel whose stag
 figure can be drawn while a run is under way. Colours are Okabe and Ito's, and shape or hatch repeats what they say.
 """
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import matplotlib
 import numpy as np
@@ -24,7 +23,7 @@ from ddb.diffusion.synthetic import read as read_synthetic
 from ddb.errors import DDBError
 from ddb.report.sheets import axis_title, value_text
 from ddb.report.table import METRICS, Row, rows
-from ddb.store import Stage, Store
+from ddb.store import Store
 
 if TYPE_CHECKING:
     from ddb.experiment import AmplifierRun, Plan, SyntheticSet
@@ -159,7 +158,7 @@ def _synthetic_title(drawn: "SyntheticSet", store: Store) -> str:
     title = f"synthetic, w = {guidance:g}\n(scale {1 + guidance:g})"
     if drawn.alignment is None or not store.has(drawn.alignment):
         return title
-    return f"{title}\n{_read_json(store, drawn.alignment, 'alignment.json')['aligned_share']:.1%} aligned"
+    return f"{title}\n{store.read_json(drawn.alignment, 'alignment')['aligned_share']:.1%} aligned"
 
 
 def _tiles(split: Split, label: int, wide: int, high: int) -> np.ndarray:
@@ -180,7 +179,7 @@ def _draw_memorisation(axes: Axes, plan: "Plan", store: Store) -> None:
     notes, total = [], None
     for source, (color, marker, line) in LINES.items():
         stages = [run.stage for run in _one_per_seed(plan, source) if store.has(run.stage)]
-        curves = [_read_json(store, stage, "curve.json") for stage in stages]
+        curves = [store.read_json(stage, "curve") for stage in stages]
         if not curves:
             notes.append(f"no amplifier trained on {source} images is finished")
             continue
@@ -277,7 +276,3 @@ def _note(axes: Axes, text: str) -> None:
     """A panel that has nothing to show says why."""
     axes.set_axis_off()
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", style="italic", color=GREY)
-
-
-def _read_json(store: Store, stage: Stage, name: str) -> Any:
-    return json.loads((store.path(stage) / name).read_text())

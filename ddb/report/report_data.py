@@ -220,22 +220,16 @@ def _needed(cell: "Cell") -> set[str]:
 
 
 def _row(row: table.Row, stages: dict[str, Facts], store: Store) -> ResultRow:
-    results = [
-        Result(cell, stages[cell.stage.key], stages[cell.classifier.key], _metrics(cell, store)) for cell in row.cells
-    ]
+    results = []
+    for cell in row.cells:
+        metrics = store.read_json(cell.stage, "metrics") or {}
+        results.append(Result(cell, stages[cell.stage.key], stages[cell.classifier.key], metrics))
     configurations: dict[str, list[int]] = {}
     for cell in row.cells:
         text = canonical_json({name: value for name, value in cell.classifier.config.items() if name != "seed"})
         configurations.setdefault(text, []).append(cell.seed)
     pretty = [(json.dumps(json.loads(text), indent=1), seeds) for text, seeds in configurations.items()]
     return ResultRow(row, sorted(results, key=lambda result: result.cell.seed), pretty)
-
-
-def _metrics(cell: "Cell", store: Store) -> dict[str, Any]:
-    try:
-        return json.loads((store.path(cell.stage) / "metrics.json").read_text())
-    except FileNotFoundError:
-        return {}
 
 
 def _provenance(plan: "Plan", stages: dict[str, Facts]) -> Provenance:

@@ -6,7 +6,6 @@
 Both take the first data set of the plan, from what is finished; None where that is nothing.
 """
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -135,7 +134,7 @@ def _title(drawn: "SyntheticSet", differences: list[str], store: Store) -> tuple
     """The set's guidance, and what else is known of it."""
     detail = [f"scale {1 + drawn.sampling.guidance:g}", *differences]
     if drawn.alignment is not None and store.has(drawn.alignment):
-        numbers = json.loads((store.path(drawn.alignment) / "alignment.json").read_text())
+        numbers = store.read_json(drawn.alignment, "alignment")
         detail.append(f"{numbers['aligned_share']:.1%} aligned")
     return _guidance(drawn), ", ".join(detail)
 

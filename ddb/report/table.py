@@ -8,12 +8,11 @@ Nothing is filled in: a seed that failed or has not run lowers `n`, and a metric
 where the data set has none (DESIGN: honest aggregation, missing knowledge is missing).
 """
 
-import json
 import statistics
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ddb.frames import Results
 from ddb.report.paper import published, setting_is_known
 from ddb.store import Stage, Store, canonical_json
 
@@ -107,13 +106,13 @@ class Row:
 
 def rows(plan: "Plan", store: Store) -> list[Row]:
     """One row for each data set, method and combination of settings, in this order, each as the plan first has it."""
-    together: dict[tuple, list[Cell]] = {}
-    for cell in plan.cells:
+    found, together = Results(plan, store), {}
+    for number, cell in enumerate(plan.cells):
         key = (cell.dataset, cell.method, cell.selection, cell.guidance, canonical_json(shown(cell.settings)))
-        together.setdefault(key, []).append(cell)
+        together.setdefault(key, []).append(number)
     datasets, methods = (list(dict.fromkeys(key[i] for key in together)) for i in (0, 1))
     order = sorted(together, key=lambda key: (datasets.index(key[0]), methods.index(key[1])))
-    return [_row(together[key], plan, store) for key in order]
+    return [_row(together[key], found) for key in order]
 
 
 def shown(settings: dict[str, Any]) -> dict[str, Any]:
@@ -123,84 +122,48 @@ def shown(settings: dict[str, Any]) -> dict[str, Any]:
 
 def data_notes(data: Stage, store: Store) -> tuple[str, ...]:
     """The data set's notes, such as a split that we held out; none before it is prepared."""
-    try:
-        description = json.loads((store.path(data) / "dataset.json").read_text())
-    except FileNotFoundError:
-        return ()
-    return tuple(description["notes"])
+    return tuple((store.read_json(data, "dataset") or {"notes": ()})["notes"])
 
 
-def _row(cells: "list[Cell]", plan: "Plan", store: Store) -> Row:
-    first = cells[0]
-    done = sorted((cell for cell in cells if store.has(cell.stage)), key=lambda cell: cell.seed)
-    results = [_read(cell.stage, store, "metrics") for cell in done]
-    finished = {cell.stage.key for cell in done}
-    failed = sum(_failed(cell, store) for cell in cells if cell.stage.key not in finished)
+def _row(numbers: list[int], found: Results) -> Row:
+    """The row of some cells, by their numbers in the plan."""
+    cells = tuple(found.plan.cells[number] for number in numbers)
+    first, state = cells[0], found.cells.loc[numbers, "state"]
     amplified = not {"amplifier", "synthetic"}.isdisjoint(first.classifier.inputs)
+    known = found.metrics[found.metrics["cell"].isin(numbers)].pivot(index="seed", columns="metric", values="value")
+    by_seed = {name: known[name].dropna().to_dict() for name in METRICS if name in known}
     return Row(
         first.dataset,
         first.method,
         first.selection,
         first.guidance,
         len(cells),
-        [cell.seed for cell in done],
-        failed,
-        _summaries(METRICS, results),
-        data_notes(first.stage.inputs["data"], store),
+        sorted(found.cells.loc[numbers, "seed"][state == "finished"]),
+        int((state == "failed").sum()),
+        {name: summarize(list(values.values())) for name, values in by_seed.items()},
+        data_notes(first.stage.inputs["data"], found.store),
         shown(first.settings),
-        _signal(cells, plan, store),
+        _signal(cells, found),
         published(first.config, first.row, amplified),
         setting_is_known(first.dataset, first.row.label, amplified),
-        _by_seed(done, results),
-        tuple(cells),
+        by_seed,
+        cells,
     )
 
 
-def _by_seed(done: "list[Cell]", results: list[dict[str, Any]]) -> dict[str, dict[int, float]]:
-    found: dict[str, dict[int, float]] = {}
-    for cell, result in zip(done, results, strict=True):
-        for name in METRICS:
-            if result.get(name) is not None:
-                found.setdefault(name, {})[cell.seed] = result[name]
-    return found
-
-
-def _signal(cells: "list[Cell]", plan: "Plan", store: Store) -> Signal | None:
-    """Quality of the amplifiers that the cells use, and of their synthetic sets."""
+def _signal(cells: "tuple[Cell, ...]", found: Results) -> Signal | None:
+    """Quality of the sources that the cells use, and of their synthetic sets."""
     amplifiers = [cell.classifier.inputs["amplifier"] for cell in cells if "amplifier" in cell.classifier.inputs]
     if not amplifiers:
         return None
-    found = []
-    for amplifier in {stage.key: stage for stage in amplifiers}.values():  # of a closed form, one for all seeds
-        numbers = _read(amplifier, store, "quality") or {}
-        drawn = amplifier.inputs.get("synthetic")
-        alignment = plan.synthetic[drawn.key].alignment if drawn else None
-        numbers |= (alignment and _read(alignment, store, "alignment")) or {}
-        found.append(numbers)
-    source = amplifiers[0].config["amplifier"]["source"]
-    return Signal(tuple(stage.key for stage in amplifiers), source, _summaries(SIGNALS, found))
-
-
-def _read(stage: Stage, store: Store, name: str) -> dict[str, Any] | None:
-    """A JSON file of an artifact; None where the artifact or the file is not there."""
-    try:
-        return json.loads((store.path(stage) / f"{name}.json").read_text())
-    except FileNotFoundError:
-        return None
-
-
-def _summaries(names: Iterable[str], results: list[dict[str, Any]]) -> dict[str, Summary]:
-    """Each number over the results that have it."""
-    values = {name: [r[name] for r in results if r.get(name) is not None] for name in names}
-    return {name: summarize(found) for name, found in values.items() if found}
+    keys = tuple(stage.key for stage in amplifiers)
+    own = found.signals[found.signals["amplifier"].isin(keys)]  # of a closed form, one for all seeds
+    values = {name: own[name].dropna().tolist() for name in SIGNALS if name in own}
+    numbers = {name: summarize(each) for name, each in values.items() if each}
+    return Signal(keys, amplifiers[0].config["amplifier"]["source"], numbers)
 
 
 def summarize(values: list[float]) -> Summary:
     """Mean, sample standard deviation (ddof 1; None for a single value) and number of `values`."""
     std = statistics.stdev(values) if len(values) > 1 else None
     return {"mean": statistics.fmean(values), "std": std, "n": len(values)}
-
-
-def _failed(cell: "Cell", store: Store) -> bool:
-    """Whether the cell's evaluation or a stage that it needs, however far up, failed in its last attempt."""
-    return any(store.failure(stage) is not None for stage in cell.stage.ancestors())

@@ -92,6 +92,13 @@ class Store:
         """The record of a finished result."""
         return json.loads((self.path(stage) / RECORD).read_text(encoding="utf-8"))
 
+    def read_json(self, stage: Stage, name: str) -> Any:
+        """What `<name>.json` of a result says; None if the result or the file does not exist."""
+        try:
+            return json.loads((self.path(stage) / f"{name}.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+
     def claim(self, stage: Stage, on_loss: Callable[[], None] | None = None) -> Claim:
         """The claim of a stage's result, free or held."""
         return Claim(self.root / ".work" / stage.name / stage.key, self.run, on_loss)
