@@ -1,315 +1,292 @@
-"""Curves of an experiment that varies numeric settings, and how fast its amplifiers memorise.
+"""The charts of an experiment: what it reaches, how its numbers depend on what varies, how its amplifiers memorise.
 
-    for chart in charts(plan, store):           # guidance.yaml: accuracies, synthetic images, amplifier, memorisation
-        save(chart, "results/guidance/charts")  # <name>.png and <name>.pdf
-        chart_svg(chart)                        # for a page
+    for chart in charts(Results(plan, store)):
+        save(chart, "results/guidance/charts")      # <name>.png and <name>.pdf, the same bytes for the same numbers
+        chart_uri(chart)                            # an image for a page
 
-One chart for each varied numeric setting and each question: the metric that papers compare, how good the synthetic
-images are, how well the amplifier finds the conflicting images. Other varied settings are further lines; where one of
-them is numeric too, each method has a chart of its own, with one line for each value. Only finished numbers are drawn,
-so this works while a run is under way. How a chart looks: `ddb.report.chart_figure`.
+One chart of the accuracies, one for each varied numeric setting and each question (the metrics that papers compare, how
+good the synthetic images are, how well the signals find the conflicting images), and one of memorisation. A second
+numeric setting makes panels side by side; whatever else varies makes more lines. Only finished numbers are drawn, so
+this works while a run is under way. How a chart looks: `ddb.report.draw`.
 """
 
+from __future__ import annotations
+
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ddb.data import BENCHMARKS
-from ddb.report import table
-from ddb.report.chart_figure import Chart, Series, chart_figure, chart_svg, save
-from ddb.report.sheets import GUIDANCE, TITLES, axis_title, value_text
-from ddb.report.table import Row, Summary
-from ddb.store import Store, canonical_json
+from ddb.data import BENCHMARKS, prepared
+from ddb.frames import Results
+from ddb.lazy import lazy, np
+from ddb.recipes import METHODS
+from ddb.report.sheets import GUIDANCE, TITLES, axis_titles, value_text
+from ddb.report.table import METRICS, SIGNALS
 
 if TYPE_CHECKING:
-    from ddb.experiment import AmplifierRun, Plan
+    import pandas as pd
+else:
+    pd = lazy("pandas")
 
-__all__ = ["Chart", "Series", "chart_figure", "chart_svg", "charts", "save"]
-
-WIDE = 20  # a setting whose positive values span more than this factor gets a logarithmic axis
 W = "sampling.guidance"
-APART = ("base", "dataset.name")  # varied settings that make separate charts
-SHARES = {"aligned_share": "follow the bias", "right_class_share": "show the right class"}
-DETECTION = {"precision": "precision", "recall": "recall", "auroc": "AUROC"}
-SHARES_ABOUT = "Synthetic images as a probe sees them that was trained on real, balanced images."
-DETECTION_ABOUT = (
-    "The error set as a detector of the truly conflicting training images (no precision where it is empty); "
-    "AUROC of the loss."
-)
+APART = ("base", "dataset.name")  # varied settings that make charts of their own
+WIDE = 20  # positive values that span more than this factor get a logarithmic axis
+PANELS, LINES = 6, 8  # at most, side by side, and of amplifiers
+SHARES = ("aligned_share", "right_class_share")
+SPREAD = "mean over seeds; whiskers: ± sample standard deviation (ddof 1)"
 
 
 @dataclass(frozen=True)
-class _Topic:
-    """What a chart is about."""
+class Line:
+    """`points` has the columns x, mean, std (NaN for n = 1) and n; numbers in percent."""
 
-    name: str
+    label: str
+    points: pd.DataFrame
+    method: str = ""  # of `ddb.recipes`, which decides the colour everywhere; "": not a method's, drawn in grey
+    reference: bool = False  # not touched by what varies: a dashed line all across
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Panels side by side that share their axes."""
+
+    name: str  # file stem, unique in the experiment: letters, digits, "_", "-" and "."
     title: str
+    x_label: str
     y_label: str
-    numbers: dict[str, str]  # name of a number -> label of its lines, "" where the method is the label
-    about: str  # the first words of the note
+    panels: dict[str, list[Line]]  # title -> lines
+    note: str  # what the numbers are, and what is missing
+    log_x: bool = False
+    rows: tuple[str, ...] = ()  # of a chart of accuracies: the table's rows, from top to bottom, which are its y axis
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """What points rest on: a row, or the synthetic sets or amplifiers that rows share."""
-
-    method: str  # "" where it need not be told
-    settings: dict[str, Any]  # varied ones; None where the value changes nothing here, "none" where it is null
-    numbers: dict[str, Summary]
-    planned: int  # seeds
-
-    def on(self, axis: str) -> Any:
-        """Where it is on an axis; None where it has no place there."""
-        return None if self.settings[axis] == "none" else self.settings[axis]
-
-
-@dataclass(frozen=True)
-class _Point:
-    """One number of a line."""
-
-    family: str
-    variant: str
-    level: float | None
-    x: float | None  # None on a reference line
-    number: Summary | None  # None while nothing is finished
-    planned: int
-
-
-def charts(plan: "Plan", store: Store, rows: list[Row] | None = None) -> list[Chart]:
-    """Every chart that has a finished number; `rows`, where they are known already, are those of `table.rows`."""
-    rows = table.rows(plan, store) if rows is None else rows
-    named = {name for row in rows for name in row.settings}  # with the base only where it tells rows apart
-    axes = [axis for axis in plan.experiment.axes if axis not in APART or axis in named]
-    short = [axis_title(axis) for axis in axes]
-    titles = {axis: t if short.count(t) == 1 else axis for axis, t in zip(axes, short, strict=True)}
-    datasets = list(dict.fromkeys(row.dataset for row in rows))
-    found = []
+def charts(found: Results) -> list[Chart]:
+    """Every chart that has a finished number."""
+    datasets = list(dict.fromkeys(found.cells["dataset"])) if len(found.cells) else []
+    drawn = []
     for dataset in datasets:
-        for axis in axes:
-            for topic, entries in _topics(dataset, [row for row in rows if row.dataset == dataset]):
-                drawn = _charts(topic, axis, titles, entries)
-                found += [_of(dataset, chart) for chart in drawn] if len(datasets) > 1 else drawn
-    return _uniquely_named([*found, *_memorisation(plan, store)])
+        name, title = (f"_{dataset}", f"{dataset}: ") if len(datasets) > 1 else ("", "")
+        for chart in [*accuracies(found, dataset), *_curves(found, dataset), *memorisation(found, dataset)]:
+            drawn.append(replace(chart, name=f"{chart.name}{name}", title=f"{title}{chart.title}"))
+    return _uniquely_named(drawn)
 
 
-def _of(dataset: str, chart: Chart) -> Chart:
-    return replace(chart, name=f"{chart.name}_{dataset}", title=f"{dataset}: {chart.title}")
+def accuracies(found: Results, dataset: str) -> list[Chart]:
+    """Each row's accuracies as points, with the accuracy of always answering the most frequent class."""
+    table = found.metrics[found.metrics["dataset"] == dataset]
+    known = [name for name in METRICS[:5] if name in set(table["metric"]) and name != "weighted_average_accuracy"]
+    names = [name for name in known if name != "average_accuracy"] or known
+    if not names:
+        return []
+    axes = _axes(found, *APART)
+    own = found.cells[found.cells["dataset"] == dataset]
+    methods = list(dict.fromkeys(own["method"]))  # in the table's order
+    labels = _labels(own.loc[sorted(own.index, key=lambda cell: methods.index(own.loc[cell, "method"]))], axes)
+    rows = tuple(dict.fromkeys(labels))
+    lines = []
+    for name in names:
+        mine = table[table["metric"] == name].set_index("cell")["value"]
+        points = _summary(mine.groupby(labels.reindex(mine.index).map(rows.index)), "x")
+        lines.append(Line(TITLES[name], points))
+    states = own["state"].value_counts()
+    counts = [f"{states[state]} of {len(own)} cells are {state}." for state in ("failed", "missing") if state in states]
+    note = " ".join([f"Test set of {dataset}; {SPREAD}.", *counts])
+    panels = {"": lines}
+    if (share := majority(found, dataset)) is not None:
+        everywhere = pd.DataFrame({"x": range(len(rows)), "mean": 100 * share, "std": np.nan, "n": 1})
+        panels[""].append(Line("always the most frequent class", everywhere, reference=True))
+    return [Chart("accuracy", "Accuracy on the test set", "accuracy in percent", "", panels, note, rows=rows)]
 
 
-def _topics(dataset: str, rows: list[Row]) -> Iterator[tuple[_Topic, list[_Entry]]]:
-    """What is asked of every setting, and the numbers that answer it."""
-    main = BENCHMARKS[dataset].metric
-    criteria = ", ".join(dict.fromkeys(row.selection for row in rows))
-    entries = [_Entry(row.method, _settings(row), row.metrics, row.planned) for row in rows]
-    for metric in [main, *(["aligned_accuracy"] if main == "conflicting_accuracy" else [])]:
-        title = f"{TITLES[metric]} accuracy"
-        about = f"Test set of {dataset}; selection criterion: {criteria}."
-        yield _Topic(metric, title, f"{title} in percent", {metric: ""}, about), entries
-    topic = _Topic("synthetic", "synthetic images", "synthetic images in percent", SHARES, f"{dataset}. {SHARES_ABOUT}")
-    yield topic, _shared(rows, _synthetic_keys)
-    topic = _Topic(
-        "amplifier", "bias amplifier", "detector quality in percent", DETECTION, f"{dataset}. {DETECTION_ABOUT}"
-    )
-    yield topic, _shared(rows, lambda row: row.signal.amplifiers if row.signal else ())
+def majority(found: Results, dataset: str) -> float | None:
+    """The share of the most frequent class among the test images; None before the data set is prepared."""
+    stage = next(c.stage.inputs["data"] for c in found.plan.cells if c.dataset == dataset)
+    if not found.store.has(stage):
+        return None
+    labels = prepared.read(found.store.path(stage), mapped=True)["test"].labels
+    return float(np.bincount(labels).max() / len(labels))
 
 
-def _settings(row: Row) -> dict[str, Any]:
-    """The row's varied settings, with its own guidance where that is one of them."""
-    return row.settings | ({W: row.guidance} if W in row.cells[0].settings else {})
+def memorisation(found: Results, dataset: str) -> list[Chart]:
+    """Truly conflicting training images that an amplifier still misclassifies, by step of its training.
 
-
-def _synthetic_keys(row: Row) -> tuple[str, ...]:
-    amplifiers = [cell.classifier.inputs["amplifier"] for cell in row.cells if "amplifier" in cell.classifier.inputs]
-    return tuple(stage.inputs["synthetic"].key for stage in amplifiers if "synthetic" in stage.inputs)
-
-
-def _shared(rows: list[Row], keys: Callable[[Row], tuple[str, ...]]) -> list[_Entry]:
-    """One entry for each set of stages, with the settings of the first row that uses it.
-
-    The method is told only where two entries have the same settings otherwise, as when one method overrides them.
+    A line for each source, guidance and other setting that varies, of the amplifiers that were trained the longest.
     """
-    found: dict[tuple[str, ...], _Entry] = {}
-    for row in rows:
-        if stages := keys(row):
-            found.setdefault(stages, _Entry(row.method, _settings(row), row.signal.numbers, len(stages)))
-    entries = list(found.values())
-    if len({canonical_json(entry.settings) for entry in entries}) < len(entries):
-        return entries
-    return [replace(entry, method="") for entry in entries]
+    own = [cell for cell in found.plan.cells if cell.dataset == dataset]
+    told, curves = _settings_of_amplifiers(found), []
+    for run in found.plan.amplifiers.values():
+        data, curve = run.stage.inputs["data"], found.store.read_json(run.stage, "curve")
+        # A bias that is not labelled, or that no image breaks, leaves nothing to count.
+        if curve and curve[0]["conflicting_total"] and data.key in {c.stage.inputs["data"].key for c in own}:
+            drawn = run.stage.inputs.get("synthetic")
+            label = f"{run.source} images"
+            label += f", w = {drawn.config['sampling']['guidance']:g}" if drawn else ""
+            label += told.get(run.stage.key) or told.get(data.key, "")
+            steps = run.stage.config["amplifier"].get("steps")
+            curves.append(pd.DataFrame(curve).assign(label=label, seed=run.seed, steps=steps))
+    table = pd.concat(curves) if curves else pd.DataFrame(columns=["step", "steps"])
+    table = table[table["steps"] == table["steps"].max()]
+    if table["step"].nunique() < 2:
+        return []
+    total = int(table["conflicting_total"].max())
+    lines = []
+    for label, part in [*table.groupby("label", sort=False)][:LINES]:
+        by_step = (part["conflicting_errors"] / part["conflicting_total"]).groupby(part["step"])
+        lines.append(Line(str(label), _summary(by_step, "x")))
+    note = f"{dataset}, {total} conflicting training images. {_seeds(lines)}"
+    note += f" The first {LINES} of {table['label'].nunique()} lines." * (table["label"].nunique() > LINES)
+    title, label = "Memorisation by the Bias Amplifier", "conflicting images misclassified, in percent"
+    return [Chart("memorisation", title, "training step", label, {"": lines}, note)]
 
 
-def _charts(topic: _Topic, axis: str, titles: dict[str, str], entries: list[_Entry]) -> Iterator[Chart]:
-    """The topic by `axis`: one chart, or one for each family where a second setting is numeric."""
-    touched = [entry for entry in entries if entry.on(axis) is not None]
-    values = _values(axis, touched)
-    if len(values) < 2 or not _numeric(values):
+def _settings_of_amplifiers(found: Results) -> dict[str, str]:
+    """What varies beside the guidance, in words, by amplifier; and by data set, for amplifiers that no cell uses."""
+    axes = _axes(found, *APART, W, "amplifier.steps")
+    every = found.cells.assign(method="", data=[cell.stage.inputs["data"].key for cell in found.plan.cells])
+    of_data = _labels(every, {axis: title for axis, title in axes.items() if axis.startswith("dataset.")})
+    of_amplifier = _labels(every, axes)
+    users = every["amplifier"].notna()
+    return dict(zip(every["data"], of_data, strict=True)) | dict(
+        zip(every["amplifier"][users], of_amplifier[users], strict=True)
+    )
+
+
+def _curves(found: Results, dataset: str) -> Iterator[Chart]:
+    """A chart for each numeric setting that varies and each topic."""
+    own = found.cells[found.cells["dataset"] == dataset]
+    axes = _axes(found, *APART)
+    numeric = [axis for axis in axes if _is_numeric(own[axis])]
+    for axis in numeric:
+        for name, title, about, table in _topics(found, own, dataset):
+            if name == "synthetic" and axis.partition(".")[0] not in ("dataset", "cdpm", "sampling"):
+                continue  # what comes later does not change the images
+            second = next((o for o in numeric if o != axis and _crossed(table, axis, o)), None)
+            if second and table[second].nunique() > table[axis].nunique():
+                continue  # the setting with more values is the x axis, and the other one makes the panels
+            yield from _curve(name, title, about, table, axis, second, axes)
+
+
+def _topics(found: Results, own: pd.DataFrame, dataset: str) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
+    """Name, title, first words of the note, and a row for each cell or amplifier with its value (NaN if missing)."""
+    main = BENCHMARKS[dataset].metric
+    methods = {cell.method: cell.row.method.name for cell in found.plan.cells}
+    criteria = ", ".join(dict.fromkeys(own["selection"]))
+    for metric in [main, *(["aligned_accuracy"] if main == "conflicting_accuracy" else [])]:
+        values = found.metrics[found.metrics["metric"] == metric].set_index("cell")["value"]
+        table = own.assign(value=values.reindex(own.index), line=own["method"], color=own["method"].map(methods))
+        yield metric, f"{TITLES[metric]} accuracy", f"Test set of {dataset}; selection criterion: {criteria}.", table
+    users = own.dropna(subset=["amplifier"]).drop_duplicates("amplifier")
+    settings = users[[*_axes(found), "seed"]].map(value_text)
+    methods = ", " + users["method"] if settings.duplicated().any() else ""  # told if settings do not tell them apart
+    users = users.assign(told=methods)
+    signals = users.drop(columns=["guidance", "seed"]).merge(found.signals, on="amplifier")
+    probe = f"{dataset}. Synthetic images as a probe sees them that was trained on real, balanced images."
+    detector = f"{dataset}. The error set as a detector of the truly conflicting training images; AUROC of the loss."
+    for name, title, numbers, about in (
+        ("synthetic", "synthetic images", SHARES, probe),
+        ("signals", "signals", [number for number in SIGNALS if number not in SHARES], detector),
+    ):
+        parts = [
+            signals.assign(value=signals[n], line=TITLES[n] + signals["told"], color="")
+            for n in numbers
+            if n in signals
+        ]
+        if parts:
+            yield name, title, about, pd.concat(parts, ignore_index=True)
+
+
+def _curve(
+    name: str, title: str, about: str, table: pd.DataFrame, axis: str, second: str | None, axes: dict[str, str]
+) -> Iterator[Chart]:
+    """The chart of one topic by one setting; none if no line has two points."""
+    x = pd.to_numeric(table[axis], errors="coerce")  # NaN: the setting changes nothing there, or is null
+    levels = table[second] if second else pd.Series("", index=table.index)
+    others = {other: words for other, words in axes.items() if other not in (axis, second)}
+    label = _labels(table.assign(method=table["line"]), others, among=table[x.notna()])
+    label += pd.Series(np.where(table[axis] == "none", f", {axes[axis]} none", ""), index=table.index)
+    titles = sorted(levels[x.notna()].dropna().unique())[:PANELS]
+    panels, missing, fewer = {}, 0, 0
+    for level in titles:
+        lines = []
+        for text in dict.fromkeys(label):
+            rows = (label == text) & ((levels == level) | levels.isna())
+            for reference, part in ((True, rows & x.isna()), (False, rows & x.notna())):
+                by_x = table["value"][part].groupby(0 * x[part].isna() if reference else x[part])
+                points = _summary(by_x, "x")
+                missing += int((points["n"] == 0).sum())
+                fewer += int(((points["n"] > 0) & (points["n"] < by_x.size().to_numpy())).sum())
+                points = points[points["n"] > 0]
+                if len(points):
+                    lines.append(Line(text, points, table["color"][part].iloc[0], reference))
+        panels[f"{axes[second]} {value_text(level)}" if second else ""] = lines
+    drawn = [line for lines in panels.values() for line in lines]
+    if not any(len(line.points) > 1 for line in drawn if not line.reference):
         return
-    others = [name for name in titles if name != axis]
-    second = next((o for o in others if _numeric(_values(o, touched)) and _crossed(axis, o, touched)), None)
-    named = [o for o in others if o != second and len({value_text(e.settings[o]) for e in touched}) > 1]
-    points = list(_points(topic, axis, second, named, titles, entries))
-    lines = Counter((point.family, point.variant, point.level) for point in points if point.x is not None)
-    if sum(lines.values()) < 2 * sum(number == 1 for number in lines.values()):
-        return  # most points stand alone: what tells them apart is something else
-    title = f"{topic.title[0].upper()}{topic.title[1:]} by {titles[axis]}"
-    name = f"{topic.name}_by_{titles[axis]}"
-    x_label = GUIDANCE if axis == W else titles[axis]
-    shared = Chart(name, title, x_label, topic.y_label, _wide(values), [], "")
-    if second is None:
-        yield from _filled(shared, topic, points, values)
-        return
-    across = [point for point in points if point.x is None and point.level is None]
-    for family, variant in dict.fromkeys(line[:2] for line in lines):
-        mine = [p for p in points if (p.family, p.variant) == (family, variant) and p.x is not None]
-        label = ", ".join(part for part in (family, variant) if part)
-        chart = replace(shared, name=f"{name}_{label}", title=f"{title}: {label}", level_label=titles[second])
-        yield from _filled(chart, topic, [*mine, *across], values)
+    values = sorted({value for line in drawn if not line.reference for value in line.points["x"]})
+    positive = [value for value in values if value > 0]
+    wide = values[0] >= 0 and max(positive) > WIDE * min(positive)
+    note = [about, _seeds(drawn)]
+    note += ["Dashed: without a value on this axis."] * any(line.reference for line in drawn)
+    note += [f"Missing numbers: {missing}."] * (missing > 0)
+    note += [f"Numbers of fewer seeds than planned: {fewer}."] * (fewer > 0)
+    note += [f"The first {PANELS} panels of {levels[x.notna()].nunique()}."] * (levels[x.notna()].nunique() > PANELS)
+    words = GUIDANCE if axis == W else axes[axis]
+    heading = f"{title[0].upper()}{title[1:]} by {axes[axis]}"
+    yield Chart(f"{name}_by_{axes[axis]}", heading, words, f"{title} in percent", panels, " ".join(note), wide)
 
 
-def _points(
-    topic: _Topic, axis: str, second: str | None, named: list[str], titles: dict[str, str], entries: list[_Entry]
-) -> Iterator[_Point]:
-    for name, label in topic.numbers.items():
-        for entry in entries:
-            told = [entry.method] if label and entry.method else []
-            level = entry.settings[second] if second else None
-            told += [_told(titles[o], entry.settings[o]) for o in named if entry.settings[o] is not None]
-            told += [f"{titles[axis]} none"] if entry.settings[axis] == "none" else []
-            number = entry.numbers.get(name)
-            yield _Point(label or entry.method, ", ".join(told), level, entry.on(axis), number, entry.planned)
+def _axes(found: Results, *without: str) -> dict[str, str]:
+    """The varied settings with their titles."""
+    axes = axis_titles(axis for axis in found.plan.experiment.axes if axis in found.cells)
+    return {axis: title for axis, title in axes.items() if axis not in without}
 
 
-def _crossed(axis: str, second: str, entries: list[_Entry]) -> bool:
-    """Whether two values of `second` have a line each, all else being equal."""
-    lines: dict[str, list[Any]] = {}  # what is equal -> `second` of each entry
-    for entry in entries:
-        equal = {name: value for name, value in entry.settings.items() if name not in (axis, second)}
-        lines.setdefault(canonical_json([entry.method, equal]), []).append(entry.settings[second])
-    return any(sum(n > 1 for n in Counter(found).values()) > 1 for found in lines.values())
+def _labels(table: pd.DataFrame, axes: dict[str, str], among: pd.DataFrame | None = None) -> pd.Series:
+    """The method, with each setting that tells rows (`among` these) apart."""
+    told = table["method"].astype(str)
+    for axis, title in axes.items():
+        if (table if among is None else among)[axis].map(value_text).nunique() > 1:
+            words = table[axis].map(lambda value, title=title: _told(title, value))
+            told = told + words
+    return told
 
 
 def _told(title: str, value: Any) -> str:
     """A setting in a label: names such as `ancestral` speak for themselves."""
-    return value if isinstance(value, str) and value != "none" else f"{title} {value_text(value)}"
+    if value is None or value != value:  # NaN
+        return ""
+    return f", {value}" if isinstance(value, str) and value != "none" else f", {title} {value_text(value)}"
 
 
-def _filled(chart: Chart, topic: _Topic, points: list[_Point], values: list[float]) -> Iterator[Chart]:
-    """`chart` with the lines and the note; nothing where only reference lines have numbers."""
-    lines: dict[tuple, list[_Point]] = {}
-    for point in points:
-        if point.number:
-            lines.setdefault((point.family, point.variant, point.level, point.x is None), []).append(point)
-    if all(reference for *_, reference in lines):
-        return
-    series = [_series(found, values) for found in lines.values()]
-    if chart.level_label:
-        series.sort(key=lambda line: (line.reference, line.level is not None, line.level or 0))
-    sentences = [topic.about, _seeds(series)]
-    if any(line.reference for line in series):
-        sentences.append("Dashed: without a value on this axis.")
-    missing = sum(point.number is None for point in points)
-    fewer = sum(point.number is not None and point.number["n"] < point.planned for point in points)
-    sentences += [f"{missing} of {len(points)} numbers are missing."] * (missing > 0)
-    sentences += [f"{fewer} of {len(points)} rest on fewer seeds than planned."] * (fewer > 0)
-    yield replace(chart, series=series, note=" ".join(sentences))
+def _summary(groups: Any, name: str) -> pd.DataFrame:
+    """Mean, sample standard deviation and number of fractions by group, in percent."""
+    found = groups.agg(["mean", "std", "count"]).rename_axis(name).reset_index()
+    return found.assign(mean=100 * found["mean"], std=100 * found["std"]).rename(columns={"count": "n"})
 
 
-def _series(points: list[_Point], values: list[float]) -> Series:
-    """The line through `points`, which differ in x alone."""
-    first, reference = points[0], points[0].x is None
-    if reference:
-        points = [replace(first, x=float(end)) for end in (min(values), max(values))]
-    points = sorted(points, key=lambda point: point.x)
-    mean, std, n = ([point.number[part] for point in points] for part in ("mean", "std", "n"))
-    parts = [first.family, first.variant] if first.level is None else [value_text(first.level)]
-    label = ", ".join(part for part in parts if part)
-    return Series(
-        label, [float(p.x) for p in points], mean, std, n, first.family, first.variant, first.level, reference
-    )
-
-
-def _seeds(series: list[Series]) -> str:
-    """What the band is, and n."""
-    n = [number for line in series for number in line.n]
+def _seeds(lines: list[Line]) -> str:
+    n = [int(number) for line in lines for number in line.points["n"]]
     if max(n) == 1:
         return "One seed, so no standard deviation."
     number = f"{max(n)}" if min(n) == max(n) else f"{min(n)} to {max(n)}"
-    none = ", none for n = 1" if min(n) == 1 else ""
-    return f"Mean over seeds (n = {number}); band: ± sample standard deviation (ddof 1){none}."
+    return f"Mean over seeds (n = {number}); whiskers: ± sample standard deviation (ddof 1)."
 
 
-def _memorisation(plan: "Plan", store: Store) -> list[Chart]:
-    """Truly conflicting training images that the amplifier still misclassifies, by epoch.
-
-    Of each source the amplifiers of the first data set that were trained the longest, and of these the plan's first.
-    """
-    series, trained, total = [], [], None
-    for source in ("synthetic", "real"):
-        runs = _longest(plan, store, source)
-        curves = [store.read_json(run.stage, "curve") for run in runs]
-        total = curves[0][0]["conflicting_total"] if curves else total
-        if not curves or not total:  # nothing finished; or a bias that is not labelled, or that no image breaks
-            continue
-        left: dict[float, list[float]] = {}
-        for point in (point for curve in curves for point in curve):
-            left.setdefault(point["epoch"], []).append(point["conflicting_errors"] / total)
-        found = [table.summarize(left[epoch]) for epoch in sorted(left)]
-        mean, std, n = ([number[part] for number in found] for part in ("mean", "std", "n"))
-        series.append(Series(f"trained on {source} images", sorted(left), mean, std, n))
-        trained.append(f"{source}: {_training(runs[0])}")
-    if not series:
-        return []
-    dataset = plan.cells[0].dataset
-    note = f"{dataset}, {total} conflicting training images. Amplifiers: {'; '.join(trained)}. {_seeds(series)}"
-    title, x_label = "Memorisation by the bias amplifier", "epoch (passes over the amplifier's own training images)"
-    return [
-        Chart(
-            "memorisation",
-            title,
-            x_label,
-            "conflicting images misclassified, in percent",
-            False,
-            series,
-            note,
-            whole=True,
-        )
-    ]
+def _is_numeric(values: pd.Series) -> bool:
+    """Whether a setting has two numbers or more and, null aside, nothing else."""
+    known = [value for value in values if value is not None and value == value and value != "none"]
+    numbers = [value for value in known if isinstance(value, int | float) and not isinstance(value, bool)]
+    return len(numbers) == len(known) and len({*numbers}) > 1
 
 
-def _longest(plan: "Plan", store: Store, source: str) -> "list[AmplifierRun]":
-    """Finished amplifiers, one for each seed, that share the largest number of steps that any was trained for."""
-    alike: dict[str, list[AmplifierRun]] = {}
-    for run in plan.amplifiers.values():
-        stage = run.stage
-        if run.source == source and stage.inputs["data"].key == plan.data.key and store.has(stage):
-            ancestors = [s.config for s in stage.ancestors() if "dataset" not in s.config]
-            settings = [{name: v for name, v in config.items() if name != "seed"} for config in ancestors]
-            alike.setdefault(canonical_json(settings), []).append(run)
-    return max(alike.values(), key=lambda runs: runs[0].stage.config["amplifier"]["steps"], default=[])
-
-
-def _training(run: "AmplifierRun") -> str:
-    text = f"{run.stage.config['amplifier']['steps']} steps"
-    if "synthetic" not in run.stage.inputs:
-        return text
-    return f"{text}, guidance {value_text(run.stage.inputs['synthetic'].config['sampling']['guidance'])}"
-
-
-def _values(name: str, entries: Iterable[_Entry]) -> list[Any]:
-    """What a setting is varied over, None aside."""
-    values = (entry.settings[name] for entry in entries)
-    return list({canonical_json(value): value for value in values if value is not None}.values())
-
-
-def _numeric(values: list[Any]) -> bool:
-    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-
-
-def _wide(values: list[float]) -> bool:
-    positive = [value for value in values if value > 0]
-    return min(values) >= 0 and max(positive) > WIDE * min(positive)
+def _crossed(table: pd.DataFrame, axis: str, second: str) -> bool:
+    """Whether some line has several values of `axis` at each of two values of `second`."""
+    known = table.dropna(subset=[axis, second])
+    if known.empty:
+        return False
+    counts = known.groupby(["line", second])[axis].nunique()
+    return bool((counts[counts > 1].groupby("line").size() > 1).any())
 
 
 def _uniquely_named(found: list[Chart]) -> list[Chart]:
@@ -323,3 +300,8 @@ def _uniquely_named(found: list[Chart]) -> list[Chart]:
             name = f"{stem}-{number}"
         named[name] = replace(chart, name=name)
     return list(named.values())
+
+
+def color_rank(method: str) -> int | None:
+    """The place of a method among all, which decides its colour and marker in every chart; None for none."""
+    return list(METHODS).index(method) if method in METHODS else None

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ddb.errors import DDBError
-from ddb.report.charts import charts, save
+from ddb.frames import Results
+from ddb.report.charts import charts
+from ddb.report.draw import save
 from ddb.report.figure import draw
 from ddb.report.render import render
 from ddb.report.table import rows
@@ -33,7 +35,7 @@ def export(plan: "Plan", store: Store, directory: Path) -> list[Path]:
     if not finished:
         raise DDBError(f"export: nothing of this experiment is finished in the store {store.root}")
     table = rows(plan, store)
-    drawn = charts(plan, store, table)
+    drawn = charts(Results(plan, store))
     records = "".join(canonical_json(full_record(stage, store)) + "\n" for stage in finished)
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -43,9 +45,9 @@ def export(plan: "Plan", store: Store, directory: Path) -> list[Path]:
         written.append(_write(directory / "records.jsonl", records))
     except OSError as error:
         raise DDBError(f"export {directory}: {error.strerror}") from None
-    for path in (directory / "figure.png", directory / "figure.pdf"):
-        draw(plan, store, path)
-        written.append(path)
+    pictures = [directory / "figure.png", directory / "figure.pdf"]
+    draw(plan, store, *pictures)
+    written += pictures
     return written + [path for chart in drawn for path in save(chart, directory / "charts")]
 
 

@@ -16,16 +16,18 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 import numpy as np
-from markupsafe import Markup
+import pandas as pd
 
+from ddb.frames import Results
 from ddb.progress import duration
-from ddb.report.charts import Chart, chart_svg, charts
+from ddb.report.charts import Chart, charts
 from ddb.report.costs import costs
+from ddb.report.draw import chart_uri
 from ddb.report.page import fill
 from ddb.report.render import SHARED
 from ddb.report.report_data import gather
 from ddb.report.report_images import CARD, TILE, conflicts, gallery
-from ddb.report.sheets import NONE, TITLES, Sheet, number, sheets, value_text
+from ddb.report.sheets import NONE, TITLES, Sheet, sheets, value_text
 from ddb.report.table import METRICS
 from ddb.store import Store
 
@@ -69,7 +71,7 @@ def render_report(plan: "Plan", store: Store, command: str | None = None) -> str
         signals=signals[0] if signals else None,
         gallery=gallery(plan, store),
         conflicts=conflicts(plan, store),
-        charts=[(chart, Markup(chart_svg(chart)), _chart_table(chart)) for chart in charts(plan, store, rows)],
+        charts=[(chart, chart_uri(chart), _chart_tables(chart)) for chart in charts(Results(plan, store))],
         costs=costs(plan, store),
         bias_labels=any(cell.config.dataset.bias_labels for cell in plan.cells),
         metrics={name: TITLES[name] for name in METRICS},
@@ -92,14 +94,22 @@ def _table(sheet: Sheet) -> Table:
     return Table([(sheet.header[i], *texts[i]) for i in shared], header, lines, sheet.caption)
 
 
-def _chart_table(chart: Chart) -> list[list[str]]:
-    """The chart's numbers as text, header first: one line for each x, one column for each series."""
-    points = [dict(zip(s.x, zip(s.mean, s.std, s.n, strict=True), strict=True)) for s in chart.series]
-    lines = [[chart.x_label, *(series.label for series in chart.series)]]
-    for x in sorted({x for series in chart.series for x in series.x}):
-        found = [each.get(x) for each in points]
-        lines.append([value_text(x), *(number(p and dict(zip(("mean", "std", "n"), p, strict=True))) for p in found)])
-    return lines
+def _chart_tables(chart: Chart) -> dict[str, list[list[str]]]:
+    """The numbers of each panel as text, header first: one line for each x, one column for each line of the chart."""
+    tables = {}
+    for title, lines in chart.panels.items():
+        points = [line.points.set_index("x") for line in lines]
+        table = [["" if chart.rows else chart.x_label, *(line.label for line in lines)]]
+        for x in sorted({x for each in points for x in each.index}):
+            cells = [_percent(each.loc[x]) if x in each.index else NONE for each in points]
+            table.append([chart.rows[int(x)] if chart.rows else value_text(float(x)), *cells])
+        tables[title] = table
+    return tables
+
+
+def _percent(point: pd.Series) -> str:
+    spread = "" if np.isnan(point["std"]) else f" ± {point['std']:.1f}"
+    return f"{point['mean']:.1f}{spread} ({point['n']:.0f})"
 
 
 def _sort_value(cell: str) -> str:

@@ -7,6 +7,7 @@ Numbers are percent with one decimal as `mean ± std (n)`; each caption names wh
 whatever else its reader must know. A metric that no row has gets no column; one that a single row lacks is a dash.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -146,9 +147,13 @@ def metrics_of(rows: list[Row]) -> list[str]:
 
 def axes_of(rows: list[Row]) -> dict[str, str]:
     """Varied settings that make a difference in some row, with their titles."""
-    names = dict.fromkeys(name for row in rows for name, value in row.settings.items() if value is not None)
-    titles = [axis_title(name) for name in names]
-    return {name: title if titles.count(title) == 1 else name for name, title in zip(names, titles, strict=True)}
+    return axis_titles(dict.fromkeys(name for row in rows for name, value in row.settings.items() if value is not None))
+
+
+def axis_titles(names: Iterable[str]) -> dict[str, str]:
+    """Settings with their titles; those of one title have their full names."""
+    titles = {name: axis_title(name) for name in names}
+    return {name: title if [*titles.values()].count(title) == 1 else name for name, title in titles.items()}
 
 
 def axis_title(name: str) -> str:

@@ -145,7 +145,7 @@ def _row(numbers: list[int], found: Results) -> Row:
         shown(first.settings),
         _signal(cells, found),
         published(first.config, first.row, amplified),
-        setting_is_known(first.dataset, first.row.label, amplified),
+        setting_is_known(first.dataset, first.row.label),
         by_seed,
         cells,
     )

@@ -60,8 +60,9 @@ def test_everything_that_is_finished_is_shown(store):
     assert "6 of 6 training images" in text and "2 of all break the bias, and 2 of those shown" in text
     assert "cat , taken for dog score 7.50 truly conflicting train/2.png" in text
     assert "dog , recognised as dog score 4.00 not conflicting train/4.png" in text
-    curves = text.rpartition("Curves")[2].partition("Most conflicting")[0]
-    assert "guidance w (scale 1 + w) erm ddb_two_step" in curves and "1 55.0 ± 7.1 (2) 86.0 ± 7.1 (2)" in curves
+    numbers = text.partition("Whiskers")[0].rpartition("Charts")[2] + text.rpartition("Charts")[2]
+    assert "ddb_two_step, guidance 1 86.0 ± 7.1 (2) 100.0 ± 0.0 (2)" in numbers
+    assert "guidance w (scale 1 + w) erm ddb_two_step" in numbers and "1 – 86.0 ± 7.1 (2)" in numbers
     assert "synthetic 4 32.0 s 8.0 s" in text and "classifier 6 24.0 s 4.0 s evaluation 6 6.0 s 1.0 s" in text
     # ERM 2 x (1 + 5) and DDB 4 x (1 + 10 + 8 + 3 + 4 + 1); shared 1 + 2 x 10 + 4 x 8 + 4 x 3 + 6 x 5
     assert "rest on stages that took 1 min 35 s" in text and "2 min 00 s , 1.3 times as long" in text
@@ -107,7 +108,7 @@ def test_missing_results_are_named(store):
         "no seed is finished",
         "No signals are measured yet.",
         "The data set is not prepared yet.",
-        "There are no numbers for a curve yet, or nothing that varies.",
+        "There are no numbers for a chart yet.",
         "No source of signals is finished yet.",
         "classifier 0 of 6",
         "computed nothing yet",
@@ -170,7 +171,7 @@ def test_only_the_pages_own_script_may_run_and_nothing_is_fetched(store):
 @pytest.mark.parametrize("width", [360, 1280])
 def test_a_browser_shows_every_picture_without_scrolling_sideways(tmp_path, hostile, width):
     loaded, overflow, _ = look(hostile, PICTURES, tmp_path, width)
-    assert loaded == [True] * (2 * 2 + 6)  # real and synthetic, two classes each; the list
+    assert loaded == [True] * (2 * 2 + 6 + 1)  # real and synthetic, two classes each; the list; the accuracies
     assert overflow == 0
 
 

@@ -14,7 +14,7 @@ from ddb.config import methods
 from ddb.config_file import load, resolve
 from ddb.errors import DDBError
 from ddb.experiment import plan
-from ddb.report.paper import published, setting_is_known
+from ddb.report.paper import SEEN, published
 from ddb.report.render import render, terminal_tables
 from ddb.report.sheets import ERROR_SET, PAPER, axis_title, caption, sheets
 from ddb.report.table import Row, Signal, rows
@@ -138,25 +138,7 @@ def test_a_changed_setting_removes_the_papers_numbers_from_the_rows_that_use_it(
     assert paper(override) == {label: numbers if label in kept else {} for label, numbers in found.items()}
 
 
-@pytest.mark.parametrize(
-    ("changed", "known"),
-    [("", True), ("  optimizer: adamw  # [ours]\n", False), ("  evaluate_every: 9\n", True), ("  depth: 3\n", False)],
-)
-def test_a_setting_is_known_if_every_value_is_from_paper_or_code(tmp_path, monkeypatch, changed, known):
-    (tmp_path / "benchmarks").mkdir()
-    text = (
-        "dataset:\n  name: new\n  size: 64  # [paper]\ncdpm:\n  steps: 3  # [ours]\ntraining:\n  steps: 4  # [code]\n"
-    )
-    (tmp_path / "benchmarks" / "new.yaml").write_text(f"{text}{changed}\nmethods:\n  erm: {{}}\n  jtt: {{steps: 3}}\n")
-    monkeypatch.setattr("ddb.report.paper.CONFIGS", tmp_path)
-    setting_is_known.cache_clear()
-    assert setting_is_known("new", "erm", False) == known
-    assert not setting_is_known("new", "erm", True) and not setting_is_known("new", "jtt", False)
-    assert not setting_is_known("no_benchmark", "erm", False)
-    setting_is_known.cache_clear()
-
-
-def test_the_papers_number_and_the_gap_to_it_are_in_the_row(fake):
+def test_the_papers_number_and_the_gap_to_it_are_in_the_row(fake, monkeypatch):
     config = load(WATERBIRDS).config
     known = {row.label: row for row in methods(config)}
     for method, reached in (("ddb_two_step", {"worst_group_accuracy": 0.8881}), ("erm", None)):
@@ -164,7 +146,8 @@ def test_the_papers_number_and_the_gap_to_it_are_in_the_row(fake):
         fake.cells[-1] = replace(fake.cells[-1], config=config, row=known[method])
     ours, missing = rows(fake, fake.store)
     assert ours.gap("worst_group_accuracy") is None  # the amplifier's settings are ours, not the paper's
-    ours = replace(ours, papers_setting=True)
+    monkeypatch.setitem(SEEN, "waterbirds", ("ddb_two_step",))
+    ours, _ = rows(fake, fake.store)
     assert ours.as_json()["paper"]["worst_group_accuracy"] == pytest.approx(
         {"mean": 0.9081, "std": 0.0068, "gap": -0.02}  # 88.81 - 90.81
     )
