@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import Field, SerializeAsAny
 
 from ddb.backbones import HEADS, SMALLEST
-from ddb.data import BENCHMARKS
+from ddb.data import BENCHMARKS, DatasetConfig
 from ddb.data.colored_digits import ColoredDigitsConfig
 from ddb.diffusion.settings import CDPMSettings, SamplingSettings
 from ddb.errors import DDBError
@@ -33,22 +33,27 @@ OVERRIDABLE = {"sampling": SamplingSettings, "amplifier": AmplifierSettings}  # 
 class ResourceSettings(Settings):
     """How the work is spread out. Changes no number beyond floating-point summation order."""
 
-    cdpm_workers: int = Field(1, ge=1, description="processes that train one CDPM, each on a GPU where there are any")
-    checkpoint_every: int = Field(200, ge=1, description="CDPM steps between checkpoints")
-    sampling_actors: int | None = Field(None, ge=1, description="null: one per GPU, or one per CPU")
-    sampling_batch: int = Field(50, ge=1, description="images per network call of a sampling actor")
+    cdpm_workers: int = Field(
+        default=1, ge=1, description="processes that train one CDPM, each on a GPU where there are any"
+    )
+    checkpoint_every: int = Field(default=200, ge=1, description="CDPM steps between checkpoints")
+    sampling_actors: int | None = Field(default=None, ge=1, description="null: one per GPU, or one per CPU")
+    sampling_batch: int = Field(default=50, ge=1, description="images per network call of a sampling actor")
     cell_cpus: int = Field(
-        1, ge=1, description="CPUs of each amplifier or classifier; as many processes load its images from files"
+        default=1,
+        ge=1,
+        description="CPUs of each amplifier or classifier; as many processes load its images from files",
     )
     lost_node: Literal["shrink", "wait"] = Field(
-        "shrink", description="when a stage no longer fits: go on with fewer workers, or wait for a node to replace it"
+        default="shrink",
+        description="when a stage no longer fits: go on with fewer workers, or wait for a node to replace it",
     )
 
 
 class ExperimentConfig(Settings):
     """A configuration file with its defaults filled in."""
 
-    dataset: SerializeAsAny[Settings] = Field(default_factory=ColoredDigitsConfig)
+    dataset: SerializeAsAny[DatasetConfig] = Field(default_factory=ColoredDigitsConfig)
     features: FeatureSettings = Field(
         default_factory=FeatureSettings, description="for classifiers with network linear or mlp, and space features"
     )
@@ -57,8 +62,8 @@ class ExperimentConfig(Settings):
     amplifier: AmplifierSettings = Field(default_factory=AmplifierSettings)
     training: dict[str, Any] = Field(default_factory=dict, description="settings that every method starts from")
     methods: dict[str, dict[str, Any] | None] = Field(min_length=1, description="row label -> settings")
-    seeds: tuple[int, ...] = Field((0,), min_length=1, description="one repetition of everything per seed")
-    memorisation: bool = Field(True, description="also train an amplifier on the real images, for its curve")
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="one repetition of everything per seed")
+    memorisation: bool = Field(default=True, description="also train an amplifier on the real images, for its curve")
     resources: ResourceSettings = Field(default_factory=ResourceSettings)
 
 
@@ -91,9 +96,9 @@ def check(values: dict[str, Any]) -> ExperimentConfig:
     return config
 
 
-def dataset_settings(values: Any) -> Settings:
+def dataset_settings(values: Any) -> DatasetConfig:
     """The dataset section by its name, so that each benchmark has its own settings and messages. Raises DDBError."""
-    if isinstance(values, Settings):
+    if isinstance(values, DatasetConfig):
         return values
     if not isinstance(values, dict | None):
         raise DDBError(f"dataset: must be a section with a name (got {values!r})")

@@ -18,11 +18,11 @@ from typing import Any
 from ddb.backbones import HEADS
 from ddb.config import ExperimentConfig, MethodConfig, methods, setting_value
 from ddb.config_file import Experiment, Point
-from ddb.data import DataMissing, FilesConfig, data_root, fingerprint, load_dataset
+from ddb.data import DataMissing, DatasetConfig, FilesConfig, data_root, fingerprint, load_dataset
 from ddb.diffusion.settings import CDPMSettings, SamplingSettings
 from ddb.errors import DDBError
 from ddb.features.settings import FeatureSettings
-from ddb.settings import Part, Settings, file_content
+from ddb.settings import Part, file_content
 from ddb.signals import SOURCES
 from ddb.signals.amplifier import AmplifierSettings
 from ddb.stages import KINDS, make_stage
@@ -192,7 +192,7 @@ def _requests(graph: Plan) -> Iterator[_Request]:
                 yield _Request(point, row, seed, data[name], features, cdpm)
 
 
-def _data(settings: Settings) -> tuple[Stage, str | None, tuple[str, ...]]:
+def _data(settings: DatasetConfig) -> tuple[Stage, str | None, tuple[str, ...]]:
     """The data stage, whose key holds the fingerprint of the files; why there are none; how they were read."""
     config = {"dataset": settings}
     if not isinstance(settings, FilesConfig):

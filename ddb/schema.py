@@ -13,10 +13,12 @@ from ddb.sweep import SweepSettings
 class ConfigurationFile(ExperimentConfig):
     """A file: an experiment, or what it changes in its base; what it varies or searches."""
 
-    base: str | None = Field(None, description="a file, or the name of one in configs/ or configs/benchmarks/")
-    vary: dict[str, Any] | list[dict[str, Any]] | None = Field(None, description="setting: [values]; every combination")
-    preset: str | None = Field(None, description="one of `presets`")
-    presets: dict[str, dict[str, Any]] | None = Field(None, description="sets of changes by name")
+    base: str | None = Field(default=None, description="a file, or the name of one in configs/ or configs/benchmarks/")
+    vary: dict[str, Any] | list[dict[str, Any]] | None = Field(
+        default=None, description="setting: [values]; every combination"
+    )
+    preset: str | None = Field(default=None, description="one of `presets`")
+    presets: dict[str, dict[str, Any]] | None = Field(default=None, description="sets of changes by name")
     sweep: SweepSettings | None = None
 
 

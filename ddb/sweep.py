@@ -48,10 +48,10 @@ AGAIN = "again"  # user attribute of the trial that repeats it: the number of th
 class Dimension(Settings):
     """Values that one setting may take; exactly one of the four."""
 
-    choices: tuple[Any, ...] | None = Field(None, min_length=1)
+    choices: tuple[Any, ...] | None = Field(default=None, min_length=1)
     uniform: tuple[float, float] | None = None
     log_uniform: tuple[float, float] | None = None
-    integers: tuple[int, int] | None = Field(None, description="both ends included")
+    integers: tuple[int, int] | None = Field(default=None, description="both ends included")
 
     @model_validator(mode="after")
     def _consistent(self):
@@ -100,16 +100,18 @@ class Dimension(Settings):
 class SweepSettings(Settings):
     """The section `sweep` of a configuration."""
 
-    trials: int = Field(20, ge=1, description="points to try, the default configuration among them")
+    trials: int = Field(default=20, ge=1, description="points to try, the default configuration among them")
     space: dict[str, Dimension] = Field(min_length=1, description="setting -> values that it may take")
     objective: Literal["val_average", "val_worst_group", "val_pseudo_worst_group"] = Field(
-        "val_pseudo_worst_group", description="of the validation split; val_worst_group needs bias labels: an oracle"
+        default="val_pseudo_worst_group",
+        description="of the validation split; val_worst_group needs bias labels: an oracle",
     )
     rungs: tuple[float, ...] = Field(
-        (), description="shares of the training steps after which weak trials stop (ASHA), the last 1; empty: none does"
+        default=(),
+        description="shares of the training steps after which weak trials stop (ASHA), the last 1; empty: none does",
     )
-    reduction_factor: int = Field(2, ge=2, description="of every so many trials on a rung one goes on")
-    seed: int = Field(0, ge=0, description="of the search (TPE)")
+    reduction_factor: int = Field(default=2, ge=2, description="of every so many trials on a rung one goes on")
+    seed: int = Field(default=0, ge=0, description="of the search (TPE)")
 
     @model_validator(mode="after")
     def _consistent(self):

@@ -13,8 +13,13 @@ from pathlib import Path
 from rich.console import Console
 
 WIDTH = None if sys.stdout.isatty() else 140  # a log file has no edge to wrap at
-PLAIN = {"soft_wrap": True, "markup": False, "emoji": False, "highlight": False}
-out, err = Console(width=WIDTH, **PLAIN), Console(stderr=True, **PLAIN)
+
+
+def _plain(width: int | None, stderr: bool) -> Console:
+    return Console(width=width, stderr=stderr, soft_wrap=True, markup=False, emoji=False, highlight=False)
+
+
+out, err = _plain(WIDTH, stderr=False), _plain(None, stderr=True)
 
 NEAREST = {"–": "-", "—": "-", "−": "-", "→": ">", "…": "...", "±": "+-", "×": "x", "·": "*", "•": "*", "‘": "'",
            "’": "'", "“": '"', "”": '"', "│": "|", "─": "-", "━": "-"}  # fmt: skip

@@ -119,6 +119,8 @@ WAYS = {
     "ddb run configs/features/pacs_biased.yaml": Way(CLONE, "seeds=[0] --dry-run", says="features"),
     "ddb run configs/features/bar.yaml": Way(CLONE, "seeds=[0] --dry-run", says="features"),
     "ddb export configs/features/pacs_biased.yaml results/features/pacs_biased": Way(not_here=PACS),
+    "ddb run configs/features/pacs_biased_pixels.yaml": Way(CLONE, "seeds=[0] --dry-run", says="features"),
+    "ddb export configs/features/pacs_biased_pixels.yaml results/features/pacs_biased_pixels": Way(not_here=PACS),
     "python results/features/flips_study.py": Way(not_here=PACS),
     "python -m ddb.local configs/ablations/feature_layer.yaml --only amplifier": Way(not_here=PACS),
     "python -m ddb.local configs/ablations/signal_source.yaml --only amplifier": Way(

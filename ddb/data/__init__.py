@@ -17,18 +17,17 @@ from ddb.data import (
     waterbirds,
 )
 from ddb.data.colored_digits import ColoredDigitsConfig
-from ddb.data.dataset import SPLITS, BiasedDataset, Split, group_names, groups
+from ddb.data.dataset import SPLITS, BiasedDataset, DatasetConfig, Split, group_names, groups
 from ddb.data.files import DataMissing, FilesConfig, fingerprint, locate
 from ddb.data.labels import doubts
 from ddb.data.tree import left_out, walk
-from ddb.settings import Settings
 
 
 @dataclass(frozen=True)
 class Benchmark:
     """What is known of a data set: its settings, how to list it, where it is looked for, what papers report of it."""
 
-    settings: type[Settings]
+    settings: type[DatasetConfig]
     index: Callable[..., BiasedDataset]  # (settings, root) -> listed data set; of a built-in one: (settings)
     metric: str  # that papers compare
     places: tuple[str, ...] = ()  # below DDB_DATA; empty where it is built in, or only `root` can say
@@ -95,7 +94,7 @@ BENCHMARKS = {
 }
 
 
-def load_dataset(config: Settings) -> BiasedDataset:
+def load_dataset(config: DatasetConfig) -> BiasedDataset:
     """The data set that `config.name` names, checked; one of files is listed, not decoded.
 
     Every entry below the root is in a split, or counted in `reading`. Raises DataMissing where its folder is not there,
@@ -123,6 +122,7 @@ __all__ = [
     "Benchmark",
     "BiasedDataset",
     "DataMissing",
+    "DatasetConfig",
     "FilesConfig",
     "Split",
     "data_root",

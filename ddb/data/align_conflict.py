@@ -25,10 +25,10 @@ class AlignConflictConfig(FilesConfig):
     """Settings of an align/conflict tree."""
 
     name: Literal["align_conflict"] = "align_conflict"
-    train: str = Field("train", description="folder of the training images, below root")
-    val: str = Field("valid", description="folder of the validation images")
-    test: str = Field("test", description="folder of the test images")
-    attribute: str = Field("bias", description="name of the bias attribute in tables")
+    train: str = Field(default="train", description="folder of the training images, below root")
+    val: str = Field(default="valid", description="folder of the validation images")
+    test: str = Field(default="test", description="folder of the test images")
+    attribute: str = Field(default="bias", description="name of the bias attribute in tables")
 
     @property
     def bias_labels(self) -> bool:

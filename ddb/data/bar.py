@@ -30,9 +30,13 @@ class BARConfig(FilesConfig):
 
     name: Literal["bar"] = "bar"
     variant: Literal["original", "1pct", "5pct"] = "original"
-    holdout: float = Field(0.1, gt=0, lt=1, description="share of train that is held out for validation (original)")
-    holdout_seed: int = Field(0, ge=0, description="draws the held-out images; training seeds are apart")
-    classes: tuple[str, ...] = Field(CLASSES, min_length=2, description="some of the six, for smaller runs (original)")
+    holdout: float = Field(
+        default=0.1, gt=0, lt=1, description="share of train that is held out for validation (original)"
+    )
+    holdout_seed: int = Field(default=0, ge=0, description="draws the held-out images; training seeds are apart")
+    classes: tuple[str, ...] = Field(
+        default=CLASSES, min_length=2, description="some of the six, for smaller runs (original)"
+    )
 
     @property
     def bias_labels(self) -> bool:

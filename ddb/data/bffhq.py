@@ -27,7 +27,7 @@ class BFFHQConfig(FilesConfig):
 
     name: Literal["bffhq"] = "bffhq"
     pct: Literal["0.5pct", "1pct", "2pct", "5pct", "train"] = Field(
-        "0.5pct", description="share of conflicting training images: the folder's name"
+        default="0.5pct", description="share of conflicting training images: the folder's name"
     )
 
     @property

@@ -10,14 +10,14 @@ construction is that of the field's Colored MNIST; no scan is in two splits.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ddb.data.dataset import BiasedDataset, Split
+from ddb.data.dataset import BiasedDataset, DatasetConfig, Split
 from ddb.lazy import Image, np
 from ddb.randomness import numpy_generator
-from ddb.settings import AddedLater, Settings
+from ddb.settings import AddedLater
 
 TRAIN_SCANS, VAL_SCANS = 1300, 200  # of 1,797; the rest is the test split
 
@@ -35,17 +35,22 @@ PALETTE = {  # ten hues of similar lightness, all darker than the white strokes
 }
 
 
-class ColoredDigitsConfig(Settings):
+class ColoredDigitsConfig(DatasetConfig):
     """Settings of the Colored Digits benchmark."""
 
     name: Literal["colored_digits"] = "colored_digits"
-    conflict_ratio: float = Field(0.05, ge=0, le=1, description="share of each class whose colour is not its class's")
-    label_noise: Annotated[float, AddedLater(0.0)] = Field(
-        0.0, ge=0, lt=1, description="share of the training images that get the label of another class"
+    conflict_ratio: float = Field(
+        default=0.05, ge=0, le=1, description="share of each class whose colour is not its class's"
     )
-    image_size: int = Field(16, ge=8, le=64, multiple_of=4, description="height and width in pixels")
-    seed: int = Field(0, ge=0, description="draws the splits and the colours; training seeds are apart")
-    bias_labels: ClassVar[bool] = True
+    label_noise: Annotated[float, AddedLater(0.0)] = Field(
+        default=0.0, ge=0, lt=1, description="share of the training images that get the label of another class"
+    )
+    image_size: int = Field(default=16, ge=8, le=64, multiple_of=4, description="height and width in pixels")
+    seed: int = Field(default=0, ge=0, description="draws the splits and the colours; training seeds are apart")
+
+    @property
+    def bias_labels(self) -> bool:
+        return True
 
 
 def load(config: ColoredDigitsConfig) -> BiasedDataset:

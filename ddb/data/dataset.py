@@ -13,8 +13,21 @@ from pathlib import Path
 from ddb.errors import DDBError
 from ddb.lazy import np
 from ddb.randomness import numpy_generator
+from ddb.settings import Settings
 
 SPLITS = ("train", "val", "test")
+
+
+class DatasetConfig(Settings):
+    """Settings that every data set has."""
+
+    name: str
+    image_size: int
+
+    @property
+    def bias_labels(self) -> bool:
+        """Whether the data set says which images conflict with the bias."""
+        return False
 
 
 @dataclass(frozen=True)
@@ -31,6 +44,17 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def array(self) -> np.ndarray:
+        """The images or features of a split that has them in memory."""
+        assert self.images is not None
+        return self.images
+
+    def file(self, row: int) -> Path:
+        """The file of one image, of a split that has files."""
+        assert self.root is not None
+        return self.root / self.paths[row]
 
     def take(self, rows: np.ndarray) -> Split:
         """The given rows, (M,) int64, in their order."""

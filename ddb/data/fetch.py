@@ -44,12 +44,12 @@ ADDRESS = r"^https?://([\w.-]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?/[!-~]*$"  # what ur
 class Source(Settings):
     """Where a benchmark comes from: an archive at `url`, or `instructions` for placing it by hand."""
 
-    url: str | None = Field(None, pattern=ADDRESS, description="address of the archive")
-    archive: Literal["tar.gz", "tar", "zip"] | None = Field(None, description="its format")
-    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="its checksum, where known")
-    bytes: int | None = Field(None, gt=0, description="its size, where known")
-    inside: str = Field("", description="folder within the archive that becomes the data set's folder")
-    instructions: str | None = Field(None, description="what to place by hand; {root} is the data set's folder")
+    url: str | None = Field(default=None, pattern=ADDRESS, description="address of the archive")
+    archive: Literal["tar.gz", "tar", "zip"] | None = Field(default=None, description="its format")
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$", description="its checksum, where known")
+    bytes: int | None = Field(default=None, gt=0, description="its size, where known")
+    inside: str = Field(default="", description="folder within the archive that becomes the data set's folder")
+    instructions: str | None = Field(default=None, description="what to place by hand; {root} is the data set's folder")
 
     @field_validator("inside")
     @classmethod

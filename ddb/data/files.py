@@ -23,12 +23,12 @@ from typing import Annotated, Any, NamedTuple
 import platformdirs
 from pydantic import Field
 
-from ddb.data.dataset import SPLITS, BiasedDataset, Split
+from ddb.data.dataset import SPLITS, BiasedDataset, DatasetConfig, Split
 from ddb.data.images import is_image_name
 from ddb.data.tree import is_clutter, is_file, is_folder
 from ddb.errors import DDBError
 from ddb.lazy import np, pa, pq
-from ddb.settings import NotHashed, Settings
+from ddb.settings import NotHashed
 
 EMPTY = hashlib.blake2b(digest_size=16).digest()  # of a file without content
 NUMBER = re.compile(r"-?[0-9]+")
@@ -48,19 +48,15 @@ class DataMissing(DDBError):
     """The files of a data set are not where they are looked for; the message says where, and how to get them."""
 
 
-class FilesConfig(Settings):
+class FilesConfig(DatasetConfig):
     """Settings that every data set of files has."""
 
-    name: str
     root: Annotated[Path | None, NotHashed()] = Field(
-        None, description="folder of the files; null: looked for below DDB_DATA, else data/"
+        default=None, description="folder of the files; null: looked for below DDB_DATA, else data/"
     )
-    image_size: int = Field(64, ge=8, description="pixels at which the CDPM, and classifiers by default, see images")
-
-    @property
-    def bias_labels(self) -> bool:
-        """Whether the data set says which images conflict with the bias."""
-        return False
+    image_size: int = Field(
+        default=64, ge=8, description="pixels at which the CDPM, and classifiers by default, see images"
+    )
 
     @property
     def tables(self) -> tuple[str, ...]:

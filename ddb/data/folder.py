@@ -27,17 +27,19 @@ class FolderConfig(FilesConfig):
 
     name: Literal["folder"] = "folder"
     root: Annotated[Path, NotHashed()] = Field(description="the folder")
-    val_share: float = Field(0.1, gt=0, lt=1, description="held out for validation where there is no such folder")
-    test_share: float = Field(0.2, gt=0, lt=1, description="held out for testing where there is no such folder")
+    val_share: float = Field(
+        default=0.1, gt=0, lt=1, description="held out for validation where there is no such folder"
+    )
+    test_share: float = Field(default=0.2, gt=0, lt=1, description="held out for testing where there is no such folder")
     splits: dict[Literal["train", "val", "test"], str] | None = Field(
-        None,
+        default=None,
         description="folders of the splits, below root; {} where each folder is a class; null: known by their names",
         exclude_if=lambda splits: splits is None,  # what is read is in the fingerprint, and older keys stay
     )
     review: Annotated[str | None, AddedLater(None), HashedAs(file_content)] = Field(
-        None, description="CSV with your verdicts on single images: keep, relabel, drop (ddb/data/review.py)"
+        default=None, description="CSV with your verdicts on single images: keep, relabel, drop (ddb/data/review.py)"
     )
-    split_seed: int = Field(0, ge=0, description="draws what is held out; training seeds are apart")
+    split_seed: int = Field(default=0, ge=0, description="draws what is held out; training seeds are apart")
 
     @field_validator("review")
     @classmethod

@@ -30,11 +30,11 @@ class MetadataConfig(FilesConfig):
     """Settings of a data set with a table."""
 
     name: Literal["metadata_csv"] = "metadata_csv"
-    table: str = Field("metadata.csv", description="the table, below root")
-    filename: str = Field("img_filename", description="column: file, below root")
-    label: str = Field("y", description="column: class")
-    bias: tuple[str, ...] = Field(("place",), description="columns: bias attributes; [] where there are none")
-    split: str = Field("split", description="column: split")
+    table: str = Field(default="metadata.csv", description="the table, below root")
+    filename: str = Field(default="img_filename", description="column: file, below root")
+    label: str = Field(default="y", description="column: class")
+    bias: tuple[str, ...] = Field(default=("place",), description="columns: bias attributes; [] where there are none")
+    split: str = Field(default="split", description="column: split")
     splits: dict[Literal["train", "val", "test"], str] = Field(
         default={"train": "0", "val": "1", "test": "2"}, description="what the split column says for each split"
     )

@@ -17,33 +17,34 @@ class CDPMSettings(Settings):
     """
 
     pipeline: Annotated[str | None, AddedLater(None), HashedAs(content)] = Field(
-        None,
+        default=None,
         description="a folder of diffusers with a trained CDPM, which replaces training: the other settings of this "
         "section are not used (ddb/diffusion/imported.py)",
     )
     process: Literal["fast", "paper"] = Field(
-        "fast", description="fast: v-prediction, cosine schedule; paper: noise prediction, linear betas 1e-4..0.028"
+        default="fast",
+        description="fast: v-prediction, cosine schedule; paper: noise prediction, linear betas 1e-4..0.028",
     )
-    channels: tuple[int, ...] = Field((16, 32, 64), min_length=1, description="UNet channels per resolution")
-    layers_per_block: int = Field(1, ge=1, description="residual blocks per resolution")
-    attention_resolutions: tuple[int, ...] = Field((), description="feature map sizes with self-attention")
-    dropout: float = Field(0.0, ge=0, lt=1)
+    channels: tuple[int, ...] = Field(default=(16, 32, 64), min_length=1, description="UNet channels per resolution")
+    layers_per_block: int = Field(default=1, ge=1, description="residual blocks per resolution")
+    attention_resolutions: tuple[int, ...] = Field(default=(), description="feature map sizes with self-attention")
+    dropout: float = Field(default=0.0, ge=0, lt=1)
     label_drop: float = Field(
-        0.1, ge=0, lt=1, description="share of labels replaced by the null class (the paper: 0.1)"
+        default=0.1, ge=0, lt=1, description="share of labels replaced by the null class (the paper: 0.1)"
     )
-    steps: int = Field(900, ge=1, description="optimiser steps")
-    batch_size: int = Field(64, ge=1, description="images per step over all workers")
-    learning_rate: float = Field(2e-3, gt=0)
-    weight_decay: float = Field(1e-4, ge=0)
-    warmup_steps: int = Field(50, ge=0, description="linear warm-up, then a cosine to zero")
-    gradient_clip: float = Field(1.0, gt=0, description="largest gradient norm")
-    ema_decay: float | None = Field(0.995, gt=0, lt=1, description="null: keep no moving average (the paper)")
-    horizontal_flip: bool = Field(False, description="mirror half of the images")
+    steps: int = Field(default=900, ge=1, description="optimiser steps")
+    batch_size: int = Field(default=64, ge=1, description="images per step over all workers")
+    learning_rate: float = Field(default=2e-3, gt=0)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    warmup_steps: int = Field(default=50, ge=0, description="linear warm-up, then a cosine to zero")
+    gradient_clip: float = Field(default=1.0, gt=0, description="largest gradient norm")
+    ema_decay: float | None = Field(default=0.995, gt=0, lt=1, description="null: keep no moving average (the paper)")
+    horizontal_flip: bool = Field(default=False, description="mirror half of the images")
     engine: Literal["deepspeed", "ddp"] = "deepspeed"
-    zero_stage: Literal[0, 1, 2] = Field(0, description="DeepSpeed: 1 shards optimiser state, 2 gradients too")
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: autocast with fp32 weights")
+    zero_stage: Literal[0, 1, 2] = Field(default=0, description="DeepSpeed: 1 shards optimiser state, 2 gradients too")
+    precision: Literal["fp32", "bf16"] = Field(default="fp32", description="bf16: autocast with fp32 weights")
     seed: Annotated[int | None, NotHashed()] = Field(
-        None, ge=0, description="a number: one CDPM for all seeds; null: each seed its own"
+        default=None, ge=0, description="a number: one CDPM for all seeds; null: each seed its own"
     )
 
     @field_validator("pipeline")
@@ -74,14 +75,16 @@ class SamplingSettings(Settings):
     """Sampling of the synthetic set. The authors: guidance 1, 1,000 images per class, ancestral, 1000 steps."""
 
     guidance: float = Field(
-        1.0,
+        default=1.0,
         ge=0,
         description="the paper's w: eps = (1 + w) eps(x, y) - w eps(x, null); 0 is plain conditional sampling",
     )
-    images_per_class: int = Field(100, ge=1)
-    sampler: Literal["dpm_solver", "ancestral"] = Field("dpm_solver", description="dpm_solver: DPM-Solver++(2M)")
+    images_per_class: int = Field(default=100, ge=1)
+    sampler: Literal["dpm_solver", "ancestral"] = Field(
+        default="dpm_solver", description="dpm_solver: DPM-Solver++(2M)"
+    )
     sampler_steps: int = Field(
-        15, ge=8, le=1000, description="denoising steps: 8 or more; ancestral: 150 or more, 1000 in the paper"
+        default=15, ge=8, le=1000, description="denoising steps: 8 or more; ancestral: 150 or more, 1000 in the paper"
     )
 
     @model_validator(mode="after")

@@ -13,14 +13,15 @@ class FeatureSettings(Settings):
     """Which encoder, and which of its layers."""
 
     encoder: str = Field(
-        "efficientnet_lite0",
+        default="efficientnet_lite0",
         description="efficientnet_lite0 (weights from the extra [lite]), a torchvision network, or timm/NAME",
     )
     weights: Annotated[str, NotHashed()] = Field(  # the key contains the content of the file
-        PRETRAINED, description="pretrained: from the package, or torchvision's or timm's cache; otherwise a file"
+        default=PRETRAINED,
+        description="pretrained: from the package, or torchvision's or timm's cache; otherwise a file",
     )
     layers: tuple[str, ...] | None = Field(
-        None,
+        default=None,
         min_length=1,
         description="final (the input of the encoder's last linear layer) or modules, such as blocks.4, whose output's "
         "mean and standard deviation over space are taken; null: the blocks at 1/4, 1/2 and 3/4 of the depth, and "

@@ -31,11 +31,13 @@ else:
 class AfrSettings(TrainingSettings):
     """Settings of `afr`; the others are of its ERM."""
 
-    gamma: float = Field(10.0, ge=0, description="of exp(-gamma * p); 0 weights all images of a class equally")
-    penalty: float = Field(0.01, ge=0, description="lambda, of the squared distance from ERM's last layer")
-    share: float = Field(0.2, gt=0, lt=1, description="of the training images, on which the last layer is retrained")
-    last_layer_steps: int = Field(500, gt=0, description="gradient descent steps on all of them")
-    last_layer_rate: float = Field(0.01, gt=0, description="their learning rate")
+    gamma: float = Field(default=10.0, ge=0, description="of exp(-gamma * p); 0 weights all images of a class equally")
+    penalty: float = Field(default=0.01, ge=0, description="lambda, of the squared distance from ERM's last layer")
+    share: float = Field(
+        default=0.2, gt=0, lt=1, description="of the training images, on which the last layer is retrained"
+    )
+    last_layer_steps: int = Field(default=500, gt=0, description="gradient descent steps on all of them")
+    last_layer_rate: float = Field(default=0.01, gt=0, description="their learning rate")
 
 
 @method("afr", AfrSettings)

@@ -31,8 +31,8 @@ else:
 class DfrSettings(TrainingSettings):
     """Settings of `dfr`; the others are of its ERM."""
 
-    inverse_penalty: float = Field(1.0, gt=0, description="C of the logistic regressions: smaller is sparser")
-    subsets: int = Field(10, ge=1, description="balanced subsets whose regressions are averaged")
+    inverse_penalty: float = Field(default=1.0, gt=0, description="C of the logistic regressions: smaller is sparser")
+    subsets: int = Field(default=10, ge=1, description="balanced subsets whose regressions are averaged")
 
 
 @method("dfr", DfrSettings, groups=True)

@@ -42,7 +42,7 @@ class WeightingSettings(SafeguardSettings):
     """Settings of a method that weights by the loss of the signals."""
 
     temperature: Annotated[Temperature, AddedLater(1.0)] = Field(
-        1.0, description="of the signals: 1 (the paper), another number, or fitted (ddb/signals/calibration.py)"
+        default=1.0, description="of the signals: 1 (the paper), another number, or fitted (ddb/signals/calibration.py)"
     )
 
     @property

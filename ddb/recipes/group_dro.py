@@ -28,10 +28,10 @@ class GroupDROSettings(TrainingSettings):
     """Settings of `group_dro`."""
 
     step_size: float = Field(
-        0.1, ge=0, description="of the group weights q; 0 leaves them uniform, 0.01 is the original's"
+        default=0.1, ge=0, description="of the group weights q; 0 leaves them uniform, 0.01 is the original's"
     )
     smallest_group: int = Field(
-        5, ge=1, description="images that a group counts as having at least: fewer are not drawn so often"
+        default=5, ge=1, description="images that a group counts as having at least: fewer are not drawn so often"
     )
 
 

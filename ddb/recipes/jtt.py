@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class UpweightSettings(TrainingSettings):
     """How much an image of the error set counts."""
 
-    upweight: float = Field(50, ge=1, description="times that an image of the error set counts")
+    upweight: float = Field(default=50, ge=1, description="times that an image of the error set counts")
 
 
 class JttDdbSettings(UpweightSettings, SafeguardSettings):
@@ -44,10 +44,12 @@ class JttSettings(UpweightSettings):
     """Settings of `jtt`; the identification model is trained as the target is, where nothing else is said."""
 
     identification_steps: int = Field(
-        10, gt=0, description="optimizer steps of the identification model; 10 is half an epoch of Colored Digits"
+        default=10,
+        gt=0,
+        description="optimizer steps of the identification model; 10 is half an epoch of Colored Digits",
     )
-    identification_learning_rate: float | None = Field(None, gt=0, description="null: learning_rate")
-    identification_weight_decay: float | None = Field(None, ge=0, description="null: weight_decay")
+    identification_learning_rate: float | None = Field(default=None, gt=0, description="null: learning_rate")
+    identification_weight_decay: float | None = Field(default=None, ge=0, description="null: weight_decay")
 
     @property
     def trained_steps(self) -> int:

@@ -37,7 +37,9 @@ else:
 class SmoothingSettings(TrainingSettings):
     """Settings of losses that are smoothed from step to step."""
 
-    ema: float = Field(0.7, ge=0, lt=1, description="share of an image's old smoothed loss in the new one; LfF's 0.7")
+    ema: float = Field(
+        default=0.7, ge=0, lt=1, description="share of an image's old smoothed loss in the new one; LfF's 0.7"
+    )
 
 
 class LffDdbSettings(SmoothingSettings, WeightingSettings):
@@ -47,7 +49,7 @@ class LffDdbSettings(SmoothingSettings, WeightingSettings):
 class LffSettings(SmoothingSettings):
     """Settings of `lff`; the biased network is trained as the target is, but for its loss."""
 
-    q: float = Field(0.7, gt=0, le=1, description="of GCE: towards 0 it is cross-entropy, 0.7 is LfF's")
+    q: float = Field(default=0.7, gt=0, le=1, description="of GCE: towards 0 it is cross-entropy, 0.7 is LfF's")
 
     @property
     def trained_steps(self) -> int:

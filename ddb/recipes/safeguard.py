@@ -36,7 +36,7 @@ class SafeguardSettings(TrainingSettings):
     """Settings of a recipe that can be replaced by a weaker one."""
 
     safeguard: Annotated[float | None, AddedLater(None)] = Field(
-        None,
+        default=None,
         ge=0,
         description="largest loss of cross-validated accuracy against ERM, in multiples of the share of flagged images,"
         " before a weaker variant or ERM replaces the recipe; null: never (the paper)",

@@ -42,23 +42,27 @@ class TrainingSettings(Settings):
     """How a classifier is trained."""
 
     network: str = Field(
-        "small_cnn",
+        default="small_cnn",
         description="small_cnn, resnet18, resnet50, densenet121 or efficientnet_lite0; on features: linear or mlp",
     )
     weights: Annotated[str, HashedAs(file_content)] = Field(
-        "none", description="of a backbone at the start: none, imagenet, or a file"
+        default="none", description="of a backbone at the start: none, imagenet, or a file"
     )
-    image_size: int | None = Field(None, ge=8, description="pixels, read from the files; null: the prepared arrays")
-    augment: bool = Field(False, description="random mirror and crop of training images")
-    steps: int = Field(500, gt=0, description="optimizer steps")
-    batch_size: int = Field(64, ge=2, description="images per step")
-    optimizer: Literal["adamw", "sgd"] = Field("adamw", description="sgd has momentum 0.9")
-    learning_rate: float = Field(3e-3, gt=0)
-    weight_decay: float = Field(1e-4, ge=0)
+    image_size: int | None = Field(
+        default=None, ge=8, description="pixels, read from the files; null: the prepared arrays"
+    )
+    augment: bool = Field(default=False, description="random mirror and crop of training images")
+    steps: int = Field(default=500, gt=0, description="optimizer steps")
+    batch_size: int = Field(default=64, ge=2, description="images per step")
+    optimizer: Literal["adamw", "sgd"] = Field(default="adamw", description="sgd has momentum 0.9")
+    learning_rate: float = Field(default=3e-3, gt=0)
+    weight_decay: float = Field(default=1e-4, ge=0)
     evaluate_every: int | None = Field(
-        100, gt=0, description="steps between two looks at the validation images; null: after every epoch"
+        default=100, gt=0, description="steps between two looks at the validation images; null: after every epoch"
     )
-    selection: Selection = Field("last", description="whose weights are kept: the last, or the best on validation")
+    selection: Selection = Field(
+        default="last", description="whose weights are kept: the last, or the best on validation"
+    )
 
     def view(self, workers: int = 0) -> View:
         """How the classifier sees its training images, read by so many processes."""

@@ -31,7 +31,7 @@ class ErrorSetSettings(GroupDROSettings, SafeguardSettings):
 class TwoStepSettings(GroupDROSettings, SafeguardSettings):
     """Settings of `ddb_two_step`."""
 
-    gamma: float = Field(1.0, ge=0, description="conflicting iff misclassified and loss > mu + gamma * sigma")
+    gamma: float = Field(default=1.0, ge=0, description="conflicting iff misclassified and loss > mu + gamma * sigma")
 
 
 @method("ddb_two_step", TwoStepSettings, signals=True)

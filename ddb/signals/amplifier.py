@@ -30,42 +30,45 @@ if TYPE_CHECKING:
 class AmplifierSettings(TrainingSettings):
     """Settings of the Bias Amplifier."""
 
-    steps: int = Field(300, gt=0, description="optimizer steps")
+    steps: int = Field(default=300, gt=0, description="optimizer steps")
     evaluate_every: int | None = Field(
-        None, gt=0, description="steps between two points of the memorisation curve; null: after every epoch"
+        default=None, gt=0, description="steps between two points of the memorisation curve; null: after every epoch"
     )
     source: str = Field(
-        "synthetic",
+        default="synthetic",
         description="of the signals: the amplifier on synthetic or real images; cross_fit, xrm or gce on real ones; "
         "class_mean, lda or gaussian in closed form; file",
     )
     file: Annotated[str | None, AddedLater(None), HashedAs(file_content)] = Field(
-        None, description="with source file: Parquet or CSV with path and score (ddb/signals/file.py)"
+        default=None, description="with source file: Parquet or CSV with path and score (ddb/signals/file.py)"
     )
     generated: Annotated[str | None, AddedLater(None), HashedAs(content)] = Field(
-        None, description="with source generated: a folder of images per class (ddb/signals/generated.py)"
+        default=None, description="with source generated: a folder of images per class (ddb/signals/generated.py)"
     )
     space: Annotated[Literal["pixels", "features"], AddedLater("pixels")] = Field(
-        "pixels",
+        default="pixels",
         description="input of the source: images, or features of the encoder in section features, on which network is "
         "linear unless it is mlp",
     )
     layer: Annotated[str | None, AddedLater(None)] = Field(
-        None,
+        default=None,
         description="of the features; null: all, whose calibrated log-probabilities are averaged (closed forms), or "
         "the last (networks)",
     )
     components: Annotated[int, AddedLater(64)] = Field(
-        64, ge=1, description="principal components of pixels or features that the closed forms use"
+        default=64, ge=1, description="principal components of pixels or features that the closed forms use"
     )
     covariance: Annotated[Literal["diagonal", "shrunk"], AddedLater("diagonal")] = Field(
-        "diagonal", description="of gaussian: independent components, or full with Ledoit-Wolf shrinkage"
+        default="diagonal", description="of gaussian: independent components, or full with Ledoit-Wolf shrinkage"
     )
-    folds: Annotated[int, AddedLater(2)] = Field(2, ge=2, description="of cross_fit: parts of the training images")
-    q: Annotated[float, AddedLater(0.7)] = Field(0.7, gt=0, le=1, description="of gce: LfF's 0.7")
-    images_per_class: int | None = Field(None, gt=0, description="prefix of the synthetic set; null takes all")
+    folds: Annotated[int, AddedLater(2)] = Field(
+        default=2, ge=2, description="of cross_fit: parts of the training images"
+    )
+    q: Annotated[float, AddedLater(0.7)] = Field(default=0.7, gt=0, le=1, description="of gce: LfF's 0.7")
+    images_per_class: int | None = Field(default=None, gt=0, description="prefix of the synthetic set; null takes all")
     resolution: Literal["cdpm", "native"] = Field(
-        "cdpm", description="of real images before they get image_size: that of synthetic ones; native: their files'"
+        default="cdpm",
+        description="of real images before they get image_size: that of synthetic ones; native: their files'",
     )
 
     @field_validator("source")
