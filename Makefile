@@ -44,9 +44,10 @@ constraints: setup  ## pin current versions of everything, for every Python from
 	$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.10 --extra dev \
 		--no-annotate --no-header -o constraints.txt pyproject.toml
 
-lint: setup  ## check rules and formatting
+lint: setup  ## check rules, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
 
 format: setup  ## rewrite files in the house style
 	$(BIN)/ruff check --fix .

@@ -81,7 +81,7 @@ class Evidence:
     @property
     def verdict(self) -> Literal["shortcut", "none", "unclear"]:
         """Shortcut found, none found, or not enough evidence."""
-        if self.gain is None:
+        if self.gain is None or self.lead is None:
             return "unclear"
         if self.gain.low > 0 and self.gain.estimate >= LEAST_GAIN and self.lead.low > 0:
             return "shortcut"
@@ -94,15 +94,16 @@ class Evidence:
         An estimate, to two digits: it takes gain, lead and the share of flagged images to stay as they are, and the
         variance to fall with the number of images; in 4 of 5 cases the interval is then narrow enough.
         """
-        if self.gain is None:
+        if self.gain is None or self.lead is None:
             return None
         if self.gain.estimate < LEAST_GAIN:
             times = [self.gain.images_to_see(LEAST_GAIN - self.gain.estimate)]
         else:
             times = [each.images_to_see(each.estimate) for each in (self.gain, self.lead)]
-        if None in times:
+        known = [each for each in times if each is not None]
+        if len(known) < len(times):
             return None
-        number = max(1, math.ceil((max(times) - 1) * self.validation))
+        number = max(1, math.ceil((max(known) - 1) * self.validation))
         unit = 10 ** max(0, len(str(number)) - 2)
         return math.ceil(number / unit) * unit
 
@@ -110,7 +111,7 @@ class Evidence:
     def reason(self) -> str:
         """The numbers in words."""
         text = f"The source of signals flags {self.flagged:,} of {self.validation:,} validation images"
-        if self.gain is None:
+        if self.gain is None or self.lead is None:
             return f"{text}: nothing can be compared."
         if self.clusters < self.flagged:
             text += f", which count as {self.clusters:,}, since some are variants of each other"
@@ -129,6 +130,7 @@ class Evidence:
 
     @property
     def _way_out(self) -> str:
+        assert self.gain is not None and self.lead is not None
         if self.clusters < FEW:
             return (f"Fewer than {FEW} flagged images do not allow an estimate; more validation images are needed "
                     "(dataset.val_share sets their share of a folder).")  # fmt: skip
@@ -180,7 +182,7 @@ def audit(graph: Plan, store: Store) -> AuditResult:
     for each in of_val:
         check_signals(each, dataset["val"])
     flagged = np.stack([each.misclassified for each in of_val])  # (S, V)
-    cluster = clusters(dataset, flagged.any(0))
+    cluster = clusters(dataset, np.asarray(flagged.any(0)))
     observations = Observations(flagged, right[BASELINE], right[RECIPE], right[CONTROL], cluster)
 
     amplifier, aligned = amplifiers[0], dataset["train"].aligned
@@ -209,9 +211,10 @@ def weigh(seen: Observations) -> Evidence:
     number = len(np.unique(seen.cluster[seen.flagged.any(0)]))
     if not seen.flagged.any():
         return Evidence(*counts, number, None, None, None, None, None)
-    accuracies = (float(right[seen.flagged].mean()) for right in (seen.erm, seen.debiased, seen.control))
+    erm, debiased, control = (float(right[seen.flagged].mean()) for right in (seen.erm, seen.debiased, seen.control))
     differences = (seen.debiased.astype(int) - other for other in (seen.erm, seen.control))
-    return Evidence(*counts, number, *accuracies, *(interval(d, seen.flagged, seen.cluster) for d in differences))
+    gain, lead = (interval(difference, seen.flagged, seen.cluster) for difference in differences)
+    return Evidence(*counts, number, erm, debiased, control, gain, lead)
 
 
 def clusters(dataset: BiasedDataset, flagged: np.ndarray) -> np.ndarray:
@@ -224,7 +227,7 @@ def clusters(dataset: BiasedDataset, flagged: np.ndarray) -> np.ndarray:
     if benchmark and benchmark.source:
         return np.unique([benchmark.source(path) for path in split.paths], return_inverse=True)[1]
     cluster, rows = np.arange(len(split)), np.flatnonzero(flagged)
-    cluster[rows] = len(split) + near_duplicates(split.images[rows])
+    cluster[rows] = len(split) + near_duplicates(split.array[rows])
     return cluster
 
 

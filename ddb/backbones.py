@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
 
 from ddb.errors import DDBError
@@ -75,6 +75,7 @@ def build_network(
         raise DDBError(f"network: {name!r} is unknown; {unknown(name, list(NETWORKS))}")
     with drawing_from(key):
         if name in HEADS:
+            assert inputs is not None
             return build_head(name, inputs, num_classes)
         if name == "small_cnn":
             network = small_cnn(num_classes)
@@ -100,7 +101,7 @@ def _backbone(name: str, num_classes: int, weights: str) -> nn.Module:
 
 def _lite0(name: str, num_classes: int, weights: str) -> nn.Module:
     """EfficientNet-Lite0, whose own normalisation maps images to [-1, 1]."""
-    network, _ = pretrained_network(name, None if weights == "none" else weights_file(name, weights))
+    network: Any = pretrained_network(name, None if weights == "none" else weights_file(name, weights))[0]
     network.classifier = nn.Linear(network.classifier.in_features, num_classes)
     return network
 

@@ -61,7 +61,7 @@ class Description:
     @classmethod
     def of(cls, model: nn.Module, settings: TrainingSettings, classes: tuple[str, ...]) -> Description:
         """The description of a classifier that was trained with `settings`."""
-        inputs = model[0].mean.numel() if settings.network in HEADS else None
+        inputs = model.get_submodule("0").get_buffer("mean").numel() if settings.network in HEADS else None
         return cls(settings.network, classes, settings.image_size, inputs)
 
 

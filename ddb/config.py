@@ -126,8 +126,9 @@ def _check_row(row: MethodConfig, config: ExperimentConfig) -> None:
         raise DDBError(f"amplifier.file: {row.amplifier.file}: No such file")
     if row.amplifier.generated and not Path(row.amplifier.generated).is_dir():
         raise DDBError(f"amplifier.generated: no folder {row.amplifier.generated}")
-    if getattr(row.settings, "temperature", 1) != 1 and source == "file":
-        raise DDBError(f"methods.{row.label}.temperature: {row.settings.temperature}, but amplifier.source file has no "
+    temperature = getattr(row.settings, "temperature", 1)
+    if temperature != 1 and source == "file":
+        raise DDBError(f"methods.{row.label}.temperature: {temperature}, but amplifier.source file has no "
                        "log-probabilities to divide; use 1")  # fmt: skip
     oracle = "its method" if row.method.needs_groups else "selection val_worst_group"
     if not dataset.bias_labels and (row.method.needs_groups or row.settings.selection == "val_worst_group"):

@@ -211,7 +211,7 @@ def _rows(rows: Any) -> dict[str, dict[str, Any] | None] | None:
 def _row(label: str, entry: dict[str, Any] | None, known: dict[str, Any]) -> dict[str, Any]:
     """A row's settings over those that the base gives this label, or else the row's method."""
     entry = entry or {}
-    return _merged(known.get(label) or known.get(entry.get("method")) or {}, entry)
+    return _merged(known.get(label) or known.get(entry.get("method", "")) or {}, entry)
 
 
 def _find(name: str, path: Path) -> Path:

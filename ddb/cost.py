@@ -96,9 +96,10 @@ class Probe:
         key = (settings.pipeline,) if settings.pipeline else own
         if key not in self._known:
             if settings.pipeline:
-                network = imported.read(Path(settings.pipeline), self.classes, self.pixels).unet.to(self.device)
+                network: Any = imported.read(Path(settings.pipeline), self.classes, self.pixels).unet
             else:
-                network = build_unet(settings, self.pixels, self.classes).to(self.device)
+                network = build_unet(settings, self.pixels, self.classes)
+            network = network.to(self.device)
             bf16 = settings.precision == "bf16"
             run = lambda x: network(x, 500, class_labels=torch.zeros(len(x), dtype=torch.long, device=self.device))  # noqa: E731
             self._known[key] = self._measure(network, lambda x: run(x).sample, self.pixels, bf16)

@@ -231,7 +231,7 @@ def _cell(graph: Plan, request: _Request, largest: int) -> Cell:
     """One classifier with the inputs that its method asks for; its synthetic set has `largest` images per class."""
     row, dataset = request.row, request.point.config.dataset
     config = {"method": row.method.name, "settings": row.settings, "seed": request.seed}
-    inputs = {"data": request.data}
+    inputs: dict[str, Any] = {"data": request.data}
     amplifier, drawn = row.amplifier, None
     if request.draws:
         if amplifier.images_per_class is None and row.sampling.images_per_class < largest:
@@ -246,7 +246,9 @@ def _cell(graph: Plan, request: _Request, largest: int) -> Cell:
         inputs["synthetic"] = drawn
         config["amplifier"] = SOURCES[amplifier.source].settings(amplifier)
     guidance = row.sampling.guidance if drawn else None
-    seen = {"data": request.data} | ({"features": request.features} if row.settings.network in HEADS else {})
+    seen: dict[str, Any] = {"data": request.data} | (
+        {"features": request.features} if row.settings.network in HEADS else {}
+    )
     classifier = make_stage("classifier", config, **(inputs | seen))
     stage = make_stage("evaluation", {}, classifier=classifier, **seen)
     selection = row.settings.selection
@@ -281,7 +283,7 @@ def _amplifier(settings: AmplifierSettings, request: _Request, drawn: Stage | No
     config: dict[str, Any] = {"amplifier": source.settings(settings)} | (
         {"seed": request.seed} if source.trains else {}
     )
-    inputs = {"data": request.data} | ({"synthetic": drawn} if source.needs_synthetic else {})
+    inputs: dict[str, Any] = {"data": request.data} | ({"synthetic": drawn} if source.needs_synthetic else {})
     if settings.space == "features":
         inputs["features"] = request.features
     return make_stage("amplifier", config, **inputs)

@@ -57,7 +57,7 @@ class Results:
         for cell in self.plan.cells:
             done, inputs = cell.stage.key in finished, cell.classifier.inputs
             state = "finished" if done else "failed" if errors.any(cell.stage) else "missing"
-            keys = {"evaluation": cell.stage.key, "classifier": cell.classifier.key}
+            keys: dict[str, str | None] = {"evaluation": cell.stage.key, "classifier": cell.classifier.key}
             keys["amplifier"] = inputs["amplifier"].key if "amplifier" in inputs else None
             names = ("dataset", "method", "selection", "guidance", "seed")
             rows.append({name: getattr(cell, name) for name in names} | cell.settings | {"state": state} | keys)
@@ -115,7 +115,7 @@ class Results:
         chosen = self.cells["state"] == "finished"
         for name, value in which.items():
             if name not in self.cells:
-                raise DDBError(f"predictions: no column {name!r}; {unknown(name, list(self.cells))}")
+                raise DDBError(f"predictions: no column {name!r}; {unknown(name, [*map(str, self.cells)])}")
             chosen &= self.cells[name] == value
         parts = []
         for number in self.cells.index[chosen]:

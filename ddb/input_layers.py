@@ -9,6 +9,9 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels
 class ImageNetInput(nn.Module):
     """A backbone that takes images in [-1, 1]."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, backbone: nn.Module):
         super().__init__()
         self.backbone = backbone
@@ -22,6 +25,9 @@ class ImageNetInput(nn.Module):
 
 class Standardise(nn.Module):
     """Subtracts the mean of every feature and divides by its standard deviation, as `fit` found them."""
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, inputs: int):
         super().__init__()

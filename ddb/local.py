@@ -59,7 +59,7 @@ def run(config: Path, settings: list[str], store: Store, only: str | None) -> No
 
 def main() -> None:
     """The command line above."""
-    parser = argparse.ArgumentParser(prog="python -m ddb.local", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m ddb.local", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("config", type=Path)
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE")
     parser.add_argument("--store", type=Path, default=Path(os.environ.get("DDB_STORE", "runs")))

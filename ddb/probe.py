@@ -39,16 +39,16 @@ def train_probe(
     weights = 1 / np.bincount(pair)[pair]  # (N,), every pair equally often
     models, accuracies = {}, {}
     for name, answers in (("class", lambda split: split.labels), ("bias", lambda split: bias_value(split, dataset))):
-        run = Run(
-            0, f"probe/{name}", stream=f"probe/{name}", device=device, **({"progress": progress} if progress else {})
-        )
+        run = Run(0, f"probe/{name}", stream=f"probe/{name}", device=device)
+        if progress:
+            run.progress = progress
         models[name] = fit(replace(real, labels=answers(real)), mean_loss, SETTINGS, run, weights)
         correct = predict(models[name], dataset["test"]).argmax(1).numpy() == answers(dataset["test"])
         accuracies[f"probe_{name}_accuracy"] = float(correct.mean())
     return models, accuracies
 
 
-def alignment(models: dict[str, nn.Module], images: Split, dataset: BiasedDataset) -> dict[str, float | int]:
+def alignment(models: dict[str, nn.Module], images: Split, dataset: BiasedDataset) -> dict[str, float | None]:
     """How many of the synthetic `images` follow the bias, and how many show the class of their label.
 
     The aligned bias value of a class is the commonest among its aligned images of any split. The probe errs, too:
@@ -117,7 +117,8 @@ def _wilson(yes: np.ndarray) -> tuple[float, float]:
 def bias_value(split: Split, dataset: BiasedDataset) -> np.ndarray:
     """One number for all bias attributes of an image together, (N,) int64, in the order of `bias_names`."""
     numbers = [len(values) for values in dataset.bias_attributes.values()]
-    return np.ravel_multi_index(tuple(split.bias.T), numbers)
+    assert split.bias is not None
+    return np.asarray(np.ravel_multi_index(tuple(split.bias.T), numbers))
 
 
 def bias_names(dataset: BiasedDataset) -> tuple[str, ...]:
@@ -126,10 +127,6 @@ def bias_names(dataset: BiasedDataset) -> tuple[str, ...]:
 
 
 def _join(first: Split, second: Split) -> Split:
-    return Split(
-        np.concatenate([first.images, second.images]),
-        np.concatenate([first.labels, second.labels]),
-        first.paths + second.paths,
-        np.concatenate([first.bias, second.bias]),
-        np.concatenate([first.aligned, second.aligned]),
-    )
+    names = ("images", "labels", "bias", "aligned")
+    images, labels, bias, aligned = (np.concatenate([getattr(first, name), getattr(second, name)]) for name in names)
+    return Split(images, labels, first.paths + second.paths, bias, aligned)

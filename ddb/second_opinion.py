@@ -87,7 +87,7 @@ def _neighbours(dataset: BiasedDataset) -> dict[str, np.ndarray]:
     from sklearn.preprocessing import Normalizer, StandardScaler
 
     train = dataset["train"]
-    components = min(COMPONENTS, len(train) - 1, train.images.shape[1])
+    components = min(COMPONENTS, len(train) - 1, train.array.shape[1])
     space = make_pipeline(StandardScaler(), PCA(components, random_state=0), Normalizer()).fit(train.images)
     near = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(train) - 1)).fit(space.transform(train.images))
     shares = {}

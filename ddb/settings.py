@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from ddb.errors import DDBError
 
@@ -45,9 +46,9 @@ class HashedAs:
     function: Callable[[Any], Any]
 
 
-def absolute(name: str | None) -> str | None:
+def absolute(name: str) -> str:
     """The path of a file, so that it means the same to processes in other folders."""
-    return name and str(Path(name).expanduser().absolute())
+    return str(Path(name).expanduser().absolute())
 
 
 def file_content(name: str) -> str:
@@ -143,7 +144,7 @@ def unknown(name: str, known: list[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
 
 
-def _explain(model: type[Settings], item: dict, where: str) -> str:
+def _explain(model: type[Settings], item: ErrorDetails, where: str) -> str:
     path = [str(part) for part in item["loc"] if part != "[key]"]
     name = ".".join([where, *path] if where else path)
     if item["type"] == "extra_forbidden":

@@ -66,7 +66,7 @@ class Dimension(Settings):
 
     def ends(self) -> tuple[Any, ...]:
         """All choices, or the two ends of the interval."""
-        return self.choices or self.integers or self.uniform or self.log_uniform
+        return self.choices or self.integers or self.uniform or self.log_uniform or ()
 
     def probes(self) -> tuple[Any, ...]:
         """Values that show whether all can be taken: the ends, and of an interval of numbers one that is not whole."""
@@ -93,7 +93,7 @@ class Dimension(Settings):
             return CategoricalDistribution(self.choices)
         if self.integers is not None:
             return IntDistribution(*self.integers)
-        low, high = self.uniform or self.log_uniform
+        low, high = self.ends()
         return FloatDistribution(low, high, log=self.log_uniform is not None)
 
 

@@ -47,7 +47,7 @@ for name, pattern in SCALARS.items():
     for each in (Loader, Dumper):
         each.add_implicit_resolver(TAG + name, re.compile(f"^(?:{pattern})$"), None)
 Loader.add_implicit_resolver(TAG + "merge", re.compile("^<<$"), ["<"])
-Loader.add_constructor(TAG + "int", lambda loader, node: int(loader.construct_scalar(node)))
+Loader.add_constructor(TAG + "int", lambda loader, node: int(node.value))
 
 
 def read(text: str) -> Any:

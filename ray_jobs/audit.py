@@ -86,7 +86,7 @@ def _class(result: AuditResult, label: int) -> ClassAudit:
             train.paths[row],
             float(signals.loss[row]),
             result.dataset.classes[signals.predicted[row]],
-            _thumbnail(train.images[row]),
+            _thumbnail(train.array[row]),
             "" if opinion is None else str(advice[row]),
             "" if opinion is None else _views(opinion, row, result.dataset.classes),
         )
@@ -94,7 +94,7 @@ def _class(result: AuditResult, label: int) -> ClassAudit:
     ]
     own = np.flatnonzero(result.typical.labels == label)
     best = own[np.argsort(result.typical_loss[own], kind="stable")][:TYPICAL]
-    typical = [_thumbnail(result.typical.images[row]) for row in best]
+    typical = [_thumbnail(result.typical.array[row]) for row in best]
     return ClassAudit(result.dataset.classes[label], len(members), len(marked), typical, examples)
 
 

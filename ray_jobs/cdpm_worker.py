@@ -44,7 +44,7 @@ def train_rank(arguments: dict[str, Any]) -> None:
     )
     if rank == 0:
         hooks.log = _logger(folder, Path(arguments["progress"]), settings)
-    images, labels = dataset["train"].images, dataset["train"].labels
+    images, labels = dataset["train"].array, dataset["train"].labels
     options = (len(dataset.classes), settings, arguments["config"]["seed"], hooks)
     device = ray.train.torch.get_device()
     if device.type == "cuda":

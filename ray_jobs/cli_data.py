@@ -38,7 +38,9 @@ def data_list() -> None:
             present, where = "–", "any folder: ddb data describe DIR"
         else:
             try:
-                present, where = Text("yes", "green"), str(data_root(benchmark.settings()))
+                settings = dataset_settings({"name": name})
+                assert isinstance(settings, FilesConfig)
+                present, where = Text("yes", "green"), str(data_root(settings))
             except DataMissing:
                 present = Text("no", "yellow")
                 where = " or ".join(str(data_home() / place) for place in benchmark.places)
@@ -83,7 +85,7 @@ def data_check(
         raise DDBError(f"{name} is built in: it has no files to check")
     with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task("reading images")
-        report = check(config, os.cpu_count(), lambda done, total: bar.update(task, completed=done, total=total))
+        report = check(config, os.cpu_count() or 1, lambda done, total: bar.update(task, completed=done, total=total))
     view = Table("split", "group", "found", "published")
     for split, group, found, known in report.counts:
         color = "" if known is None else "green" if known == found else "red"
@@ -115,6 +117,7 @@ def data_fetch(
     if name in BENCHMARKS and not BENCHMARKS[name].places:
         raise DDBError(f"{name}: nothing to fetch; it is built in, or your own data")
     config = _dataset_config(name, [])
+    assert isinstance(config, FilesConfig)  # what has a place has files
     places = BENCHMARKS[name].places
     target = root or data_home() / places[0]
     with Progress(*Progress.get_default_columns(), DownloadColumn(), console=err, disable=not err.is_terminal) as bar:

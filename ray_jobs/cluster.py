@@ -82,7 +82,7 @@ def connected(num_cpus: int | None = None) -> Iterator[Capacity]:
     import ray
 
     warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
-    arguments = (
+    arguments: dict[str, Any] = (
         {"address": address} if address else {"address": "local", "num_cpus": num_cpus, "_node_ip_address": "127.0.0.1"}
     )
     with _interpreter(), contextlib.nullcontext() if address else preflight.short_names(), _loopback(not address):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import psutil
 import torch
 
+from ddb.config import dataset_settings
 from ddb.data import BENCHMARKS, DataMissing, load_dataset
 from ddb.errors import DDBError
 from ddb.store import Store
@@ -46,7 +47,7 @@ def checks(store: str) -> Iterator[Check]:
         if not benchmark.places and name != "colored_digits":
             continue  # anyone's own data: only a configuration says where
         try:
-            dataset = load_dataset(benchmark.settings())
+            dataset = load_dataset(dataset_settings({"name": name}))
             yield Check("ok", f"data {name}", f"{len(dataset['train'])} training images")
         except DataMissing as error:
             yield Check("note", f"data {name}", str(error))

@@ -6,7 +6,7 @@ import re
 import traceback
 from pathlib import Path
 
-import ray
+from ray._private import worker
 from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError, WorkerCrashedError
 
 from ddb.errors import WAYS_OUT, DDBError, fault_of_system, headline
@@ -55,7 +55,7 @@ def explain(error: BaseException) -> str:
 
 def _logs() -> Path:
     """Where the workers' output is on each node, by its real name: that of the environment may be a link of a run."""
-    node = ray._private.worker.global_worker.node
+    node = worker.global_worker.node
     return Path(node.get_logs_dir_path()).resolve() if node else Path("/tmp/ray/session_latest/logs")
 
 

@@ -94,7 +94,7 @@ def make_ready(graph: Plan, missing: list[Stage]) -> set[str]:
     return set(blocked)
 
 
-def parse(description: str) -> argparse.Namespace:
+def parse(description: str | None) -> argparse.Namespace:
     """The command line of a job module: CONFIG [KEY=VALUE ...] [--store DIR]."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path, help="YAML file, as in configs/")
@@ -103,7 +103,7 @@ def parse(description: str) -> argparse.Namespace:
     return parser.parse_intermixed_args()  # settings may also come after --store
 
 
-def main(only: str | None, description: str) -> None:
+def main(only: str | None, description: str | None) -> None:
     """Run a job module: the stages named `only` and what they need, or all."""
     arguments = parse(description)
     with ending():

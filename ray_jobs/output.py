@@ -5,6 +5,7 @@ What is printed is text: brackets and colons in the names of classes and files m
 """
 
 import codecs
+import io
 import itertools
 import sys
 from collections.abc import Callable
@@ -35,7 +36,7 @@ def printable_anywhere() -> None:
     """From now on, what the encoding of the terminal or of a log file lacks is printed by its nearest sign or code."""
     codecs.register_error("ddb.nearest", _nearest)
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # not where tests or notebooks have put something else there
+        if isinstance(stream, io.TextIOWrapper):  # not if tests or notebooks have put something else there
             stream.reconfigure(errors="ddb.nearest")
 
 

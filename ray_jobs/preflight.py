@@ -53,8 +53,8 @@ def short_names() -> Iterator[None]:
     where nothing can be written into the folder.
     """
     variable = "RAY_TMPDIR" if "RAY_TMPDIR" in os.environ else "TMPDIR"
-    before = os.environ.get(variable)
-    place = Path(before or "/tmp").absolute()
+    before = os.environ.get(variable) or "/tmp"
+    place = Path(before).absolute()
     _writable(place, variable)
     if len(os.fsencode(place)) <= LONGEST and not any(character.isspace() for character in str(place)):
         yield

@@ -58,7 +58,8 @@ def sample(stage: Stage, store: Store, work: Workspace, demand: Demand, batch: i
 
 
 def _num_classes(pipeline: Path) -> int:
-    return UNet2DModel.load_config(pipeline / "unet")["num_class_embeds"] - 1  # the last one is the null class
+    config: Any = UNet2DModel.load_config(pipeline / "unet")
+    return config["num_class_embeds"] - 1  # the last one is the null class
 
 
 if __name__ == "__main__":

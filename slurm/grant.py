@@ -92,7 +92,7 @@ def own_address(node: str, interface: str | None) -> str:
         if not found:
             raise LaunchError(f"DDB_INTERFACE={interface}: node {node} has no such interface with an IPv4 address")
         return found[0]
-    name = field(ask("scontrol", "show", "node", node).stdout, "NodeAddr") or node
+    address, name = "", field(ask("scontrol", "show", "node", node).stdout, "NodeAddr") or node
     try:
         address = socket.gethostbyname(name)
         socket.create_server((address, 0)).close()

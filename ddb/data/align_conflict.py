@@ -86,6 +86,7 @@ def read_tree(kinds: dict[Path, bool | None], root: Path, classes: tuple[str, ..
             expected += [(label, in_kind)] * len(found)
     split = from_names(paths, root, classes)
     known = dict(zip(paths, expected, strict=True))
+    assert split.aligned is not None
     for path, label, aligned in zip(split.paths, split.labels, split.aligned, strict=True):
         if known[path] not in ((label, aligned), (label, None)):
             raise DDBError(f"{root / path}: its name (_<target>_<bias>) contradicts its folder")

@@ -83,7 +83,7 @@ def _flat(directory: Path, root: Path, classes: tuple[str, ...]) -> Split:
 def _variant(config: BARConfig, root: Path) -> BiasedDataset:
     train = root / "train"
     names = class_folders(train / "align")
-    both = {train / "align": True, train / "conflict" / config.variant: False}
+    both: dict[Path, bool | None] = {train / "align": True, train / "conflict" / config.variant: False}
     splits = {
         "train": read_tree(both, root, names),
         "val": read_split(root / "valid", root, names),

@@ -96,6 +96,7 @@ def count_problems(counts: list[tuple[str, str, int, int | None]]) -> list[str]:
 
 def _read_files(dataset: BiasedDataset, report: Report, threads: int, progress: Callable[[int, int], None]) -> None:
     """Open and decode every file; missing and broken ones become problems, doubtful ones notes."""
+    assert report.root is not None
     paths = [path for name in SPLITS for path in dataset[name].paths]
     report.rows, seen = len(paths), {}
     with ThreadPoolExecutor(threads) as pool:
@@ -140,6 +141,7 @@ def duplicates(dataset: BiasedDataset) -> list[str]:
     places: dict[bytes, dict[str, str]] = {}
     for name in SPLITS:
         split = dataset[name]
+        assert split.root is not None
         for path, digest in zip(split.paths, file_digests(split.root, split.paths), strict=True):
             if digest and digest != EMPTY:
                 places.setdefault(digest, {}).setdefault(name, path)
@@ -152,6 +154,7 @@ def contradictions(dataset: BiasedDataset) -> list[str]:
     pairs = []
     for name in SPLITS:
         split, first = dataset[name], {}
+        assert split.root is not None
         for row, digest in enumerate(file_digests(split.root, split.paths)):
             before = first.setdefault(digest, row)
             if digest and digest != EMPTY and split.labels[before] != split.labels[row]:

@@ -10,7 +10,7 @@ construction is that of the field's Colored MNIST; no scan is in two splits.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -57,7 +57,7 @@ def load(config: ColoredDigitsConfig) -> BiasedDataset:
     """Build the benchmark; the same settings give the same bytes on every machine."""
     from sklearn.datasets import load_digits  # takes seconds to import, and planning an experiment needs none of it
 
-    digits = load_digits()
+    digits: Any = load_digits()
     random = numpy_generator("colored_digits", config.seed)
     order = random.permutation(len(digits.target))  # (1797,)
     scans = np.split(order, [TRAIN_SCANS, TRAIN_SCANS + VAL_SCANS])

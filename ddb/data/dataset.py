@@ -116,6 +116,7 @@ def groups(split: Split) -> np.ndarray:
 
 def disagreement(split: Split) -> np.ndarray:
     """(N, A) bool: whether each bias attribute disagrees with the class. Needs bias labels."""
+    assert split.aligned is not None
     return ~split.aligned[:, None] if split.disagrees is None else split.disagrees
 
 

@@ -105,6 +105,7 @@ def fetch(
     source, target = sources[name], Path(os.path.realpath(root))  # a rename cannot replace a symlink to a folder
     _require_absent(target)
     if source.url is None:
+        assert source.instructions is not None
         raise DDBError(source.instructions.rstrip().replace("{root}", str(target)))
     if source.archive != "zip":
         require_safe_tar()
@@ -224,8 +225,9 @@ def _receive(source: Source, partial: Partial, progress: Callable[[int, int | No
     if have and have == partial.state["total"]:
         return
     headers = {"User-Agent": "ddb-on-ray"}
-    if have:
+    if have and validator:
         headers |= {"Range": f"bytes={have}-", "If-Range": validator}
+    assert source.url is not None
     request = urllib.request.Request(source.url, headers=headers)
     with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
         current = _validator(response.headers)
@@ -277,6 +279,7 @@ def _place(source: Source, partial: Partial, files: Path, root: Path, verify: Ca
     if source.sha256 and (found := _sha256(partial.path)) != source.sha256:
         raise _refusal(source, partial, root, f"has sha256 {found} instead of {source.sha256}")
     shutil.rmtree(files, ignore_errors=True)  # what a killed process left
+    assert source.archive is not None
     try:
         extract(partial.path, source.archive, source.inside, files)
     except BadArchiveError as error:

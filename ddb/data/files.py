@@ -154,7 +154,9 @@ def _columns(values: np.ndarray) -> np.ndarray:
 def fingerprint(dataset: BiasedDataset) -> str:
     """A hash of all rows and of what their files hold; a file that is missing counts as such. 32 hex digits."""
     paths = sorted({path for name in SPLITS for path in dataset[name].paths})
-    digests = dict(zip(paths, file_digests(dataset["train"].root, paths), strict=True))
+    root = dataset["train"].root
+    assert root is not None
+    digests = dict(zip(paths, file_digests(root, paths), strict=True))
     whole = hashlib.blake2b(digest_size=16)
     for name in SPLITS:
         split = dataset[name]
@@ -171,14 +173,14 @@ def file_digests(root: Path, paths: list[str]) -> list[bytes]:
     cache = _cache_path(root)
     known, now = _read_cache(cache), time.time_ns()
     stats = [_stat(root / path) for path in paths]
-    stale = [i for i, path in enumerate(paths) if stats[i] and known.get(path, (None,))[0] != stats[i]]
+    stale = {i: status for i, status in enumerate(stats) if status and known.get(paths[i], (None,))[0] != status}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         fresh = dict(zip(stale, pool.map(lambda i: _digest(root / paths[i]), stale), strict=True))
     found = [fresh.get(i, known[path][1] if stats[i] and i not in fresh else b"") for i, path in enumerate(paths)]
     # The clock of a file system ticks, up to 2 s apart: a second change within the same tick would not show.
-    settled = [i for i in stale if now - stats[i].changed_ns > SETTLED_NS]
+    settled = [i for i, status in stale.items() if now - status.changed_ns > SETTLED_NS]
     if settled:
-        known.update({paths[i]: (stats[i], fresh[i]) for i in settled})
+        known.update({paths[i]: (stale[i], fresh[i]) for i in settled})
         _write_cache(cache, known)
     return found
 

@@ -44,7 +44,7 @@ class FolderConfig(FilesConfig):
     @field_validator("review")
     @classmethod
     def _absolute_review(cls, name: str | None) -> str | None:
-        return absolute(name)
+        return name and absolute(name)
 
     @model_validator(mode="after")
     def _leaves_some(self):
@@ -56,7 +56,7 @@ class FolderConfig(FilesConfig):
 def index(config: FolderConfig, root: Path) -> BiasedDataset:
     """List the folder. Raises DDBError where it has fewer than two classes, or a class fewer than three images."""
     tree = walk(root)
-    roles = find_roles(tree, config.splits)
+    roles = find_roles(tree, None if config.splits is None else {**config.splits})
     given, notes = roles.folders, []
     beside = [*(folder for split, folder in given.items() if split != "train"), *roles.spare]  # no classes of the root
     members = _classes(tree, given.get("train", ""), beside)

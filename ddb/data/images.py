@@ -96,7 +96,7 @@ def metadata_is_damaged(path: str | Path) -> bool:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    method = TURNS.get(_orientation(image))
+    method = TURNS.get(_orientation(image) or 0)
     return image if method is None else image.transpose(Image.Transpose[method])
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ddb.data.dataset import Split
 from ddb.data.images import read_image
@@ -64,9 +64,9 @@ def batches(split: Split, items: Iterable[Items], view: View) -> Iterator[Tensor
     """
     if view.plain:
         for rows in items:
-            yield to_tensor(split.images[[row for row, _ in rows]])
+            yield to_tensor(split.array[[row for row, _ in rows]])
         return
-    dataset = _Images(split, view)
+    dataset: Any = _Images(split, view)
     loader = torch.utils.data.DataLoader(
         dataset,
         batch_sampler=_Once(items),
@@ -83,7 +83,9 @@ def batches(split: Split, items: Iterable[Items], view: View) -> Iterator[Tensor
 def in_order(split: Split, view: View, batch_size: int) -> Iterator[Tensor]:
     """Every image of `split` once, without augmentation."""
     starts = range(0, len(split), batch_size)
-    rows = ([(row, None) for row in range(start, min(start + batch_size, len(split)))] for start in starts)
+    rows: Iterator[Items] = (
+        [(row, None) for row in range(start, min(start + batch_size, len(split)))] for start in starts
+    )
     return batches(split, rows, replace(view, augment=False))
 
 
@@ -92,7 +94,7 @@ def at_once(split: Split, rows: Tensor, view: View) -> Tensor:
 
     Equal to what `in_order` gives for them with a view that is not `from_files`.
     """
-    images = split.images[rows.cpu().numpy()]  # (B, H, W, 3) uint8
+    images = split.array[rows.cpu().numpy()]  # (B, H, W, 3) uint8
     if view.image_size is None:
         return to_tensor(images).to(rows.device)
     return _Images(split, view).plain(torch.from_numpy(images).to(rows.device).permute(0, 3, 1, 2))
@@ -113,7 +115,7 @@ class _Images:
 
     def __init__(self, split: Split, view: View):
         self.split, self.from_files = split, view.from_files and view.image_size is not None and split.root is not None
-        size = view.image_size or split.images.shape[1]
+        size = view.image_size or split.array.shape[1]
         if view.image_size is None:
             before = []
             crop = v2.RandomCrop(size, padding=size // 8, padding_mode="reflect")
@@ -136,11 +138,8 @@ class _Images:
             return self.augmented(image)
 
     def _picture(self, row: int) -> Tensor:
-        if self.from_files:
-            picture = np.array(read_image(self.split.root / self.split.paths[row]))
-        else:
-            picture = np.array(self.split.images[row])
-        return torch.from_numpy(picture).permute(2, 0, 1)
+        picture = read_image(self.split.file(row)) if self.from_files else self.split.array[row]
+        return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
 
 
 def _stack(items: list) -> Tensor | np.ndarray | DDBError:

@@ -141,6 +141,7 @@ def align_by_majority(dataset: BiasedDataset) -> BiasedDataset:
     Raises DDBError where two values are equally common: then no value is aligned with that class.
     """
     train, usual = dataset["train"], []
+    assert train.bias is not None
     for label, name in enumerate(dataset.classes):
         for column, (attribute, values) in enumerate(dataset.bias_attributes.items()):
             counts = np.bincount(train.bias[train.labels == label, column], minlength=len(values))  # (V,)

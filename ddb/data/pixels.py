@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ddb.data.images import depth
 from ddb.data.tree import shown
@@ -13,7 +14,8 @@ FLAT = 16  # values of 255; a channel that spans fewer shows next to nothing
 
 def is_blank(picture: Image.Image) -> bool:
     """Whether an RGB picture has next to no contrast in any channel."""
-    return all(highest - lowest < FLAT for lowest, highest in picture.getextrema())
+    extrema: Any = picture.getextrema()  # of each channel
+    return all(highest - lowest < FLAT for lowest, highest in extrema)
 
 
 def told(root: Path, blank: list[str]) -> list[str]:

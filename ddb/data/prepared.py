@@ -47,6 +47,7 @@ def write(
         if split.images is not None:
             np.save(directory / f"{name}.npy", split.images)
             continue
+        assert image_size is not None
         shape = (len(split), image_size, image_size, 3)
         array = np.lib.format.open_memmap(directory / f"{name}.npy", mode="w+", dtype=np.uint8, shape=shape)
         with ThreadPoolExecutor(threads) as pool:
@@ -71,7 +72,7 @@ def write(
         "name": dataset.name,
         "classes": dataset.classes,
         "bias_attributes": dataset.bias_attributes,
-        "notes": (*dataset.notes, *left_out_pages(of_file), *told(root, blank)),
+        "notes": (*dataset.notes, *left_out_pages(of_file), *(told(root, blank) if root else ())),
         "root": None if root is None else str(root),
     }
     (directory / "dataset.json").write_text(json.dumps(description, indent=1))
@@ -79,7 +80,7 @@ def write(
 
 def _decode(split: Split, image_size: int, row: int) -> tuple[np.ndarray, int] | DDBError:
     """The picture, and how many pages its file has."""
-    path = split.root / split.paths[row]
+    path = split.file(row)
     try:
         return read_array(path, image_size), pages(path)
     except DDBError as error:

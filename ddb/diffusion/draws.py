@@ -44,6 +44,7 @@ def ahead(draw: Callable[[int], Drawn], steps: range) -> Iterator[tuple[int, Dra
     with ThreadPoolExecutor(1, "draw") as pool:
         coming = pool.submit(draw, steps[0]) if steps else None
         for step in steps:
+            assert coming is not None
             drawn = coming.result()
             if step != steps[-1]:
                 coming = pool.submit(draw, step + steps.step)

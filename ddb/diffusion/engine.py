@@ -7,6 +7,7 @@ precision bf16 is autocast in both, so the moving average and the saved network 
 import os
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -84,6 +85,7 @@ class DeepSpeedEngine:
             # Its shared-memory collectives are compiled at first use, for a minute, with a compiler that not every
             # machine has; gloo is as fast at these sizes.
             deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+        self._engine: Any
         self._engine, *_ = deepspeed.initialize(
             model=network,
             optimizer=_optimizer(network, settings),

@@ -9,7 +9,7 @@ classifier-free guidance needs. The scheduler's configuration says what the netw
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ddb.data.files import content_of
 from ddb.errors import DDBError
@@ -37,7 +37,7 @@ def read(root: Path, classes: int, image_size: int) -> CDPMPipeline:
 
     try:
         unet = UNet2DModel.from_pretrained(root, subfolder="unet", local_files_only=True)
-        scheduler = DDPMScheduler.from_pretrained(root, subfolder="scheduler", local_files_only=True)
+        scheduler: Any = DDPMScheduler.from_pretrained(root, subfolder="scheduler", local_files_only=True)
     except Exception as error:  # diffusers raises many kinds for a folder that is damaged or something else
         reason = str(error).partition("\n")[0]
         raise DDBError(f"cdpm.pipeline: {root} cannot be read: {reason}") from None

@@ -7,7 +7,7 @@ not vanish as noise prediction's does.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ddb.diffusion.settings import SamplingSettings
 from ddb.lazy import lazy, np
@@ -37,12 +37,13 @@ def noise_schedule(process: str) -> diffusers.DDPMScheduler:
     return diffusers.DDPMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction", **common)
 
 
-def sampler(schedule: diffusers.DDPMScheduler, settings: SamplingSettings):
+def sampler(schedule: diffusers.DDPMScheduler, settings: SamplingSettings) -> Any:
     """A fresh sampler over `settings.sampler_steps` steps; it holds state, so every batch takes its own.
 
     DPM-Solver++(2M) bounds the predicted image to [-1, 1]: threshold and largest value coincide, so diffusers' dynamic
     thresholding is a plain clip.
     """
+    chosen: Any
     if settings.sampler == "ancestral":
         chosen, bound = diffusers.DDPMScheduler.from_config(schedule.config), np.inf
     else:
@@ -61,7 +62,7 @@ def even_timesteps(schedule: diffusers.DDPMScheduler, steps: int, bound: float =
     are even in time, as the field's schedulers space them, take so large a last step that fine detail is lost: 15 of
     them keep 79 % of the spread where these keep 103 % (`results/samplers/study.py`).
     """
-    noise = np.log((1 - schedule.alphas_cumprod.double()) / schedule.alphas_cumprod.double()).numpy() / 2  # (T,)
+    noise = np.log(((1 - schedule.alphas_cumprod.double()) / schedule.alphas_cumprod.double()).numpy()) / 2  # (T,)
     first = min(int(np.searchsorted(noise, bound)), len(noise) - 1)
     wanted = np.linspace(noise[first], noise[0], steps)  # (S,)
     found = np.rint(np.interp(wanted, noise, np.arange(len(noise)))).astype(int)

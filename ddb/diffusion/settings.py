@@ -50,7 +50,7 @@ class CDPMSettings(Settings):
     @field_validator("pipeline")
     @classmethod
     def _absolute_folder(cls, name: str | None) -> str | None:
-        return absolute(name)
+        return name and absolute(name)
 
     @model_validator(mode="after")
     def _consistent(self):

@@ -71,7 +71,7 @@ def read(directory: Path, images_per_class: int | None = None) -> Split:
     """The synthetic set of an artifact as a Split without bias labels; optionally its first images of each class."""
     table = pq.read_table(Path(directory) / "images.parquet")
     if images_per_class is not None:
-        table = table.filter(pa.compute.less(table["index"], images_per_class))
+        table = table.filter(table["index"].to_numpy() < images_per_class)
     images = np.stack([np.asarray(Image.open(io.BytesIO(png)).convert("RGB")) for png in table["image"].to_pylist()])
     labels, indices = table["label"].to_numpy().copy(), table["index"].to_numpy()
     return Split(images, labels, [f"synthetic/{c}/{i}" for c, i in zip(labels, indices, strict=True)])

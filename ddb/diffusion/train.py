@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -116,7 +117,7 @@ def train(
 
     pixels = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).to(device)  # (N, 3, H, W) uint8
     classes = torch.from_numpy(np.asarray(labels)).to(device)  # (N,)
-    schedule = noise_schedule(settings.process)
+    schedule: Any = noise_schedule(settings.process)
     meter, anywhere = _Meter(), _agreement()
 
     def save(directory: Path, step: int) -> None:
@@ -171,7 +172,7 @@ def _agreement() -> Callable[[bool], bool]:
     """
     if world()[1] == 1:
         return lambda mine: mine
-    group = dist.new_group(backend="gloo")
+    group: Any = dist.new_group(backend="gloo")
 
     def anywhere(mine: bool) -> bool:
         flag = torch.tensor([mine], dtype=torch.uint8)

@@ -14,7 +14,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ddb.errors import DDBError
 from ddb.features.settings import PRETRAINED
@@ -76,14 +76,14 @@ class Encoder:
             raise DDBError(f"features.layers: {unused[0]} does not take part in the network's forward pass")
         return {layer: outputs[layer] for layer in self.layers}
 
-    def _keep(self, layer: str, output: Tensor) -> None:
+    def _keep(self, layer: str, output: Any) -> None:
         self._outputs[layer] = pooled(output).float().cpu()
 
 
 def _head(network: nn.Module) -> nn.Module | None:
     """The linear layer whose input are the final features; the network itself if its output are; None: neither."""
-    if hasattr(network, "get_classifier"):  # timm; networks such as DINO's have no classifier
-        head = network.get_classifier()
+    if get_classifier := getattr(network, "get_classifier", None):  # timm; networks such as DINO's have no classifier
+        head = get_classifier()
         return network if isinstance(head, torch.nn.Identity) else head if isinstance(head, torch.nn.Linear) else None
     linear = [each for each in network.modules() if isinstance(each, torch.nn.Linear)]
     return linear[-1] if linear else None
@@ -191,7 +191,8 @@ def _torchvision_cache(name: str) -> Path:
 
 def _torchvision_weights(name: str) -> models.WeightsEnum:
     try:
-        return models.get_model_weights(name).DEFAULT
+        weights: Any = models.get_model_weights(name)
+        return weights.DEFAULT
     except ValueError:
         close = unknown(name, [LITE0, *models.list_models(module=models)])
         raise DDBError(f"features.encoder: {name!r} is unknown; {close}, or timm/NAME") from None
@@ -212,7 +213,7 @@ def _timm_network(name: str) -> tuple[nn.Module, Callable[[Image.Image], Tensor]
     return network, timm.data.create_transform(**timm.data.resolve_data_config({}, model=network))
 
 
-def _timm():
+def _timm() -> Any:
     try:
         import timm
     except ImportError:

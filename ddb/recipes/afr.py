@@ -52,6 +52,7 @@ def afr(train: Split, signals: None, settings: AfrSettings, run: Run) -> nn.Modu
     weights = afr_weights(torch.softmax(x @ start[0].T + start[1], 1), labels, settings.gamma)  # (M,)
     weight, bias = (each.clone().requires_grad_() for each in start)
     optimizer = torch.optim.SGD([weight, bias], lr=settings.last_layer_rate, momentum=0.9)
+    loss = torch.zeros(())
     for _ in range(settings.last_layer_steps):
         cross_entropy = torch.nn.functional.cross_entropy(x @ weight.T + bias, labels, reduction="none")  # (M,)
         distance = (weight - start[0]).square().sum() + (bias - start[1]).square().sum()

@@ -8,7 +8,7 @@ The authors select the penalty with bias labels, here it is a setting.
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -52,11 +52,11 @@ def dfr(train: Split, signals: None, settings: DfrSettings, run: Run) -> nn.Modu
     x = embeddings(model, run.validation, settings.view(run.workers)).numpy()  # (V, D)
     scaler, random = StandardScaler().fit(x), numpy_generator("dfr", run.seed)
     old = tuple(map(int, sklearn.__version__.split(".")[:2])) < (1, 8)
-    l1 = {"penalty": "l1"} if old else {"l1_ratio": 1}
+    l1: dict[str, Any] = {"penalty": "l1"} if old else {"l1_ratio": 1}
     weights, biases = [], []
     for _ in range(settings.subsets):
         rows = balanced_rows(group_of, random)
-        regression = LogisticRegression(
+        regression: Any = LogisticRegression(
             C=settings.inverse_penalty, solver="saga", max_iter=300, tol=1e-3, random_state=0, **l1
         )
         with warnings.catch_warnings():  # the last digits of the weights do not matter: subsets differ by far more

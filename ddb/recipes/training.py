@@ -32,6 +32,8 @@ from ddb.settings import HashedAs, Settings, absolute, file_content, unknown
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
+
+    from ddb.signals.amplifier import AmplifierSettings
 else:
     torch = lazy("torch")
 
@@ -113,7 +115,7 @@ class Run:
     history: list[dict[str, Any]] = field(default_factory=list)  # one entry per evaluation, and notes
     classes: tuple[str, ...] = ()  # names, for sources that read folders
     synthetic: Split | None = None  # for methods that train an amplifier of their own
-    amplifier_settings: TrainingSettings | None = None  # the AmplifierSettings of such a method
+    amplifier_settings: AmplifierSettings | None = None  # of such a method
 
 
 @dataclass(frozen=True)
@@ -144,11 +146,12 @@ class Learner:
         self.train, self.loss, self.settings, self.run = train, loss, settings, run
         num_classes = int(train.labels.max()) + 1  # BiasedDataset.validate: every class has training images
         key = derive_key(f"init/{run.stream}", run.seed)
-        inputs = train.images.shape[1] if settings.network in HEADS else None
+        inputs = train.array.shape[1] if settings.network in HEADS else None
         self.model = build_network(settings.network, num_classes, key, settings.weights, inputs).to(run.device)
         if settings.network in HEADS:
-            self.model[0].fit(torch.from_numpy(train.images))  # (N, D)
-        arguments = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+            standardise: Any = self.model.get_submodule("0")
+            standardise.fit(torch.from_numpy(train.array))  # (N, D)
+        arguments: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
         if settings.optimizer == "sgd":
             self.optimizer = torch.optim.SGD(self.model.parameters(), momentum=0.9, **arguments)
         else:
@@ -223,7 +226,7 @@ def fit(
     settings: TrainingSettings,
     run: Run,
     sampling_weights: np.ndarray | None = None,
-    before_step: Callable[[int], None] | None = None,
+    before_step: Callable[[int], object] | None = None,
     after_evaluation: Callable[[int, nn.Module], dict[str, Any]] | None = None,
 ) -> nn.Module:
     """Train a fresh network and return it in evaluation mode, with the weights that `settings.selection` keeps.
@@ -304,5 +307,6 @@ def _validate(model: nn.Module, settings: TrainingSettings, run: Run) -> dict[st
     correct = logits.argmax(1).numpy() == run.validation.labels  # (V,)
     numbers = {"val_average": float(correct.mean())}
     if settings.selection in ("val_worst_group", "val_pseudo_worst_group"):
+        assert run.validation_groups is not None
         numbers[settings.selection] = worst(correct, run.validation_groups)
     return numbers

@@ -50,7 +50,7 @@ def _recipe(
     train: Split,
     signals: Signals,
     conflicting: Callable[[Signals], np.ndarray],
-    settings: GroupDROSettings,
+    settings: TwoStepSettings | ErrorSetSettings,
     run: Run,
 ) -> nn.Module:
     """GroupDRO with `conflicting(signals)`, (N,) bool, as the pseudo-label; empty: the groups are the classes."""

@@ -40,7 +40,7 @@ def _tile(split: Split, index: int) -> Image.Image:
     if split.images is not None:
         return Image.fromarray(split.images[index]).resize((TILE, TILE), Image.Resampling.NEAREST)
     try:
-        return resize(read_image(split.root / split.paths[index]), TILE)
+        return resize(read_image(split.file(index)), TILE)
     except DDBError:
         tile = Image.new("RGB", (TILE, TILE), "lightgrey")
         ImageDraw.Draw(tile).line((0, 0, TILE, TILE), fill="red", width=2)

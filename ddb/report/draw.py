@@ -10,6 +10,7 @@ import base64
 import io
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -29,7 +30,7 @@ COLORS = [matplotlib.colormaps["tab20"](number) for number in (*range(0, 20, 2),
 GREYS = ("#000000", "#7a7a7a", "#444444", "#a5a5a5")
 MARKERS = "osD^vPX<>*"
 DASHES = ("-", "--", ":", "-.")
-STYLE = {
+STYLE: dict[Any, Any] = {
     "text.parse_math": False,  # a class or method may be called "$x$"
     "font.size": 10,
     "axes.titlesize": 10,

@@ -10,13 +10,14 @@ experiment does not have is left out.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
 from ddb.data import Split, prepared
@@ -44,11 +45,13 @@ def draw(plan: Plan, store: Store, *paths: str | Path) -> None:
     found, dataset = Results(plan, store), plan.cells[0].dataset
     below, beside = accuracies(found, dataset), memorisation(found, dataset)
     bottom = MARGIN_HEIGHT + ROW * max([len(chart.rows) for chart in below], default=1)
-    with matplotlib.rc_context(STYLE | {"axes.titleweight": "bold", "axes.titlelocation": "left"}):
-        figure = Figure(figsize=(WIDTH, TOP_HEIGHT + bottom), layout="constrained")
+    style: dict[Any, Any] = STYLE | {"axes.titleweight": "bold", "axes.titlelocation": "left"}
+    with matplotlib.rc_context(style):
+        layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
+        figure = Figure(figsize=(WIDTH, TOP_HEIGHT + bottom), layout=layout)
         FigureCanvasAgg(figure)
-        figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
-        upper, lower = figure.subfigures(2, 1, height_ratios=(TOP_HEIGHT, bottom))
+        halves: Any = figure.subfigures(2, 1, height_ratios=(TOP_HEIGHT, bottom))
+        upper, lower = halves
         images, *rest = np.atleast_1d(upper.subplots(1, 1 + len(beside), width_ratios=(7, 5)[: 1 + len(beside)]))
         _draw_images(images, plan, store)
         for chart, axes in zip(beside, rest, strict=True):
@@ -139,7 +142,7 @@ def _tiles(split: Split, label: int, wide: int, high: int) -> np.ndarray:
     """First images of a class: (high * (TILE + GAP), wide * (TILE + GAP), 3) uint8, white where there are none."""
     canvas = np.full((high * (TILE + GAP), wide * (TILE + GAP), 3), 255, np.uint8)
     for position, index in enumerate(np.flatnonzero(split.labels == label)[: wide * high]):
-        image = Image.fromarray(split.images[index])
+        image = Image.fromarray(split.array[index])
         # Pixels of small images stay visible as squares; large ones are averaged.
         how = Image.Resampling.NEAREST if max(image.size) <= TILE else Image.Resampling.BOX
         y, x = (TILE + GAP) * (position // wide), (TILE + GAP) * (position % wide)

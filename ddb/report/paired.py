@@ -23,7 +23,7 @@ from ddb.report.table import METRICS, Row
 from ddb.settings import unknown
 
 CONFIDENCE = 0.95
-Interval = dict[str, float | int | None]  # mean, low, high, n; low and high are None for a single seed
+Interval = dict[str, Any]  # mean, low, high, n; low and high are None for a single seed
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ def published(config: "ExperimentConfig", row: "MethodConfig", amplified: bool) 
 
     `amplified` says whether CDPM, sampling and amplifier have a part in the row.
     """
-    found = _tables().get(config.dataset.name, {}).get(METHODS.get(row.method.name))
+    found = _tables().get(config.dataset.name, {}).get(METHODS.get(row.method.name, ""))
     if not found or not _papers_setting(config, row, amplified):
         return {}
     return {

@@ -47,7 +47,7 @@ class Facts:
 
     @property
     def machine(self) -> str | None:
-        return self.record and f"{self.record['host']}, {self.record['device']}"
+        return f"{self.record['host']}, {self.record['device']}" if self.record else None
 
 
 @dataclass(frozen=True)
@@ -233,20 +233,20 @@ def _row(row: table.Row, stages: dict[str, Facts], store: Store) -> ResultRow:
 
 
 def _provenance(plan: "Plan", stages: dict[str, Facts]) -> Provenance:
-    done = [facts for facts in stages.values() if facts.record]
+    records = [facts.record for facts in stages.values() if facts.record]
     packages: dict[str, dict[str, None]] = {}
-    for facts in done:
-        for name, version in {"python": facts.record["python"], **facts.record["packages"]}.items():
+    for record in records:
+        for name, version in {"python": record["python"], **record["packages"]}.items():
             packages.setdefault(name, {})[version] = None
-    ends = [(datetime.fromisoformat(facts.record["finished"]), facts.record["seconds"]) for facts in done]
+    ends = [(datetime.fromisoformat(record["finished"]), record["seconds"]) for record in records]
     period = None
     if ends:
-        period = (min(end - timedelta(seconds=seconds) for end, seconds in ends), max(end for end, _ in ends))
-        period = tuple(moment.isoformat(timespec="seconds") for moment in period)
+        first, last = min(end - timedelta(seconds=seconds) for end, seconds in ends), max(end for end, _ in ends)
+        period = (first.isoformat(timespec="seconds"), last.isoformat(timespec="seconds"))
     return Provenance(
         _configurations(plan.experiment.points),
-        dict(Counter(facts.commit for facts in done).most_common()),
-        dict(Counter(facts.machine for facts in done).most_common()),
+        dict(Counter(facts.commit for facts in stages.values() if facts.commit).most_common()),
+        dict(Counter(facts.machine for facts in stages.values() if facts.machine).most_common()),
         {name: ", ".join(versions) for name, versions in packages.items()},
         period,
         list(dict.fromkeys(facts.stage.location for facts in stages.values() if facts.stage.location)),

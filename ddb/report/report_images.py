@@ -123,11 +123,11 @@ def _parts(split: Split, members: np.ndarray | None, classes: int, columns: int)
     """The first `columns` images of each class among `members` (N,) bool."""
     members = np.ones(len(split), bool) if members is None else members
     rows = [np.flatnonzero(members & (split.labels == label))[:columns] for label in range(classes)]
-    return [np.stack([_reduced(split.images[i], TILE) for i in some]) if len(some) else _none(split) for some in rows]
+    return [np.stack([_reduced(split.array[i], TILE) for i in some]) if len(some) else _none(split) for some in rows]
 
 
 def _none(split: Split) -> np.ndarray:
-    return split.images[:0]
+    return split.array[:0]
 
 
 def _title(drawn: "SyntheticSet", differences: list[str], store: Store) -> tuple[str, str]:
@@ -171,7 +171,7 @@ def conflicts(plan: "Plan", store: Store) -> Conflicts | None:
             dataset.classes[signals.predicted[row]],
             float(signals.loss[row]),
             None if train.aligned is None else not train.aligned[row],
-            _reduced(train.images[row], CARD),
+            _reduced(train.array[row], CARD),
         )
         for row in np.argsort(-signals.loss, kind="stable")[:CONFLICTS]
     ]

@@ -91,7 +91,7 @@ def _table(sheet: Sheet) -> Table:
     columns.sort(key=lambda i: sheet.header[i] != "method")
     header = [(sheet.header[i], all(cell == NONE or NUMBER.fullmatch(cell) for cell in texts[i])) for i in columns]
     lines = [[line[i] for i in columns] for line in sheet.lines]
-    return Table([(sheet.header[i], *texts[i]) for i in shared], header, lines, sheet.caption)
+    return Table([(sheet.header[i], next(iter(texts[i]))) for i in shared], header, lines, sheet.caption)
 
 
 def _chart_tables(chart: Chart) -> dict[str, list[list[str]]]:

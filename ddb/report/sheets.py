@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ddb.report.table import METRICS, SIGNALS, Row, Summary
+from ddb.report.table import METRICS, SIGNALS, Row, Signal, Summary
 
 TITLES = {
     "average_accuracy": "average",
@@ -68,7 +68,7 @@ class Sheet:
 def sheets(rows: list[Row]) -> list[Sheet]:
     """The table of accuracies and, where an amplifier's signal could be judged, the table of signals."""
     signals = _signal_rows(rows)
-    return [accuracies(rows), *([_signals(signals)] if any(row.signal.numbers for row in signals) else [])]
+    return [accuracies(rows), *([_signals(signals)] if any(signal.numbers for _, signal in signals) else [])]
 
 
 def accuracies(rows: list[Row]) -> Sheet:
@@ -110,25 +110,25 @@ def caption(rows: list[Row]) -> str:
     return " ".join(sentences)
 
 
-def _signals(rows: list[Row]) -> Sheet:
-    axes = axes_of(rows)
-    names = [name for name in SIGNALS if any(name in row.signal.numbers for row in rows)]
+def _signals(pairs: list[tuple[Row, Signal]]) -> Sheet:
+    axes = axes_of([row for row, _ in pairs])
+    names = [name for name in SIGNALS if any(name in signal.numbers for _, signal in pairs)]
     header = ["data set", *axes.values(), GUIDANCE, "signals from", *(TITLES[name] for name in names)]
     lines = [
         [
             row.dataset,
             *(value_text(row.settings.get(axis)) for axis in axes),
             value_text(row.guidance),
-            f"{row.signal.source} images" if row.signal.source in ("synthetic", "real") else row.signal.source,
-            *(number(row.signal.numbers.get(name)) for name in names),
+            f"{signal.source} images" if signal.source in ("synthetic", "real") else signal.source,
+            *(number(signal.numbers.get(name)) for name in names),
         ]
-        for row in rows
+        for row, signal in pairs
     ]
     about = SYNTHETIC * ("aligned_share" in names) + ERROR_SET
     return Sheet(header, lines, [False] * (len(header) - len(names)) + [True] * len(names), about)
 
 
-def _signal_rows(rows: list[Row]) -> list[Row]:
+def _signal_rows(rows: list[Row]) -> list[tuple[Row, Signal]]:
     """One row for each set of amplifiers, with the settings that all methods which use it share."""
     found: dict[tuple[str, ...], Row] = {}
     for row in rows:
@@ -137,7 +137,7 @@ def _signal_rows(rows: list[Row]) -> list[Row]:
         known = found.setdefault(row.signal.amplifiers, row)
         settings = {name: v if row.settings.get(name) == v else None for name, v in known.settings.items()}
         found[row.signal.amplifiers] = replace(known, settings=settings)
-    return list(found.values())
+    return [(row, row.signal) for row in found.values() if row.signal]
 
 
 def metrics_of(rows: list[Row]) -> list[str]:

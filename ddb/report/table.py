@@ -32,7 +32,7 @@ METRICS = (  # in the order of the table's columns; each as defined in ddb.metri
 )
 SIGNALS = ("aligned_share", "right_class_share", "precision", "recall", "auroc")  # ddb.probe, ddb.signals.amplifier
 ELSEWHERE = ("dataset.name", "sampling.guidance")  # varied settings that have a column of their own
-Summary = dict[str, float | int | None]  # mean, std, n
+Summary = dict[str, Any]  # mean, std, n
 
 
 @dataclass(frozen=True)

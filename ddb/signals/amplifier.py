@@ -81,7 +81,7 @@ class AmplifierSettings(TrainingSettings):
     @field_validator("file", "generated")
     @classmethod
     def _absolute_file(cls, name: str | None) -> str | None:
-        return absolute(name)
+        return name and absolute(name)
 
     @model_validator(mode="before")
     @classmethod

@@ -9,7 +9,7 @@ temperature T minimises the mean cross-entropy of softmax(log p / T). No bias la
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from ddb.lazy import np
 from ddb.signals.table import Signals, log_softmax
@@ -24,7 +24,8 @@ def fitted_temperature(log_probabilities: np.ndarray, labels: np.ndarray) -> flo
 
     rows = np.arange(len(labels))
     loss = lambda log_t: -log_softmax(log_probabilities / np.exp(log_t))[rows, labels].mean()  # noqa: E731
-    return float(np.exp(minimize_scalar(loss, bounds=BOUNDS, method="bounded").x))
+    found: Any = minimize_scalar(loss, bounds=BOUNDS, method="bounded")
+    return float(np.exp(found.x))
 
 
 def calibrated(signals: Signals, temperature: Temperature, multiple: float = 1.0) -> Signals:
@@ -33,9 +34,9 @@ def calibrated(signals: Signals, temperature: Temperature, multiple: float = 1.0
     At temperature 1 they are returned as they are, also if the source has no log-probabilities.
     """
     if temperature == "fitted":
-        temperature = fitted_temperature(signals.log_probabilities, signals.labels)
+        temperature = fitted_temperature(signals.logits, signals.labels)
     scale = temperature * multiple
-    return signals if scale == 1 else signals.with_logits(signals.log_probabilities / scale)
+    return signals if scale == 1 else signals.with_logits(signals.logits / scale)
 
 
 def mean_over_layers(layers: list[Signals], judged: list[Signals]) -> Signals:
@@ -46,6 +47,6 @@ def mean_over_layers(layers: list[Signals], judged: list[Signals]) -> Signals:
     """
     if len(judged) == 1:
         return judged[0]
-    temperatures = [fitted_temperature(each.log_probabilities, each.labels) for each in layers]
-    scaled = [log_softmax(each.log_probabilities / t) for each, t in zip(judged, temperatures, strict=True)]
+    temperatures = [fitted_temperature(each.logits, each.labels) for each in layers]
+    scaled = [log_softmax(each.logits / t) for each, t in zip(judged, temperatures, strict=True)]
     return judged[0].with_logits(np.mean(scaled, 0))

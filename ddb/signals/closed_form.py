@@ -43,7 +43,8 @@ def fitted(classifier: Any, train: Split, val: Split, settings: AmplifierSetting
     logits = np.zeros((len(x), classes))  # (N, C)
     for number in np.unique(fold):
         judged = fold == number
-        fitted_without = clone(model).fit(x[~judged | single], labels[~judged | single])
+        fitted_without: Any = clone(model)
+        fitted_without.fit(x[~judged | single], labels[~judged | single])
         logits[judged] = _logits(fitted_without, x[judged])
     of_val = _logits(model.fit(x, labels), _vectors(val))
     return Found(Signals.of_logits(logits, train), Signals.of_logits(of_val, val))
@@ -60,6 +61,6 @@ def _logits(model: Any, x: np.ndarray) -> np.ndarray:
 
 def _vectors(split: Split) -> np.ndarray:
     """(N, 3 H W) in [0, 1] of images; features as they are."""
-    if split.images.ndim == 2:
-        return split.images
-    return np.asarray(split.images, np.float32).reshape(len(split), -1) / 255
+    if split.array.ndim == 2:
+        return split.array
+    return np.asarray(split.array, np.float32).reshape(len(split), -1) / 255

@@ -33,8 +33,8 @@ def cross_fit(train: Split, val: Split, synthetic: None, settings: AmplifierSett
         judged = np.flatnonzero(fold == number)
         of_train[judged] = predict(model, train.take(judged), view)
         of_val.append(predict(model, val, view).log_softmax(1))  # (V, C)
-    logits = (of_train.numpy(), torch.stack(of_val).mean(0).numpy())
-    return Found(*(Signals.of_logits(each, split) for each, split in zip(logits, (train, val), strict=True)))
+    mean = torch.stack(of_val).mean(0)  # (V, C)
+    return Found(Signals.of_logits(of_train.numpy(), train), Signals.of_logits(mean.numpy(), val))
 
 
 def folds(labels: np.ndarray, number: int, seed: int) -> np.ndarray:

@@ -12,6 +12,7 @@ validation images are used for `val_pseudo_worst_group`; other rows are ignored.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ddb import csv_text
 from ddb.data import Split
@@ -22,7 +23,10 @@ from ddb.signals.amplifier import AmplifierSettings
 from ddb.signals.registry import Found, source
 from ddb.signals.table import Signals
 
-pd = lazy("pandas")
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazy("pandas")
 
 
 @source("file", trains=False, own=("file",))

@@ -6,6 +6,8 @@ diagonal, or full and shrunk (Ledoit and Wolf, 2004), which is quadratic discrim
 
 from __future__ import annotations
 
+from typing import Any
+
 from ddb.data import Split
 from ddb.errors import DDBError
 from ddb.lazy import np
@@ -37,7 +39,9 @@ class ShrunkGaussian:
         deviation = x.std(0)
         self.scale = np.where(deviation > 0, deviation, 1)  # (D,)
         of_class = [x[y == label] / self.scale for label in np.unique(y)]
-        self.parts = [(np.log(len(each) / len(x)), LedoitWolf().fit(each)) for each in of_class]
+        self.parts: list[tuple[float, Any]] = [
+            (np.log(len(each) / len(x)), LedoitWolf().fit(each)) for each in of_class
+        ]
         return self
 
     def predict_joint_log_proba(self, x: np.ndarray) -> np.ndarray:

@@ -20,5 +20,6 @@ from ddb.signals.registry import Found, source
 @source("generated", own=("generated", "images_per_class"))
 def generated(train: Split, val: Split, synthetic: None, settings: AmplifierSettings, run: Run) -> Found:
     """Train on the first `images_per_class` images of each class. Raises DDBError if the folder does not fit."""
-    seen = read(Path(settings.generated), run.classes, train.images.shape[1])
+    assert settings.generated is not None  # AmplifierSettings checks it
+    seen = read(Path(settings.generated), run.classes, train.array.shape[1])
     return signals_of_amplifier(first_per_class(seen, settings.images_per_class), train, val, settings, run)

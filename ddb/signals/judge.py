@@ -24,11 +24,11 @@ def judge(layers: list[BiasedDataset], synthetic: Split | None, settings: Amplif
     """
     parts = [_every_split(dataset, synthetic, settings, run) for dataset in layers]
     of_train = [part.train for part in parts]
-    train, val, test = (
-        None if split[0] is None else mean_over_layers(of_train, split)
-        for split in (of_train, [part.val for part in parts], [part.test for part in parts])
+    val, test = (
+        mean_over_layers(of_train, known) if (known := [each for each in split if each]) else None
+        for split in ([part.val for part in parts], [part.test for part in parts])
     )
-    return Found(train, val, parts[0].model, parts[0].curve, test)
+    return Found(mean_over_layers(of_train, of_train), val, parts[0].model, parts[0].curve, test)
 
 
 def _every_split(dataset: BiasedDataset, synthetic: Split | None, settings: AmplifierSettings, run: Run) -> Found:

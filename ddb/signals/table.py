@@ -40,6 +40,12 @@ class Signals:
         loss, probability, kept = (each.astype(np.float32) for each in (loss, np.exp(-loss), log_probabilities))
         return cls(paths, labels, predicted, loss, probability, predicted != labels, kept)
 
+    @property
+    def logits(self) -> np.ndarray:
+        """The log-probabilities of a source that has them."""
+        assert self.log_probabilities is not None
+        return self.log_probabilities
+
     def with_logits(self, logits: np.ndarray) -> Signals:
         """Signals on the same images with other logits (N, C)."""
         return self._of(log_softmax(logits), self.paths, self.labels)
@@ -48,7 +54,7 @@ class Signals:
         """The given rows, (M,) int64, in their order."""
         arrays = (self.labels, self.predicted, self.loss, self.probability, self.misclassified)
         kept = None if self.log_probabilities is None else self.log_probabilities[rows]
-        return Signals([self.paths[row] for row in rows], *(each[rows] for each in arrays), kept)
+        return Signals([self.paths[row] for row in rows], *(each[rows] for each in arrays), log_probabilities=kept)
 
     def write(self, path: str | Path) -> None:
         """One Parquet file, one row per image: path, label, predicted, loss, probability, conflicting.
@@ -77,8 +83,8 @@ class Signals:
             return cls(
                 table["path"].to_pylist(),
                 *(column[name].copy() for name in column),
-                table["conflicting"].to_numpy().astype(bool),
-                np.array(table["log_probabilities"].to_pylist(), np.float32)
+                misclassified=table["conflicting"].to_numpy().astype(bool),
+                log_probabilities=np.array(table["log_probabilities"].to_pylist(), np.float32)
                 if "log_probabilities" in table.column_names
                 else None,
             )

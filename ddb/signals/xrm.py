@@ -54,7 +54,7 @@ def xrm(train: Split, val: Split, synthetic: None, settings: AmplifierSettings, 
     twins, view = (first, second.model.eval()), settings.view(run.workers)
     of_train, of_val = ([predict(twin, split, view) for twin in twins] for split in (train, val))
     held_out = torch.where((half == 0).cpu()[:, None], of_train[1], of_train[0])  # (N, C)
-    mean = sum(logits.log_softmax(1) for logits in of_val) / 2  # (V, C)
+    mean = sum((logits.log_softmax(1) for logits in of_val), torch.zeros(1)) / 2  # (V, C)
     return Found(Signals.of_logits(held_out.numpy(), train), Signals.of_logits(mean.numpy(), val))
 
 

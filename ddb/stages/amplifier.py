@@ -82,6 +82,8 @@ class Amplifier(Kind):
         settings, sampled = AmplifierSettings.model_validate(stage.config["amplifier"]), stage.inputs.get("synthetic")
         if "network" not in stage.config["amplifier"]:
             return 0.0, 0.0
-        per_class = settings.images_per_class or (sampled and sampled.config["sampling"]["images_per_class"])
-        epoch, whole = probe.training(settings, per_class * size.classes if sampled else size.train, size.train)
+        images = size.train
+        if sampled:
+            images = size.classes * (settings.images_per_class or sampled.config["sampling"]["images_per_class"])
+        epoch, whole = probe.training(settings, images, size.train)
         return epoch, whole * SOURCES[settings.source].networks * stage.config["amplifier"].get("folds", 1)

@@ -42,7 +42,7 @@ class CDPM(Kind):
             lines.append(json.dumps({"step": step, **numbers}) + "\n")
             job.progress(step, settings.steps, numbers)
 
-        images, labels = dataset["train"].images, dataset["train"].labels
+        images, labels = dataset["train"].array, dataset["train"].labels
         classes, device = len(dataset.classes), job.machine.device
         network = train(images, labels, classes, settings, job.config["seed"], Hooks(log), device=device)
         CDPMPipeline(network.cpu(), noise_schedule(settings.process)).save_pretrained(job.result / "pipeline")
@@ -73,8 +73,8 @@ class CDPM(Kind):
         process = CDPM_WORKER + CDPM_BESIDE // demand.workers
         if demand.gpus:
             return process
-        settings, pixels = CDPMSettings.model_validate(stage.config["cdpm"]), pixels_of(stage)
-        return process + cdpm_bytes(settings, pixels, classes=10, workers=demand.workers)
+        settings: Any = CDPMSettings.model_validate(stage.config["cdpm"])  # frozen, so it has a hash
+        return process + cdpm_bytes(settings, pixels_of(stage), classes=10, workers=demand.workers)
 
     def cost(self, stage: Stage, probe: Probe, size: Size) -> tuple[float, float]:
         """Steps of the optimizer."""

@@ -111,6 +111,7 @@ class BatchEncoder:
         """Raises DDBError if the file of weights is not the one that the experiment was planned with."""
         from ddb.features.encoders import build_encoder
 
+        assert stage.location is not None
         if not Path(stage.location).is_file():
             raise DDBError(f"features.weights: {stage.location} does not exist on {node_name()}")
         if file_content(stage.location) != stage.config["weights"]:
@@ -142,5 +143,5 @@ def _picture(split: Split, row: int) -> Image.Image:
     from ddb.data.images import read_image
 
     if split.root is None:
-        return Image.fromarray(np.array(split.images[row]))
-    return read_image(Path(split.root) / split.paths[row])
+        return Image.fromarray(np.array(split.array[row]))
+    return read_image(split.file(row))

@@ -68,8 +68,8 @@ def ddb(monkeypatch, capsys, tmp_path):
 
 def _line(error):
     """The one line of a refusal, however wide the terminal is."""
-    assert len(error.strip().splitlines()) == 1
-    return error.strip()
+    assert len(error.strip().splitlines()) == 1 and error.startswith("error: ")
+    return error.strip().removeprefix("error: ")
 
 
 def _jobs(ddb):
