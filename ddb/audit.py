@@ -29,9 +29,6 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from ddb import predictions
-from ddb.backbones import HEADS
-from ddb.classifier import load_classifier
 from ddb.config import ExperimentConfig, methods
 from ddb.config_file import Experiment, Point
 from ddb.data import BENCHMARKS, BiasedDataset, Split, prepared
@@ -46,6 +43,9 @@ from ddb.second_opinion import Opinion, second_opinion
 from ddb.signals.amplifier import compute_signals
 from ddb.signals.table import Signals, check_signals, signal_quality, validation_signals
 from ddb.store import Stage, Store
+from ddb.training import predictions
+from ddb.training.classifier import load_classifier
+from ddb.training.networks import HEADS
 
 BASELINE, RECIPE, CONTROL = "erm", "ddb_two_step", "ddb_two_step_control"
 BREAKS_SHORTCUT, CHECK_LABEL = "breaks the shortcut", "check the label"

@@ -15,17 +15,17 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializeAsAny
 
-from ddb.backbones import HEADS, SMALLEST
 from ddb.data import BENCHMARKS, DatasetConfig
 from ddb.data.colored_digits import ColoredDigitsConfig
 from ddb.diffusion.settings import CDPMSettings, SamplingSettings
 from ddb.errors import DDBError
 from ddb.features.settings import FeatureSettings
 from ddb.recipes import Method, get_method
-from ddb.recipes.training import TrainingSettings
 from ddb.settings import Settings, build, unknown
 from ddb.signals import SOURCES
 from ddb.signals.amplifier import AmplifierSettings
+from ddb.training.loop import TrainingSettings
+from ddb.training.networks import HEADS, SMALLEST
 
 OVERRIDABLE = {"sampling": SamplingSettings, "amplifier": AmplifierSettings}  # sections that a method may override
 

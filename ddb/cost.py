@@ -17,17 +17,17 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ddb.backbones import HEADS, build_network
 from ddb.data import BENCHMARKS, DataMissing, load_dataset
 from ddb.diffusion import imported
 from ddb.diffusion.network import build_unet
 from ddb.diffusion.settings import CDPMSettings
 from ddb.experiment import Plan
 from ddb.features.encoders import build_encoder
-from ddb.recipes.training import TrainingSettings
 from ddb.stages import KINDS
 from ddb.stages.features import CPU_BATCH
 from ddb.store import Stage
+from ddb.training.loop import TrainingSettings
+from ddb.training.networks import HEADS, build_network
 
 BUDGET = 3.0  # seconds after which a measurement takes no larger batch
 BATCHES = (1, 4, 16, 64)

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from ddb.backbones import HEADS
 from ddb.config import ExperimentConfig, MethodConfig, methods, setting_value
 from ddb.config_file import Experiment, Point
 from ddb.data import DataMissing, DatasetConfig, FilesConfig, data_root, fingerprint, load_dataset
@@ -27,6 +26,7 @@ from ddb.signals import SOURCES
 from ddb.signals.amplifier import AmplifierSettings
 from ddb.stages import KINDS, make_stage
 from ddb.store import Stage, canonical_json, in_order
+from ddb.training.networks import HEADS
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ def _cdpm(settings: CDPMSettings, seed: int, data: Stage) -> Stage:
 
 def features_stage(settings: FeatureSettings, data: Stage) -> tuple[Stage, str | None]:
     """The stage, whose key contains the content of the file of weights, and the reason if that file is missing."""
-    from ddb.features.encoders import weights_file
+    from ddb.training.pretrained import weights_file
 
     content, location, missing = "missing", None, None
     try:

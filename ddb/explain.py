@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from ddb import yaml_text
-from ddb.backbones import NETWORKS
 from ddb.data import BENCHMARKS
 from ddb.diffusion import network
 from ddb.diffusion.process import SAMPLERS
@@ -22,6 +21,7 @@ from ddb.recipes import METHODS
 from ddb.signals import SOURCES
 from ddb.stages import KINDS
 from ddb.store import KEY_LENGTH, Store
+from ddb.training.networks import NETWORKS
 
 LEAST = 4  # fewest hexadecimal digits of an abbreviated key
 

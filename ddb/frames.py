@@ -18,13 +18,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ddb import predictions
 from ddb.config_file import load
 from ddb.errors import DDBError
 from ddb.experiment import Plan, plan
 from ddb.lazy import lazy
 from ddb.settings import unknown
 from ddb.store import Stage, Store
+from ddb.training import predictions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +65,7 @@ class Results:
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
-        """Test metrics in long form: a row for each finished cell and metric (`ddb.metrics`), with its value.
+        """Test metrics in long form: a row for each finished cell and metric (`ddb.training.metrics`), with its value.
 
         A nested number has a name such as `group_accuracy/cat/conflicting`. The column cell is the index of `cells`.
         """
@@ -108,7 +108,7 @@ class Results:
         return pd.DataFrame([self.store.record(stage) for stage in done])
 
     def predictions(self, split: str = "test", **which: Any) -> pd.DataFrame:
-        """The predictions (`ddb.predictions`) of the finished cells whose columns have the values of `which`.
+        """The predictions (`ddb.training.predictions`) of the finished cells whose columns have the values of `which`.
 
         Raises DDBError where `cells` has no such column.
         """

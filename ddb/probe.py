@@ -15,11 +15,10 @@ import numpy as np
 from scipy.stats import binomtest
 from torch import nn
 
-from ddb.classifier import predict
 from ddb.data import BiasedDataset, Split
 from ddb.errors import DDBError
-from ddb.recipes.erm import mean_loss
-from ddb.recipes.training import Run, TrainingSettings, fit
+from ddb.training.classifier import predict
+from ddb.training.loop import Run, TrainingSettings, fit, mean_loss
 
 SETTINGS = TrainingSettings(steps=400)
 

@@ -19,14 +19,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ddb.classifier import predict
 from ddb.data import BiasedDataset
 from ddb.recipes.lff import LffSettings, lff
-from ddb.recipes.training import Run, TrainingSettings
 from ddb.signals.amplifier import AmplifierSettings
 from ddb.signals.cross_fit import folds
 from ddb.signals.judge import judge
 from ddb.signals.table import Signals
+from ddb.training.classifier import predict
+from ddb.training.loop import Run, TrainingSettings
 
 NEIGHBOURS = 10
 COMPONENTS = 64  # principal components in which neighbours are found

@@ -28,16 +28,16 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import Field, model_validator
 
-from ddb import predictions
 from ddb.config import ExperimentConfig, MethodConfig, methods, setting_value
 from ddb.config_file import Experiment, apply_override, read_file, resolve
 from ddb.errors import DDBError
 from ddb.experiment import Cell, plan
 from ddb.json_lines import mend
-from ddb.metrics import worst
 from ddb.settings import Settings, build
 from ddb.signals.table import error_set, pseudo_groups, validation_signals
 from ddb.store import KEY_LENGTH, Stage, Store, canonical_json
+from ddb.training import predictions
+from ddb.training.metrics import worst
 
 COUNT = "sampling.images_per_class"
 STUDY = "ddb"  # its name in the journal

@@ -12,8 +12,6 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import t
 
-from ddb import predictions
-from ddb.backbones import HEADS
 from ddb.config import ExperimentConfig, methods
 from ddb.config_file import Experiment, Point
 from ddb.errors import DDBError
@@ -21,6 +19,8 @@ from ddb.experiment import Cell, plan
 from ddb.features.classifier import export
 from ddb.signals.table import Signals
 from ddb.store import Store
+from ddb.training import predictions
+from ddb.training.networks import HEADS
 from ray_jobs.job import execute
 
 BASELINE, RECIPE = "erm", "lff_ddb_safe"

@@ -11,11 +11,11 @@ from pathlib import Path
 from rich.console import Console
 
 from ddb import config_file
-from ddb.backbones import ensure_weights
 from ddb.errors import DDBError, Interrupted, headline
 from ddb.experiment import Plan, plan
 from ddb.features.encoders import build_encoder
 from ddb.store import Stage, Store
+from ddb.training.networks import ensure_weights
 from ray_jobs.cluster import connected
 from ray_jobs.ending import ending, interruptible
 from ray_jobs.output import err, out

@@ -4,7 +4,7 @@
     bg-0.5_co_occur_obj-0.5/{val,test}/obj-<o>_bg-<b>_co_occur_obj-<c>/*.jpg        (<o>, <b>, <c>: urban, country)
 
 Files named `*_mask.png` are masks, not images. Metrics: I.D. accuracy and the BG, CoObj and BG+CoObj gaps
-(`ddb.metrics`). The images are not distributed; users generate them with the authors' script.
+(`ddb.training.metrics`). The images are not distributed; users generate them with the authors' script.
 """
 
 from __future__ import annotations

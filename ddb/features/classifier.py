@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ddb.classifier import load_classifier
 from ddb.errors import DDBError
-from ddb.features.encoders import Encoder, build_encoder, default_layers, weights_file
+from ddb.features.encoders import Encoder, build_encoder, default_layers
 from ddb.lazy import lazy, np
 from ddb.settings import file_content
+from ddb.training.classifier import load_classifier
+from ddb.training.pretrained import weights_file
 
 if TYPE_CHECKING:
     import torch

@@ -5,8 +5,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from ddb.settings import NotHashed, Settings, absolute
-
-PRETRAINED = "pretrained"
+from ddb.training.pretrained import PRETRAINED
 
 
 class FeatureSettings(Settings):

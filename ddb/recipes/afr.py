@@ -16,10 +16,9 @@ from ddb.data import Split
 from ddb.data.dataset import hold_out
 from ddb.errors import DDBError
 from ddb.lazy import lazy, np
-from ddb.recipes.erm import mean_loss
 from ddb.recipes.last_layer import embeddings, last_layer, replace_last_layer
 from ddb.recipes.registry import method
-from ddb.recipes.training import Run, TrainingSettings, fit
+from ddb.training.loop import Run, TrainingSettings, fit, mean_loss
 
 if TYPE_CHECKING:
     import torch

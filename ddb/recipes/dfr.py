@@ -16,10 +16,9 @@ from ddb.data import Split, groups
 from ddb.errors import DDBError
 from ddb.lazy import lazy, np
 from ddb.randomness import numpy_generator
-from ddb.recipes.erm import mean_loss
 from ddb.recipes.last_layer import embeddings, replace_last_layer
 from ddb.recipes.registry import method
-from ddb.recipes.training import Run, TrainingSettings, fit
+from ddb.training.loop import Run, TrainingSettings, fit, mean_loss
 
 if TYPE_CHECKING:
     import torch

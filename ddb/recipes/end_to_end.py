@@ -18,13 +18,13 @@ from ddb.data import Split
 from ddb.data.loading import at_once
 from ddb.errors import DDBError
 from ddb.lazy import lazy, np
-from ddb.recipes.erm import mean_loss
 from ddb.recipes.registry import method
 from ddb.recipes.safeguard import Candidate, SafeguardSettings, safeguarded
-from ddb.recipes.training import Batch, Learner, Run, TrainingSettings, first_per_class, fit
 from ddb.settings import AddedLater
+from ddb.signals.amplifier import AmplifierSettings
 from ddb.signals.calibration import Temperature, calibrated
 from ddb.signals.table import check_signals
+from ddb.training.loop import Batch, Learner, Run, TrainingSettings, first_per_class, fit, mean_loss
 
 if TYPE_CHECKING:
     import torch
@@ -128,7 +128,7 @@ def end_to_end_joint(train: Split, signals: None, settings: JointSettings, run: 
 
 def joint_amplifier(train: Split, run: Run) -> Learner:
     """The untrained amplifier of a joint run; its step t is that of one that is trained beforehand."""
-    if run.synthetic is None or run.amplifier_settings is None:
+    if run.synthetic is None or not isinstance(run.amplifier_settings, AmplifierSettings):
         raise DDBError(f"{run.name}: needs synthetic images and the amplifier's settings")
     synthetic = first_per_class(run.synthetic, run.amplifier_settings.images_per_class)
     missing = sorted(set(train.labels.tolist()) - set(synthetic.labels.tolist()))

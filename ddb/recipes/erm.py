@@ -6,19 +6,14 @@ from typing import TYPE_CHECKING
 
 from ddb.data import Split
 from ddb.recipes.registry import method
-from ddb.recipes.training import Batch, Run, TrainingSettings, fit
+from ddb.training.loop import Run, TrainingSettings, fit, mean_loss
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 
 class ErmSettings(TrainingSettings):
     """Settings of `erm`."""
-
-
-def mean_loss(batch: Batch) -> Tensor:
-    """mean_i CE_i, a scalar."""
-    return batch.cross_entropy.mean()
 
 
 @method("erm", ErmSettings)

@@ -15,7 +15,7 @@ from pydantic import Field
 from ddb.data import Split, groups
 from ddb.lazy import lazy, np
 from ddb.recipes.registry import method
-from ddb.recipes.training import Batch, Run, TrainingSettings, fit
+from ddb.training.loop import Batch, Run, TrainingSettings, fit
 
 if TYPE_CHECKING:
     import torch

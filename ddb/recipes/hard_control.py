@@ -18,16 +18,15 @@ from typing import TYPE_CHECKING
 
 from pydantic import field_validator
 
-from ddb.classifier import predict
 from ddb.data import Split
 from ddb.lazy import lazy, np
 from ddb.randomness import numpy_generator
-from ddb.recipes.erm import mean_loss
 from ddb.recipes.group_dro import fit_group_dro
 from ddb.recipes.registry import method
-from ddb.recipes.training import Run, fit
 from ddb.recipes.two_step import TwoStepSettings
 from ddb.signals.table import check_signals, filtered_error_set, pseudo_groups
+from ddb.training.classifier import predict
+from ddb.training.loop import Run, fit, mean_loss
 
 if TYPE_CHECKING:
     import torch

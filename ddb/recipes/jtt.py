@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from ddb.classifier import predict
 from ddb.data import Split
 from ddb.lazy import np
-from ddb.recipes.erm import mean_loss
 from ddb.recipes.registry import method
 from ddb.recipes.safeguard import SafeguardSettings, safeguarded
-from ddb.recipes.training import Run, TrainingSettings, fit
 from ddb.signals.table import check_signals, error_set
+from ddb.training.classifier import predict
+from ddb.training.loop import Run, TrainingSettings, fit, mean_loss
 
 if TYPE_CHECKING:
     from torch import nn

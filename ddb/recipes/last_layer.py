@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ddb.classifier import predict
 from ddb.data import Split
 from ddb.data.loading import View
 from ddb.lazy import lazy
+from ddb.training.classifier import predict
 
 if TYPE_CHECKING:
     import torch

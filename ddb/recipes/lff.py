@@ -21,9 +21,9 @@ from ddb.data import Split
 from ddb.lazy import lazy, np
 from ddb.recipes.end_to_end import WeightingSettings, by_temperature, relative_difficulty
 from ddb.recipes.registry import method
-from ddb.recipes.training import Batch, Learner, Run, TrainingSettings, fit
 from ddb.signals.gce import generalised_cross_entropy
 from ddb.signals.table import check_signals
+from ddb.training.loop import Batch, Learner, Run, TrainingSettings, fit
 
 if TYPE_CHECKING:
     import torch

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ddb.errors import DDBError
-from ddb.recipes.training import TrainingSettings
 from ddb.settings import unknown
+from ddb.training.loop import TrainingSettings
 
 if TYPE_CHECKING:
     from torch import nn

@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from ddb.classifier import predict
 from ddb.data import Split
 from ddb.lazy import np
-from ddb.recipes.erm import mean_loss
-from ddb.recipes.training import Run, TrainingSettings, fit
 from ddb.settings import AddedLater
 from ddb.signals.cross_fit import folds
+from ddb.training.classifier import predict
+from ddb.training.loop import Run, TrainingSettings, fit, mean_loss
 
 if TYPE_CHECKING:
     from torch import nn

@@ -15,8 +15,8 @@ from ddb.lazy import np
 from ddb.recipes.group_dro import GroupDROSettings, fit_group_dro
 from ddb.recipes.registry import method
 from ddb.recipes.safeguard import SafeguardSettings, safeguarded
-from ddb.recipes.training import Run
 from ddb.signals.table import check_signals, error_set, filtered_error_set, pseudo_groups
+from ddb.training.loop import Run
 
 if TYPE_CHECKING:
     from torch import nn

@@ -19,7 +19,7 @@ from ddb.store import Stage, Store, canonical_json
 if TYPE_CHECKING:
     from ddb.experiment import Cell, Plan
 
-METRICS = (  # in the order of the table's columns; each as defined in ddb.metrics
+METRICS = (  # in the order of the table's columns; each as defined in ddb.training.metrics
     "average_accuracy",
     "weighted_average_accuracy",
     "conflicting_accuracy",

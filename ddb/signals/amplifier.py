@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ddb.backbones import HEADS
-from ddb.classifier import predict
 from ddb.data import Split
 from ddb.data.generated import content
 from ddb.data.loading import View
-from ddb.recipes.erm import mean_loss
-from ddb.recipes.training import Run, TrainingSettings, fit
 from ddb.settings import AddedLater, HashedAs, absolute, file_content, unknown
 from ddb.signals.registry import SOURCES, Found
 from ddb.signals.table import Signals
+from ddb.training.classifier import predict
+from ddb.training.loop import Run, TrainingSettings, fit, mean_loss
+from ddb.training.networks import HEADS
 
 if TYPE_CHECKING:
     from torch import nn

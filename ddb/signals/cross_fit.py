@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ddb.classifier import predict
 from ddb.data import Split
 from ddb.lazy import lazy, np
 from ddb.randomness import numpy_generator
-from ddb.recipes.erm import mean_loss
-from ddb.recipes.training import Run, fit
 from ddb.signals.amplifier import AmplifierSettings
 from ddb.signals.registry import Found, source
 from ddb.signals.table import Signals
+from ddb.training.classifier import predict
+from ddb.training.loop import Run, fit, mean_loss
 
 torch = lazy("torch")
 

@@ -18,10 +18,10 @@ from ddb import csv_text
 from ddb.data import Split
 from ddb.errors import DDBError
 from ddb.lazy import lazy, np, pa
-from ddb.recipes.training import Run
 from ddb.signals.amplifier import AmplifierSettings
 from ddb.signals.registry import Found, source
 from ddb.signals.table import Signals
+from ddb.training.loop import Run
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,10 +11,10 @@ from typing import Any
 from ddb.data import Split
 from ddb.errors import DDBError
 from ddb.lazy import np
-from ddb.recipes.training import Run
 from ddb.signals.amplifier import AmplifierSettings
 from ddb.signals.closed_form import FOLDS, fitted
 from ddb.signals.registry import Found, source
+from ddb.training.loop import Run
 
 
 @source("gaussian", trains=False, own=("components", "covariance", "layer", "space"), version=2)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from ddb.data import Split
 from ddb.lazy import lazy
-from ddb.recipes.training import Batch, Run, fit
 from ddb.signals.amplifier import AmplifierSettings, compute_signals
 from ddb.signals.registry import Found, source
+from ddb.training.loop import Batch, Run, fit
 
 if TYPE_CHECKING:
     import torch

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from ddb.data import Split
 from ddb.data.generated import read
-from ddb.recipes.training import Run, first_per_class
 from ddb.signals.amplifier import AmplifierSettings, signals_of_amplifier
 from ddb.signals.registry import Found, source
+from ddb.training.loop import Run, first_per_class
 
 
 @source("generated", own=("generated", "images_per_class"))

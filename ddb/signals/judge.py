@@ -10,11 +10,11 @@ from dataclasses import replace
 
 from ddb.data import BiasedDataset, Split
 from ddb.lazy import np
-from ddb.recipes.training import Run
 from ddb.signals import SOURCES
 from ddb.signals.amplifier import AmplifierSettings
 from ddb.signals.calibration import mean_over_layers
 from ddb.signals.registry import Found
+from ddb.training.loop import Run
 
 
 def judge(layers: list[BiasedDataset], synthetic: Split | None, settings: AmplifierSettings, run: Run) -> Found:

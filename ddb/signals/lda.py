@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ddb.data import Split
-from ddb.recipes.training import Run
 from ddb.signals.amplifier import AmplifierSettings
 from ddb.signals.closed_form import fitted
 from ddb.signals.registry import Found, source
+from ddb.training.loop import Run
 
 
 @source("lda", trains=False, own=("components", "layer", "space"), version=2)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ddb.data import Split
-from ddb.recipes.training import Run
 from ddb.signals.amplifier import AmplifierSettings, signals_of_amplifier
 from ddb.signals.registry import Found, source
+from ddb.training.loop import Run
 
 
 @source("real", own=("layer", "space"))

@@ -6,9 +6,9 @@ It cannot memorise the few real images that break the bias, so these are what it
 from __future__ import annotations
 
 from ddb.data import Split
-from ddb.recipes.training import Run, first_per_class
 from ddb.signals.amplifier import AmplifierSettings, signals_of_amplifier
 from ddb.signals.registry import Found, source
+from ddb.training.loop import Run, first_per_class
 
 
 @source("synthetic", synthetic=True, own=("images_per_class",))

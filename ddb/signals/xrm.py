@@ -12,15 +12,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ddb.classifier import predict
 from ddb.data import Split
 from ddb.lazy import lazy
 from ddb.randomness import torch_generator
-from ddb.recipes.training import Batch, Learner, Run, fit
 from ddb.signals.amplifier import AmplifierSettings
 from ddb.signals.cross_fit import folds
 from ddb.signals.registry import Found, source
 from ddb.signals.table import Signals
+from ddb.training.classifier import predict
+from ddb.training.loop import Batch, Learner, Run, fit
 
 if TYPE_CHECKING:
     import torch

@@ -16,9 +16,9 @@ class Alignment(Kind):
 
     def compute(self, job: Job) -> dict[str, Any]:
         """Classify the synthetic images."""
-        from ddb.classifier import load_classifier
         from ddb.diffusion import synthetic
         from ddb.probe import alignment
+        from ddb.training.classifier import load_classifier
 
         folder = job.input("probe")
         models = {name: load_classifier(folder / name) for name in ("class", "bias")}

@@ -22,8 +22,8 @@ class Amplifier(Kind):
 
     def code(self, config: dict[str, Any]) -> dict[str, int]:
         """Of this kind, of the source and of the network that it trains."""
-        from ddb.backbones import NETWORKS
         from ddb.signals import SOURCES
+        from ddb.training.networks import NETWORKS
 
         settings = config["amplifier"]
         source = {f"source {settings['source']}": SOURCES[settings["source"]].version}
@@ -32,15 +32,15 @@ class Amplifier(Kind):
 
     def compute(self, job: Job) -> dict[str, Any]:
         """Ask the source."""
-        from ddb.classifier import Description, save_classifier
         from ddb.data.generated import content
         from ddb.diffusion import synthetic
         from ddb.features import table
-        from ddb.recipes.training import Run
         from ddb.signals import SOURCES
         from ddb.signals.amplifier import AmplifierSettings
         from ddb.signals.judge import judge
         from ddb.signals.table import signal_quality
+        from ddb.training.classifier import Description, save_classifier
+        from ddb.training.loop import Run
 
         settings, dataset, machine = AmplifierSettings.model_validate(job.config["amplifier"]), job.data(), job.machine
         for name in {"file", "weights"} & job.config["amplifier"].keys():

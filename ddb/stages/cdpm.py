@@ -68,7 +68,7 @@ class CDPM(Kind):
     def memory(self, stage: Stage, demand: Demand) -> int:
         """On a GPU, the memory of training is not the node's."""
         from ddb.diffusion.settings import CDPMSettings
-        from ddb.memory import cdpm_bytes
+        from ddb.stages.network_memory import cdpm_bytes
 
         process = CDPM_WORKER + CDPM_BESIDE // demand.workers
         if demand.gpus:

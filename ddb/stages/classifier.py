@@ -21,8 +21,8 @@ class Classifier(Kind):
 
     def code(self, config: dict[str, Any]) -> dict[str, int]:
         """Of this kind, of the method and of the networks that it trains."""
-        from ddb.backbones import NETWORKS
         from ddb.recipes import get_method
+        from ddb.training.networks import NETWORKS
 
         networks = [config[role]["network"] for role in ("settings", "amplifier") if role in config]
         method = {config["method"]: get_method(config["method"]).version}
@@ -30,13 +30,13 @@ class Classifier(Kind):
 
     def compute(self, job: Job) -> dict[str, Any]:
         """Train by the method."""
-        from ddb.classifier import Description, save_classifier
         from ddb.data import groups
         from ddb.diffusion import synthetic
         from ddb.recipes import get_method
-        from ddb.recipes.training import Run
         from ddb.signals.amplifier import AmplifierSettings
         from ddb.signals.table import Signals, error_set, pseudo_groups, validation_signals
+        from ddb.training.classifier import Description, save_classifier
+        from ddb.training.loop import Run
 
         method, dataset, machine = get_method(job.config["method"]), job.seen_data(), job.machine
         settings = method.settings_class.model_validate(job.config["settings"])

@@ -10,7 +10,7 @@ from ddb.store import Stage
 
 
 class Evaluation(Kind):
-    """`predictions.parquet` (`ddb.predictions`) and the metrics of the test split (`ddb.metrics`)."""
+    """`predictions.parquet` (`ddb.training.predictions`) and the metrics of the test split (`ddb.training.metrics`)."""
 
     name = "evaluation"
     numbers = ("metrics",)
@@ -18,10 +18,10 @@ class Evaluation(Kind):
 
     def compute(self, job: Job) -> dict[str, Any]:
         """Predict the images of all splits."""
-        from ddb import predictions
-        from ddb.classifier import load_classifier, predict
         from ddb.data.loading import View
-        from ddb.metrics import evaluate
+        from ddb.training import predictions
+        from ddb.training.classifier import load_classifier, predict
+        from ddb.training.metrics import evaluate
 
         dataset, machine = job.seen_data(), job.machine
         model = load_classifier(job.input("classifier")).to(machine.device)

@@ -150,8 +150,8 @@ def pixels_of(stage: Stage) -> int:
 
 def training_memory(stage: Stage, settings: dict[str, Any], demand: Demand) -> int:
     """Bytes of a process that trains a classifier; on a GPU, the memory of training is not the node's."""
-    from ddb.backbones import HEADS
-    from ddb.memory import classifier_bytes
+    from ddb.stages.network_memory import classifier_bytes
+    from ddb.training.networks import HEADS
 
     if settings["network"] in HEADS:
         return CELL

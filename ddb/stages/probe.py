@@ -14,14 +14,14 @@ class Probe(Kind):
 
     def code(self, config: dict[str, Any]) -> dict[str, int]:
         """Of this kind and of the network."""
-        from ddb.backbones import NETWORKS
+        from ddb.training.networks import NETWORKS
 
         return {self.name: self.version, "small_cnn": NETWORKS["small_cnn"]}
 
     def compute(self, job: Job) -> dict[str, Any]:
         """Train both."""
-        from ddb.classifier import Description, save_classifier
         from ddb.probe import bias_names, train_probe
+        from ddb.training.classifier import Description, save_classifier
 
         dataset = job.data()
         models, accuracies = train_probe(dataset, job.machine.device, job.progress)

@@ -19,11 +19,11 @@ from ddb.data import prepared
 from ddb.experiment import plan
 from ddb.features import table
 from ddb.local import run
-from ddb.recipes.training import Run
 from ddb.second_opinion import second_opinion
 from ddb.signals.amplifier import AmplifierSettings
 from ddb.signals.judge import judge
 from ddb.store import Store
+from ddb.training.loop import Run
 
 CONFIG = Path(__file__).parents[2] / "configs" / "features" / "pacs_biased.yaml"
 SHARE = 0.02

@@ -16,16 +16,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ddb.classifier import predict
 from ddb.data.colored_digits import ColoredDigitsConfig, load
 from ddb.recipes import get_method
 from ddb.recipes.end_to_end import MULTIPLES
 from ddb.recipes.safeguard import FOLDS
-from ddb.recipes.training import Run
 from ddb.signals.amplifier import AmplifierSettings
 from ddb.signals.calibration import calibrated
 from ddb.signals.cross_fit import folds
 from ddb.signals.judge import judge
+from ddb.training.classifier import predict
+from ddb.training.loop import Run
 
 TRAINING = {"network": "mlp", "evaluate_every": None, "steps": 150, "learning_rate": 3e-3, "weight_decay": 1.0}
 RECIPES = {

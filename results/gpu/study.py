@@ -19,7 +19,6 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ddb.backbones import build_network
 from ddb.data import Split
 from ddb.diffusion import synthetic
 from ddb.diffusion.network import build_unet
@@ -27,9 +26,9 @@ from ddb.diffusion.pipeline import CDPMPipeline
 from ddb.diffusion.process import noise_schedule
 from ddb.diffusion.settings import CDPMSettings, SamplingSettings
 from ddb.diffusion.train import Hooks, train
-from ddb.recipes.erm import mean_loss
-from ddb.recipes.training import Learner, Run, TrainingSettings
 from ddb.store.record import device_name
+from ddb.training.loop import Learner, Run, TrainingSettings, mean_loss
+from ddb.training.networks import build_network
 
 CLASSES, IMAGES = 4, 1024
 PAPER = {  # the authors' network for 64 px images

@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 import ddb
-from ddb import predictions
 from ddb.errors import DDBError
 from ddb.store import Store
+from ddb.training import predictions
 from tests.ddb.report.hand_made import GUIDED, VALUES, complete, dataset, finish, make_plan, metrics
 
 

@@ -15,9 +15,7 @@ import torch
 from PIL import Image
 from torchvision import models
 
-from ddb import predictions, probe
-from ddb.backbones import HEADS, NETWORKS, build_network
-from ddb.classifier import load_classifier, predict
+from ddb import probe
 from ddb.config_file import resolve
 from ddb.data import prepared
 from ddb.diffusion import synthetic
@@ -33,6 +31,9 @@ from ddb.signals.table import Signals
 from ddb.stages import KINDS
 from ddb.stages.kind import Job
 from ddb.store import Store
+from ddb.training import predictions
+from ddb.training.classifier import load_classifier, predict
+from ddb.training.networks import HEADS, NETWORKS, build_network
 
 GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text())
 SMALL = CDPMSettings(channels=(16, 16), steps=20, batch_size=8, warmup_steps=2, engine="ddp")

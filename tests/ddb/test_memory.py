@@ -3,15 +3,16 @@
 import pytest
 import torch
 
-from ddb.backbones import build_network
 from ddb.config_file import resolve
 from ddb.diffusion.network import build_unet
 from ddb.diffusion.settings import CDPMSettings
 from ddb.experiment import plan
-from ddb.memory import cdpm_bytes, classifier_bytes, needs
+from ddb.memory import needs
 from ddb.process_memory import CELL
 from ddb.stages import KINDS
 from ddb.stages.needs import Demand
+from ddb.stages.network_memory import cdpm_bytes, classifier_bytes
+from ddb.training.networks import build_network
 
 
 def _trained(network, loss):

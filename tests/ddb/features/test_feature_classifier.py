@@ -7,11 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
-from ddb.classifier import predict
 from ddb.data import prepared
 from ddb.errors import DDBError
 from ddb.features import table
 from ddb.features.classifier import FeatureClassifier, export
+from ddb.training.classifier import predict
 
 
 def test_it_predicts_from_image_files_what_the_stage_predicts_from_features(finished, values, tmp_path):

@@ -7,7 +7,6 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from ddb.classifier import load_classifier, predict
 from ddb.config_file import resolve
 from ddb.data import prepared
 from ddb.errors import DDBError
@@ -17,6 +16,7 @@ from ddb.signals.table import Signals
 from ddb.stages import KINDS
 from ddb.stages.kind import Job
 from ddb.store import Store
+from ddb.training.classifier import load_classifier, predict
 
 
 def test_features_of_every_image_are_computed_once(finished):

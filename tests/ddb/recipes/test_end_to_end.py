@@ -10,8 +10,8 @@ from ddb.data.loading import to_tensor
 from ddb.errors import DDBError
 from ddb.recipes import end_to_end, get_method
 from ddb.recipes.end_to_end import weighted_loss
-from ddb.recipes.training import Run
 from ddb.signals.amplifier import AmplifierSettings, train_amplifier
+from ddb.training.loop import Run
 from tests.ddb.recipes.hand_made import signals
 
 FEW = {"steps": 4, "evaluate_every": 4, "batch_size": 16}

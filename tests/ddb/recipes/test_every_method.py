@@ -8,13 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
-from ddb.backbones import BACKBONES, build_network
-from ddb.classifier import predict
 from ddb.data import Split
 from ddb.randomness import derive_key
 from ddb.recipes import METHODS
-from ddb.recipes.training import Run
 from ddb.signals.amplifier import AmplifierSettings
+from ddb.training.classifier import predict
+from ddb.training.loop import Run
+from ddb.training.networks import BACKBONES, build_network
 from tests.ddb.recipes.hand_made import signals
 
 FEW = {"steps": 2, "batch_size": 4, "evaluate_every": 2}

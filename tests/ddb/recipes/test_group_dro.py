@@ -8,7 +8,7 @@ import torch
 
 from ddb.data import ColoredDigitsConfig, load_dataset
 from ddb.recipes.group_dro import GroupDROLoss, GroupDROSettings, balanced_weights, group_dro
-from ddb.recipes.training import Batch, Run
+from ddb.training.loop import Batch, Run
 
 
 def batch(index, losses):

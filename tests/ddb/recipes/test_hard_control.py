@@ -6,8 +6,8 @@ import pytest
 from ddb.data import Split
 from ddb.recipes.group_dro import GroupDROSettings, fit_group_dro
 from ddb.recipes.hard_control import ControlSettings, control, cross_fitted_loss, hardest
-from ddb.recipes.training import Run
 from ddb.signals.table import pseudo_groups
+from ddb.training.loop import Run
 from tests.ddb.recipes.hand_made import signals
 
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from ddb.classifier import predict
 from ddb.data.loading import View
-from ddb.recipes import get_method, training
-from ddb.recipes.erm import mean_loss
+from ddb.recipes import get_method
 from ddb.recipes.jtt import JttSettings, identification_errors
-from ddb.recipes.training import Learner, Run, TrainingSettings, fit
+from ddb.training import loop as training
+from ddb.training.classifier import predict
+from ddb.training.loop import Learner, Run, TrainingSettings, fit, mean_loss
 from tests.ddb.recipes.hand_made import signals
 
 FEW = {"steps": 4, "evaluate_every": 2, "batch_size": 16}

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from ddb.classifier import predict
 from ddb.data import Split
 from ddb.errors import DDBError
 from ddb.recipes import METHODS
 from ddb.recipes.afr import afr_weights
 from ddb.recipes.dfr import balanced_rows
 from ddb.recipes.last_layer import embeddings, last_layer
-from ddb.recipes.training import Run
+from ddb.training.classifier import predict
+from ddb.training.loop import Run
 
 FEW = {"network": "linear", "steps": 40, "batch_size": 32, "learning_rate": 0.01}
 

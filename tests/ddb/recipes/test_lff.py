@@ -4,16 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from ddb.backbones import build_network
-from ddb.classifier import predict
 from ddb.data import Split
 from ddb.data.loading import to_tensor
 from ddb.errors import DDBError
 from ddb.randomness import derive_key
 from ddb.recipes import get_method, lff
-from ddb.recipes.erm import mean_loss
 from ddb.recipes.lff import generalised_cross_entropy
-from ddb.recipes.training import Learner, Run
+from ddb.training.classifier import predict
+from ddb.training.loop import Learner, Run, mean_loss
+from ddb.training.networks import build_network
 from tests.ddb.recipes.hand_made import signals
 
 SETTINGS = {"batch_size": 8, "optimizer": "sgd", "learning_rate": 0.1, "weight_decay": 0.01, "evaluate_every": 1}

@@ -9,8 +9,8 @@ from ddb.data import Split, groups
 from ddb.errors import DDBError
 from ddb.recipes import METHODS, get_method
 from ddb.recipes.group_dro import GroupDROSettings, fit_group_dro
-from ddb.recipes.training import Run
 from ddb.signals.table import filtered_error_set, pseudo_groups
+from ddb.training.loop import Run
 from tests.ddb.recipes.hand_made import signals
 
 

@@ -7,7 +7,7 @@ import torch
 from ddb.data import Split
 from ddb.recipes import METHODS
 from ddb.recipes.safeguard import SafeguardSettings, safeguarded
-from ddb.recipes.training import Run
+from ddb.training.loop import Run
 from tests.ddb.recipes.hand_made import signals
 
 FEW = {"network": "linear", "steps": 30, "batch_size": 16, "learning_rate": 0.05}

@@ -8,14 +8,14 @@ import pytest
 import torch
 from PIL import Image
 
-from ddb.classifier import predict
 from ddb.data import ColoredDigitsConfig, Split, load_dataset
 from ddb.data.images import read_array
 from ddb.errors import DDBError
-from ddb.recipes.training import Run
 from ddb.signals import SOURCES
 from ddb.signals.amplifier import AmplifierSettings, compute_signals, train_amplifier
 from ddb.signals.table import Signals, signal_quality
+from ddb.training.classifier import predict
+from ddb.training.loop import Run
 
 FEW = AmplifierSettings(steps=6, evaluate_every=2, batch_size=16)
 

@@ -14,7 +14,6 @@ from ddb.data import Split, load_dataset
 from ddb.data.colored_digits import ColoredDigitsConfig
 from ddb.errors import DDBError
 from ddb.experiment import plan
-from ddb.recipes.training import Run
 from ddb.signals import SOURCES
 from ddb.signals.amplifier import AmplifierSettings
 from ddb.signals.closed_form import fitted
@@ -26,6 +25,7 @@ from ddb.signals.xrm import class_balanced, flipped
 from ddb.stages import KINDS
 from ddb.stages.kind import Job
 from ddb.store import Store
+from ddb.training.loop import Run
 
 CLOSED, TRAINED = ("class_mean", "lda", "gaussian"), ("cross_fit", "gce", "xrm")
 VALUES = {"dataset": {"image_size": 8}, "memorisation": False, "methods": {"ddb_two_step": {"steps": 3}}}

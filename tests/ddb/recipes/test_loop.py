@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from ddb.classifier import predict
 from ddb.data import Split
 from ddb.errors import DDBError
-from ddb.recipes.erm import mean_loss
 from ddb.recipes.registry import METHODS, get_method, method
-from ddb.recipes.training import Learner, Run, TrainingSettings, first_per_class, fit
+from ddb.training.classifier import predict
+from ddb.training.loop import Learner, Run, TrainingSettings, first_per_class, fit, mean_loss
 
 FEW = TrainingSettings(steps=6, evaluate_every=2, batch_size=16)
 
@@ -88,7 +87,7 @@ def test_selection_keeps_the_best_on_validation_and_ties_keep_the_earlier(datase
         predicted = np.where(right, validation.labels, 1 - validation.labels)
         return torch.nn.functional.one_hot(torch.from_numpy(predicted), 2).float()
 
-    monkeypatch.setattr("ddb.recipes.training.predict", scripted)
+    monkeypatch.setattr("ddb.training.loop.predict", scripted)
     one = run(validation=validation, validation_groups=np.zeros(4, np.int64))
     settings = TrainingSettings(steps=4, evaluate_every=1, batch_size=8, selection=criterion)
     model = fit(dataset["train"], mean_loss, settings, one)
@@ -99,7 +98,7 @@ def test_selection_keeps_the_best_on_validation_and_ties_keep_the_earlier(datase
 def test_worst_group_is_the_lowest_over_the_groups_given(dataset, monkeypatch):
     validation = dataclasses.replace(tiny(4), labels=np.array([0, 0, 1, 1]))
     logits = torch.tensor([[1.0, 0], [1, 0], [0, 1], [1, 0]])  # right, right, right, wrong
-    monkeypatch.setattr("ddb.recipes.training.predict", lambda model, images, view: logits)
+    monkeypatch.setattr("ddb.training.loop.predict", lambda model, images, view: logits)
     one = run(validation=validation, validation_groups=np.array([0, 7, 7, 5]))
     settings = TrainingSettings(steps=1, batch_size=8, selection="val_worst_group")
     fit(dataset["train"], mean_loss, settings, one)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from ddb.backbones import build_network
-from ddb.classifier import Description, load_classifier, predict, save_classifier
 from ddb.data.loading import to_tensor
 from ddb.errors import DDBError
-from ddb.recipes.training import TrainingSettings
+from ddb.training.classifier import Description, load_classifier, predict, save_classifier
+from ddb.training.loop import TrainingSettings
+from ddb.training.networks import build_network
 
 
 @pytest.fixture

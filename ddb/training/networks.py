@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
 
 from ddb.errors import DDBError
-from ddb.features import encoders
-from ddb.features.encoders import LITE0, pretrained_network
-from ddb.features.settings import PRETRAINED
 from ddb.lazy import lazy
 from ddb.randomness import drawing_from
 from ddb.settings import unknown
+from ddb.training import pretrained
+from ddb.training.pretrained import LITE0
 
 if TYPE_CHECKING:
     import torch
@@ -55,7 +54,7 @@ def small_cnn(num_classes: int) -> nn.Module:
 
 def build_head(name: str, inputs: int, num_classes: int) -> nn.Module:
     """`linear` or `mlp` (one hidden layer) on vectors (B, inputs), which it first standardises."""
-    from ddb.input_layers import Standardise  # defining a module needs torch
+    from ddb.training.input_layers import Standardise  # defining a module needs torch
 
     layers: list[nn.Module] = [nn.Linear(inputs, num_classes)]
     if name == "mlp":
@@ -94,14 +93,14 @@ def _backbone(name: str, num_classes: int, weights: str) -> nn.Module:
         except RuntimeError:
             raise DDBError(f"weights: {weights_file(name, weights)} does not hold torchvision's {name}") from None
     setattr(backbone, head, nn.Linear(getattr(backbone, head).in_features, num_classes))
-    from ddb.input_layers import ImageNetInput  # defining a module needs torch
+    from ddb.training.input_layers import ImageNetInput  # defining a module needs torch
 
     return ImageNetInput(backbone)
 
 
 def _lite0(name: str, num_classes: int, weights: str) -> nn.Module:
     """EfficientNet-Lite0, whose own normalisation maps images to [-1, 1]."""
-    network: Any = pretrained_network(name, None if weights == "none" else weights_file(name, weights))[0]
+    network: Any = pretrained.pretrained_network(name, None if weights == "none" else weights_file(name, weights))[0]
     network.classifier = nn.Linear(network.classifier.in_features, num_classes)
     return network
 
@@ -111,7 +110,7 @@ def weights_file(name: str, weights: str) -> Path:
     if weights != "imagenet":
         return Path(weights)
     if name == LITE0:
-        return encoders.weights_file(name, PRETRAINED)
+        return pretrained.weights_file(name, pretrained.PRETRAINED)
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(_imagenet(name).url).name
 
 

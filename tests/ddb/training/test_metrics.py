@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ddb.data import Split
-from ddb.metrics import evaluate
+from ddb.training.metrics import evaluate
 
 CLASSES = ("land", "water")
 ATTRIBUTES = {"place": ("forest", "lake")}

@@ -11,18 +11,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ddb.backbones import HEADS, build_network
 from ddb.data import Split
 from ddb.data.loading import View, in_order
 from ddb.errors import DDBError
 from ddb.lazy import lazy, np
+from ddb.training.networks import HEADS, build_network
 
 if TYPE_CHECKING:
     import safetensors.torch as safetensors
     import torch
     from torch import Tensor, nn
 
-    from ddb.recipes.training import TrainingSettings
+    from ddb.training.loop import TrainingSettings
 else:
     safetensors, torch = lazy("safetensors.torch"), lazy("torch")
 

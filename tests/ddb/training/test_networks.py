@@ -9,12 +9,13 @@ import pytest
 import torch
 from torchvision import models
 
-from ddb import backbones
-from ddb.backbones import BACKBONES, build_network, ensure_weights
 from ddb.errors import DDBError
-from ddb.features import encoders
-from ddb.features.encoders import LITE0, build_encoder
-from ddb.input_layers import MEAN
+from ddb.features.encoders import build_encoder
+from ddb.training import networks as backbones
+from ddb.training import pretrained
+from ddb.training.input_layers import MEAN
+from ddb.training.networks import BACKBONES, build_network, ensure_weights
+from ddb.training.pretrained import LITE0
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -149,7 +150,7 @@ def test_what_is_there_or_not_asked_for_is_not_downloaded(tmp_path, monkeypatch)
 
 
 def test_efficientnet_lite0_starts_from_the_features_of_its_package_and_trains_all_layers():
-    encoder = build_encoder(LITE0, encoders.weights_file(LITE0, "pretrained"), ("final",))
+    encoder = build_encoder(LITE0, pretrained.weights_file(LITE0, "pretrained"), ("final",))
     network = build_network(LITE0, 3, key=1, weights="imagenet").eval()
     images = torch.rand(2, 3, 64, 64) * 2 - 1  # its normalisation is that of all our images
     expected = encoder(images)["final"]

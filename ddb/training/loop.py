@@ -19,21 +19,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ddb.backbones import HEADS, NETWORKS, build_network
-from ddb.classifier import predict
 from ddb.data import Split
 from ddb.data.loading import Items, View, batches
 from ddb.errors import DDBError
 from ddb.lazy import lazy, np
-from ddb.metrics import worst
 from ddb.randomness import derive_key, numpy_generator
 from ddb.settings import HashedAs, Settings, absolute, file_content, unknown
+from ddb.training.classifier import predict
+from ddb.training.metrics import worst
+from ddb.training.networks import HEADS, NETWORKS, build_network
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
-
-    from ddb.signals.amplifier import AmplifierSettings
 else:
     torch = lazy("torch")
 
@@ -115,7 +113,7 @@ class Run:
     history: list[dict[str, Any]] = field(default_factory=list)  # one entry per evaluation, and notes
     classes: tuple[str, ...] = ()  # names, for sources that read folders
     synthetic: Split | None = None  # for methods that train an amplifier of their own
-    amplifier_settings: AmplifierSettings | None = None  # of such a method
+    amplifier_settings: TrainingSettings | None = None  # the AmplifierSettings of such a method
 
 
 @dataclass(frozen=True)
@@ -131,6 +129,11 @@ class Batch:
 
 
 Loss = Callable[[Batch], "Tensor"]  # to a scalar
+
+
+def mean_loss(batch: Batch) -> Tensor:
+    """mean_i CE_i, a scalar: empirical risk minimisation."""
+    return batch.cross_entropy.mean()
 
 
 class Learner:

@@ -1,0 +1,1 @@
+"""Networks, the training loop, saved classifiers, predictions, metrics: what signals, recipes and the probe share."""
