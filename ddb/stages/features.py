@@ -11,15 +11,14 @@ from ddb.lazy import Image, lazy, np, pa
 from ddb.machine import node_name
 from ddb.process_memory import CELL
 from ddb.settings import file_content
-from ddb.stages.kind import Job, Kind, too_many
-from ddb.stages.needs import Capacity, Demand
+from ddb.stages.kind import ActorKind, Job
+from ddb.stages.needs import Demand
 from ddb.stages.parts import Parts
 from ddb.store import Stage, Workspace
 
 if TYPE_CHECKING:
     import torch
 
-    from ddb.config import ResourceSettings
     from ddb.cost import Probe, Size
     from ddb.data import BiasedDataset, Split
 else:
@@ -29,7 +28,7 @@ else:
 CPU_BATCH = 4  # images of a network pass on a CPU: their activations stay in its cache, twice as fast as 48
 
 
-class Features(Kind):
+class Features(ActorKind):
     """The key contains the content of the file of weights, which is outside the store.
 
     On a cluster `ray_jobs.encode_features` encodes with several actors; `compute` needs no Ray.
@@ -37,7 +36,6 @@ class Features(Kind):
 
     name = "features"
     unit = "image"
-    has_workers = True
 
     def code(self, config: dict[str, Any]) -> dict[str, int]:
         """Versions of this kind and of the encoders."""
@@ -54,17 +52,6 @@ class Features(Kind):
             work.done += len(keys)
             job.progress(work.done, work.total, {"images_per_step": 1})
         return work.finish(job.result)
-
-    def demand(self, stage: Stage, capacity: Capacity, resources: ResourceSettings) -> Demand:
-        """A GPU or a CPU for each actor."""
-        actors = resources.sampling_actors or capacity.slots
-        if actors > capacity.slots:
-            raise too_many("sampling_actors", actors, capacity)
-        return Demand(actors, 1, 1 if capacity.gpus else 0)
-
-    def demand_after_loss(self, stage: Stage, capacity: Capacity, resources: ResourceSettings) -> Demand:
-        """Any number of actors gives the same features."""
-        return self.demand(stage, capacity, resources.model_copy(update={"sampling_actors": capacity.slots or 1}))
 
     def memory(self, stage: Stage, demand: Demand) -> int:
         """Memory of an actor, with its share of the task that feeds the actors."""

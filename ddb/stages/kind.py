@@ -143,6 +143,23 @@ class Kind(ABC):
         return []
 
 
+class ActorKind(Kind):
+    """Base of kinds whose work is divided among actors that each hold a network, any number of them."""
+
+    has_workers = True
+
+    def demand(self, stage: Stage, capacity: Capacity, resources: ResourceSettings) -> Demand:
+        """A GPU or a CPU for each actor."""
+        actors = resources.sampling_actors or capacity.slots
+        if actors > capacity.slots:
+            raise too_many("sampling_actors", actors, capacity)
+        return Demand(actors, 1, 1 if capacity.gpus else 0)
+
+    def demand_after_loss(self, stage: Stage, capacity: Capacity, resources: ResourceSettings) -> Demand:
+        """Any number of actors gives the same result."""
+        return self.demand(stage, capacity, resources.model_copy(update={"sampling_actors": capacity.slots or 1}))
+
+
 def pixels_of(stage: Stage) -> int:
     """Of the prepared images that a stage reads."""
     return stage.inputs["data"].config["dataset"]["image_size"]

@@ -5,22 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ddb.process_memory import SAMPLER, SAMPLING_TASK
-from ddb.stages.kind import Job, Kind, too_many
-from ddb.stages.needs import Capacity, Demand
+from ddb.stages.kind import ActorKind, Job
+from ddb.stages.needs import Demand
 from ddb.store import Stage
 
 if TYPE_CHECKING:
-    from ddb.config import ResourceSettings
     from ddb.cost import Probe, Size
 
 
-class Synthetic(Kind):
+class Synthetic(ActorKind):
     """On a cluster `ray_jobs.sample_synthetic` samples with several actors; `compute` needs no Ray."""
 
     name = "synthetic"
     version = 2
     unit = "image"
-    has_workers = True
 
     def code(self, config: dict[str, Any]) -> dict[str, int]:
         """Of this kind and of the sampler."""
@@ -50,17 +48,6 @@ class Synthetic(Kind):
             job.progress(min(start + batch, len(labels)), len(labels), {})
         synthetic.write(pa.concat_tables(tables), job.result / "images.parquet")
         return {}
-
-    def demand(self, stage: Stage, capacity: Capacity, resources: ResourceSettings) -> Demand:
-        """A GPU or a CPU for each actor."""
-        actors = resources.sampling_actors or capacity.slots
-        if actors > capacity.slots:
-            raise too_many("sampling_actors", actors, capacity)
-        return Demand(actors, 1, 1 if capacity.gpus else 0)
-
-    def demand_after_loss(self, stage: Stage, capacity: Capacity, resources: ResourceSettings) -> Demand:
-        """Any number of actors gives the same images."""
-        return self.demand(stage, capacity, resources.model_copy(update={"sampling_actors": capacity.slots or 1}))
 
     def memory(self, stage: Stage, demand: Demand) -> int:
         """Of an actor, with its share of the task that feeds the actors."""
