@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 else:
     safetensors, torch = lazy("safetensors.torch"), lazy("torch")
 
-BATCH_SIZE = 512  # of arrays; a quarter where images are read from files, which are larger
+BATCH_SIZE = 512  # on a GPU; a quarter where images are read from files, which are larger
+CACHED_PIXELS = 2**16  # of a batch on a CPU whose activations stay in its cache: up to twice as fast as 512 images
 
 
 def predict(
@@ -39,14 +40,21 @@ def predict(
     """
     view = view or View()
     split = images if isinstance(images, Split) else Split(images, np.zeros(len(images), np.int64), [""] * len(images))
-    size = batch_size or (BATCH_SIZE if view.image_size is None else BATCH_SIZE // 4)
     device = next(model.parameters()).device
+    size = batch_size or _batch_size(device, split, view)
     was_training = model.training
     model.eval()
     with torch.no_grad():
         chunks = [model(batch.to(device)).float().cpu() for batch in in_order(split, view, size)]
     model.train(was_training)
     return torch.cat(chunks)
+
+
+def _batch_size(device: torch.device, split: Split, view: View) -> int:
+    pixels = view.image_size or split.array.shape[1]
+    if device.type != "cpu" or (split.images is not None and split.array.ndim == 2):
+        return BATCH_SIZE if view.image_size is None else BATCH_SIZE // 4
+    return min(128, max(4, CACHED_PIXELS // pixels**2))
 
 
 @dataclass(frozen=True)
