@@ -37,9 +37,8 @@ def ddb(slurm, tmp_path, monkeypatch, capsys):
 def test_a_refusal_is_sbatchs_own_message_in_one_line_and_nothing_is_queued(slurm, ddb):
     code, out, error = ddb("submit", "--", "--partition=nowhere")
     assert code == 2 and not out
-    assert error == (
-        "sbatch: invalid partition specified: nowhere; Batch job submission failed: Invalid partition name specified\n"
-    )
+    said = "invalid partition specified: nowhere; Batch job submission failed: Invalid partition name specified"
+    assert error == f"error: sbatch: {said}\n"
     assert slurm.call("squeue", "--noheader") == ""
 
 
