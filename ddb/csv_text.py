@@ -5,6 +5,7 @@ table.columns, table.rows[0]["y"], table.lines[0]
 """
 
 import csv
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ def read(path: Path) -> Table:
         (_, columns), *records = [*_records(file)] or [(0, [])]
     if not columns:
         raise ValueError("it is empty")
+    if twice := [name for name, number in Counter(columns).items() if number > 1]:
+        raise ValueError(f"the column {twice[0]!r} stands twice")
     rows = []
     for line, values in records:
         if len(values) < len(columns) or any(values[len(columns) :]):  # an empty one is a comma at the end

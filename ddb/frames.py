@@ -83,12 +83,13 @@ class Results:
         for run in self.plan.amplifiers.values():
             drawn = run.stage.inputs.get("synthetic")
             row = {"amplifier": run.stage.key, "source": run.source, "seed": run.seed}
+            row["synthetic"] = drawn.key if drawn else None
             row["guidance"] = drawn.config["sampling"]["guidance"] if drawn else None
             alignment = self.plan.synthetic[drawn.key].alignment if drawn else None
             numbers = [self.store.read_json(run.stage, "quality")]
             numbers += [self.store.read_json(alignment, "alignment")] if alignment else []
             rows.append(row | {name: value for each in numbers for name, value in _flat(each or {})})
-        return pd.DataFrame(rows, columns=None if rows else ["amplifier", "source", "seed", "guidance"])
+        return pd.DataFrame(rows, columns=None if rows else ["amplifier", "source", "seed", "synthetic", "guidance"])
 
     @cached_property
     def synthetic(self) -> pd.DataFrame:
@@ -116,7 +117,8 @@ class Results:
         for name, value in which.items():
             if name not in self.cells:
                 raise DDBError(f"predictions: no column {name!r}; {unknown(name, [*map(str, self.cells)])}")
-            chosen &= self.cells[name] == value
+            wanted = tuple(value) if isinstance(value, list) else value
+            chosen &= self.cells[name].isna() if wanted is None else self.cells[name].map(lambda v, w=wanted: v == w)
         parts = []
         for number in self.cells.index[chosen]:
             file = self.store.path(self.plan.cells[number].stage) / "predictions.parquet"

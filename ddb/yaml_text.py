@@ -4,7 +4,7 @@
     text = write(values)
 
 PyYAML reads YAML 1.1, in which 1e-4 is a text, 010 is eight, `no` is false, and the last of two sections of one name
-replaces the first. This is the core schema of YAML 1.2.
+replaces the first. This is the core schema of YAML 1.2, with decimal numbers alone.
 """
 
 import re
@@ -29,14 +29,14 @@ class Loader(yaml.SafeLoader):
 
     yaml_implicit_resolvers: ClassVar[dict[str, list]] = {}
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        """Raises yaml.MarkedYAMLError for a key that stands twice."""
-        seen = set()
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Raises yaml.MarkedYAMLError for a key that stands twice in the text; a merged one may be overridden."""
+        node, seen = super().compose_mapping_node(anchor), set()
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands twice", key.start_mark)
             seen.add(key.value)
-        return super().construct_mapping(node, deep)
+        return node
 
 
 class Dumper(yaml.SafeDumper):
@@ -60,6 +60,8 @@ def read(text: str) -> Any:
         raise ValueError(f"{place}{error.problem or error.context}") from None
     except yaml.YAMLError as error:  # a character that YAML forbids
         raise ValueError(" ".join(str(error).split())) from None
+    except (AttributeError, KeyError) as error:  # PyYAML on a text that does not suit its tag, such as !!bool maybe
+        raise ValueError(f"a value does not suit its tag ({error})") from None
 
 
 def write(values: Any) -> str:

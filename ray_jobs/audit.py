@@ -36,7 +36,7 @@ def run_audit(
         raise DDBError("audit: a stage failed; see above")
     result = audit(graph, store)
     if not replace:
-        text = scores(result).to_csv(index=False)
+        text = scores(result).to_csv(index=False).encode()
         output = free(output, lambda known: _list(known) in (None, text))
     output.mkdir(parents=True, exist_ok=True)
     page = output / "audit.html"
@@ -44,9 +44,9 @@ def run_audit(
     return result, [*write_scores(result, output), page]
 
 
-def _list(folder: Path) -> str | None:
+def _list(folder: Path) -> bytes | None:
     path = folder / "conflicts.csv"
-    return path.read_text(encoding="utf-8") if path.exists() else None
+    return path.read_bytes() if path.exists() else None
 
 
 def _page(result: AuditResult, graph: Plan, store: Store) -> Audit:

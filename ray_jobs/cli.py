@@ -5,6 +5,7 @@ ddb run configs/colored_digits.yaml sampling.guidance=3 seeds=[0]
 """
 
 import gc
+import json
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -117,7 +118,7 @@ def debias(
     """Train a classifier without the shortcut on a folder of images, in the feature space of a frozen encoder."""
     from ray_jobs.debias import run_debias
 
-    settings = [] if review is None else [f"dataset.review={review}"]
+    settings = [] if review is None else [f"dataset.review={json.dumps(str(review))}"]
     experiment, name = _experiment([*(arguments or []), *settings], None, store, Space.features)
     lines, paths = run_debias(experiment.config, Store(store), output or store / "debias" / name)
     for line in [*lines, *map(str, paths)]:
@@ -220,7 +221,7 @@ def _experiment(
     text, path = yaml_text.write(values), store / f"{data.absolute().name}.yaml"
     if keep:
         Store(store).open_to_write()
-        path = free(path, lambda known: known.read_text(encoding="utf-8") == text)
+        path = free(path, lambda known: known.read_bytes() == text.encode())
         path.write_text(text, encoding="utf-8")
         out.print(f"chosen configuration: {path}")
     return config_file.resolve(values, arguments, path), path.stem

@@ -123,11 +123,15 @@ WAYS = {
     "ddb export configs/features/pacs_biased_pixels.yaml results/features/pacs_biased_pixels": Way(not_here=PACS),
     "python results/features/flips_study.py": Way(not_here=PACS),
     "python -m ddb.local configs/ablations/feature_layer.yaml --only amplifier": Way(not_here=PACS),
-    "python -m ddb.local configs/ablations/signal_source.yaml --only amplifier": Way(
+    "ddb run configs/ablations/signal_source.yaml": Way(
         CLONE, f"{SMALL} 'vary.amplifier.space=[pixels]'", says="amplifier"
     ),
-    "python -m ddb.local configs/ablations/signal_source.yaml base=features/pacs_biased dataset.image_size=16 "
-    "--only amplifier": Way(not_here=PACS),
+    "ddb export configs/ablations/signal_source.yaml results/features/signal_source": Way(
+        CLONE, f"{SMALL} 'vary.amplifier.space=[pixels]'", says="records.jsonl"
+    ),
+    "ddb run configs/ablations/signal_source.yaml base=features/pacs_biased dataset.image_size=16": Way(not_here=PACS),
+    "ddb export configs/ablations/signal_source.yaml results/features/signal_source_pacs_biased "
+    "base=features/pacs_biased dataset.image_size=16": Way(not_here=PACS),
     "pip install 'ddb-on-ray[lite]'": Way(not_here="downloads; it is among the packages that make setup installs"),
     "python results/features/safeguard_study.py": Way(CLONE, "--seeds 1 --ratios 0.05", says="safeguard"),
     f"ddb run {BAR}": Way(CLONE, ROW, says="erm"),

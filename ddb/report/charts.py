@@ -21,20 +21,23 @@ from ddb.data import BENCHMARKS, prepared
 from ddb.frames import Results
 from ddb.lazy import lazy, np
 from ddb.recipes import METHODS
+from ddb.report.report_data import agreed_settings
 from ddb.report.sheets import GUIDANCE, TITLES, axis_titles, value_text
 from ddb.report.table import METRICS, SIGNALS
+from ddb.store import Stage, canonical_json
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ddb.experiment import AmplifierRun
 else:
     pd = lazy("pandas")
 
 W = "sampling.guidance"
-APART = ("base", "dataset.name")  # varied settings that make charts of their own
+APART = ("dataset.name",)  # varied settings that make charts of their own
 WIDE = 20  # positive values that span more than this factor get a logarithmic axis
 PANELS, LINES = 6, 8  # at most, side by side, and of amplifiers
 SHARES = ("aligned_share", "right_class_share")
-SPREAD = "mean over seeds; whiskers: ± sample standard deviation (ddof 1)"
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def accuracies(found: Results, dataset: str) -> list[Chart]:
         lines.append(Line(TITLES[name], points))
     states = own["state"].value_counts()
     counts = [f"{states[state]} of {len(own)} cells are {state}." for state in ("failed", "missing") if state in states]
-    note = " ".join([f"Test set of {dataset}; {SPREAD}.", *counts])
+    note = " ".join([f"Test set of {dataset}. {_seeds(lines)}", *counts])
     panels = {"": lines}
     if (share := majority(found, dataset)) is not None:
         everywhere = pd.DataFrame({"x": range(len(rows)), "mean": 100 * share, "std": np.nan, "n": 1})
@@ -113,55 +116,60 @@ def memorisation(found: Results, dataset: str) -> list[Chart]:
 
     A line for each source, guidance and other setting that varies, of the amplifiers that were trained the longest.
     """
-    own = [cell for cell in found.plan.cells if cell.dataset == dataset]
-    told, curves = _settings_of_amplifiers(found), []
+    data = {cell.stage.inputs["data"].key for cell in found.plan.cells if cell.dataset == dataset}
+    agreed, curves = agreed_settings(found.plan), []
     for run in found.plan.amplifiers.values():
-        data, curve = run.stage.inputs["data"], found.store.read_json(run.stage, "curve")
+        curve = found.store.read_json(run.stage, "curve")
         # A bias that is not labelled, or that no image breaks, leaves nothing to count.
-        if curve and curve[0]["conflicting_total"] and data.key in {c.stage.inputs["data"].key for c in own}:
-            drawn = run.stage.inputs.get("synthetic")
-            label = f"{run.source} images"
-            label += f", w = {drawn.config['sampling']['guidance']:g}" if drawn else ""
-            label += told.get(run.stage.key) or told.get(data.key, "")
+        if curve and curve[0]["conflicting_total"] and run.stage.inputs["data"].key in data:
             steps = run.stage.config["amplifier"].get("steps")
-            curves.append(pd.DataFrame(curve).assign(label=label, seed=run.seed, steps=steps))
+            label, same = _source(run, agreed[run.stage.key], found), _without_seeds(run.stage)
+            curves.append(pd.DataFrame(curve).assign(label=label, steps=steps, same=same))
     table = pd.concat(curves) if curves else pd.DataFrame(columns=["step", "steps"])
     table = table[table["steps"] == table["steps"].max()]
     if table["step"].nunique() < 2:
         return []
     total = int(table["conflicting_total"].max())
-    lines = []
-    for label, part in [*table.groupby("label", sort=False)][:LINES]:
+    kinds, lines = table.drop_duplicates("same"), []
+    number = dict(zip(kinds["same"], kinds.groupby("label").cumcount() + 1, strict=True))  # if nothing names them apart
+    for (label, same), part in [*table.groupby(["label", "same"], sort=False)][:LINES]:
         by_step = (part["conflicting_errors"] / part["conflicting_total"]).groupby(part["step"])
-        lines.append(Line(str(label), _summary(by_step, "x")))
+        lines.append(Line(label if number[same] == 1 else f"{label} ({number[same]})", _summary(by_step, "x")))
     note = f"{dataset}, {total} conflicting training images. {_seeds(lines)}"
-    note += f" The first {LINES} of {table['label'].nunique()} lines." * (table["label"].nunique() > LINES)
+    note += f" The first {LINES} of {table['same'].nunique()} lines." * (table["same"].nunique() > LINES)
     title, label = "Memorisation by the Bias Amplifier", "conflicting images misclassified, in percent"
     return [Chart("memorisation", title, "training step", label, {"": lines}, note)]
 
 
-def _settings_of_amplifiers(found: Results) -> dict[str, str]:
-    """What varies beside the guidance, in words, by amplifier; and by data set, for amplifiers that no cell uses."""
-    axes = _axes(found, *APART, W, "amplifier.steps")
-    every = found.cells.assign(method="", data=[cell.stage.inputs["data"].key for cell in found.plan.cells])
-    of_data = _labels(every, {axis: title for axis, title in axes.items() if axis.startswith("dataset.")})
-    of_amplifier = _labels(every, axes)
-    users = every["amplifier"].notna()
-    return dict(zip(every["data"], of_data, strict=True)) | dict(
-        zip(every["amplifier"][users], of_amplifier[users], strict=True)
-    )
+def _source(run: AmplifierRun, agreed: dict[str, Any], found: Results) -> str:
+    """What an amplifier was trained on, and which of the settings that vary it has."""
+    drawn, own = run.stage.inputs.get("synthetic"), run.stage.config["amplifier"]
+    words = [f"w = {drawn.config['sampling']['guidance']:g}"] if drawn else []
+    for axis, title in _axes(found, *APART, W, "amplifier.steps").items():
+        section, _, name = axis.partition(".")
+        value = own.get(name) if section == "amplifier" else agreed.get(axis)
+        words.append(_told(title, value).removeprefix(", "))
+    return ", ".join([f"{run.source} images", *filter(None, words)])
+
+
+def _without_seeds(stage: Stage) -> str:
+    """The same for results that differ in seeds alone."""
+    configs = [each.config for each in stage.ancestors()]
+    return canonical_json([{name: value for name, value in each.items() if name != "seed"} for each in configs])
 
 
 def _curves(found: Results, dataset: str) -> Iterator[Chart]:
     """A chart for each numeric setting that varies and each topic."""
     own = found.cells[found.cells["dataset"] == dataset]
-    axes = _axes(found, *APART)
-    numeric = [axis for axis in axes if _is_numeric(own[axis])]
-    for axis in numeric:
+    every = _axes(found, *APART)
+    for axis in [axis for axis in every if _is_numeric(own[axis])]:
         for name, title, about, table in _topics(found, own, dataset):
-            if name == "synthetic" and axis.partition(".")[0] not in ("dataset", "cdpm", "sampling"):
-                continue  # what comes later does not change the images
-            second = next((o for o in numeric if o != axis and _crossed(table, axis, o)), None)
+            early = ("dataset", "cdpm", "sampling", "base")  # what comes later does not change synthetic images
+            axes = {a: words for a, words in every.items() if name != "synthetic" or a.partition(".")[0] in early}
+            if axis not in axes:
+                continue
+            numeric = [other for other in axes if other != axis and _is_numeric(own[other])]
+            second = next((other for other in numeric if _crossed(table, axis, other)), None)
             if second and table[second].nunique() > table[axis].nunique():
                 continue  # the setting with more values is the x axis, and the other one makes the panels
             yield from _curve(name, title, about, table, axis, second, axes)
@@ -187,11 +195,11 @@ def _topics(found: Results, own: pd.DataFrame, dataset: str) -> Iterator[tuple[s
         ("synthetic", "synthetic images", SHARES, probe),
         ("signals", "signals", [number for number in SIGNALS if number not in SHARES], detector),
     ):
-        parts = [
-            signals.assign(value=signals[n], line=TITLES[n] + signals["told"], color="")
-            for n in numbers
-            if n in signals
-        ]
+        if name == "synthetic":
+            rows = signals.dropna(subset=["synthetic"]).drop_duplicates("synthetic").assign(told="")
+        else:
+            rows = signals
+        parts = [rows.assign(value=rows[n], line=TITLES[n] + rows["told"], color="") for n in numbers if n in rows]
         if parts:
             yield name, title, about, pd.concat(parts, ignore_index=True)
 
@@ -205,7 +213,7 @@ def _curve(
     others = {other: words for other, words in axes.items() if other not in (axis, second)}
     label = _labels(table.assign(method=table["line"]), others, among=table[x.notna()])
     label += pd.Series(np.where(table[axis] == "none", f", {axes[axis]} none", ""), index=table.index)
-    titles = sorted(levels[x.notna()].dropna().unique())[:PANELS]
+    titles = sorted(levels[x.notna()].dropna().unique(), key=lambda v: (v == "none", 0 if v == "none" else v))[:PANELS]
     panels, missing, fewer = {}, 0, 0
     for level in titles:
         lines = []

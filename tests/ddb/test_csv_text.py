@@ -35,6 +35,7 @@ def test_a_comma_at_the_end_and_a_value_of_two_lines_are_read(written):
         ('a,b\n1,"9 inch\n2,y\n3,7 inch"\n4,z\n', "line 2: a quote opens a value of several lines that look like rows"),
         ("a,b\n1,2\n1,2,3\n", "line 3 has 3 values, and the header has 2"),
         ("a,b\n1\n", "line 2 has 1 values, and the header has 2"),
+        ("a,b,a\n1,2,3\n", "the column 'a' stands twice"),
         ("\n\n", "it is empty"),
         ("", "it is empty"),
     ],

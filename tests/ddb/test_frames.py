@@ -62,6 +62,7 @@ def test_predictions_of_chosen_cells_say_which_cell_they_are_of(made):
     assert (table["seed"] == 0).all() and (table["predicted"] == table["label"]).mean() == pytest.approx(4 / 6)
     assert set(table["method"]) == {cell.method for cell in graph.cells[:3] if cell.seed == 0}
     assert found.predictions(method="nobody").empty
+    assert set(found.predictions(guidance=None)["method"]) == {"erm"}
     with pytest.raises(DDBError, match="predictions: no column 'sed'; did you mean 'seed'"):
         found.predictions(sed=0)
 

@@ -42,6 +42,7 @@ def test_what_is_written_is_the_same_in_both_versions_of_yaml():
 
 def test_merged_sections_are_no_repetition():
     assert read("a: &a {b: 1, c: 2}\nd: {<<: *a, c: 3}")["d"] == {"b": 1, "c": 3}
+    assert read("a: &a {k: 1}\nx:\n  b: &b {<<: *a, k: 2}\nc: {<<: *b}")["x"] == {"b": {"k": 2}}
 
 
 @pytest.mark.parametrize(
@@ -52,6 +53,8 @@ def test_merged_sections_are_no_repetition():
         ("a:\n- [1", "line 2: expected ',' or '\\]'"),
         ("a: b: c", "line 1: mapping values are not allowed here"),
         ("\x00", "unacceptable character"),
+        ("a: !!bool maybe", "a value does not suit its tag"),
+        ("a: !!timestamp x", "a value does not suit its tag"),
     ],
 )
 def test_a_mistake_is_named_with_its_line(text, message):

@@ -55,9 +55,9 @@ def test_a_chosen_configuration_is_written_once_and_no_edit_of_it_is_lost(tmp_pa
     for _ in range(2):
         assert f"chosen configuration: {store}/images.yaml" in run("here").output.replace("\n", "")
     assert f"chosen configuration: {store}/images-2.yaml" in run("there").output.replace("\n", "")
-    (store / "images.yaml").write_text("mine: true\n")
+    (store / "images.yaml").write_bytes(b"mine: \xff\n")
     assert f"chosen configuration: {store}/images-3.yaml" in run("here").output.replace("\n", "")
-    assert (store / "images.yaml").read_text() == "mine: true\n"
+    assert (store / "images.yaml").read_bytes() == b"mine: \xff\n"
 
 
 def test_dry_run_of_a_sweep_shows_space_and_default(tmp_path):

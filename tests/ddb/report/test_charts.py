@@ -6,11 +6,15 @@ import re
 
 import numpy as np
 import pytest
+import yaml
 
+from ddb.config_file import resolve
 from ddb.data import prepared
+from ddb.experiment import plan
 from ddb.frames import Results
 from ddb.report.charts import charts
 from ddb.report.draw import chart_figure
+from ddb.store import Store
 from tests.ddb.report import hand_made
 from tests.ddb.report.conftest import DATA
 
@@ -307,3 +311,55 @@ def test_without_conflicting_images_or_several_steps_there_is_no_memorisation_cu
     fake.add("erm", 0)
     fake.amplify(0, curve=fake.curve(left, total))
     assert by_name(fake) == {}
+
+
+def made(tmp_path, **values):
+    """The charts of a plan of `hand_made` whose results are written by hand."""
+    graph, store = hand_made.make_plan(**values), Store(tmp_path / "runs")
+    hand_made.complete(graph, store)
+    return {chart.name: chart for chart in charts(Results(graph, store))}
+
+
+def labels(chart):
+    return [line.label for lines in chart.panels.values() for line in lines]
+
+
+def test_a_null_beside_numbers_has_the_last_panel(tmp_path):
+    found = made(tmp_path, vary={W: [0, 1, 3], "amplifier.images_per_class": [None, 1, 2]})
+    panels = [f"amplifier images per class {value}" for value in (1, 2, "none")]
+    assert list(found["conflicting_accuracy_by_guidance"].panels) == panels
+
+
+def test_two_bases_of_one_data_set_are_not_mixed(tmp_path):
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump(hand_made.VALUES))
+    (tmp_path / "b.yaml").write_text(yaml.safe_dump(hand_made.VALUES | {"training": {"steps": 9}}))
+    experiment = resolve({"vary": {"base": [str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml")]}})
+    graph, store = plan(experiment), Store(tmp_path / "runs")
+    hand_made.complete(graph, store)
+    chart = {chart.name: chart for chart in charts(Results(graph, store))}["accuracy"]
+    assert len(chart.rows) == 4 and chart.panels[""][0].points["n"].tolist() == [2] * 4
+
+
+def test_amplifiers_that_differ_never_share_a_line_of_memorisation(tmp_path):
+    """Those on real images are used by no row; a setting of the classifiers is no amplifier's."""
+    rates = {"amplifier.learning_rate": [0.1, 0.01]}
+    found = made(tmp_path / "a", vary=rates, memorisation=True)["memorisation"]
+    expected = {f"{kind}, amplifier learning rate {rate}" for rate in (0.1, 0.01)
+                for kind in ("real images", "synthetic images, w = 1")}  # fmt: skip
+    assert set(labels(found)) == expected
+    assert {int(n) for line in found.panels[""] for n in line.points["n"]} == {2}  # seeds
+    shared = made(tmp_path / "b", vary={"training.steps": [16, 32]})["memorisation"]
+    assert labels(shared) == ["synthetic images, w = 1"]
+
+
+def test_synthetic_images_are_drawn_once_however_many_amplifiers_see_them(tmp_path):
+    found = made(tmp_path / "a", vary={"amplifier.batch_size": [16, 32], W: [0, 1]})["synthetic_by_guidance"]
+    assert list(found.panels) == [""] and labels(found) == ["synthetic: aligned", "right class"]
+    methods = {"ddb_two_step": {}, "ddb_end_to_end": {"amplifier": {"steps": 7}}}
+    found = made(tmp_path / "b", vary={W: [0, 1]}, methods=methods)
+    assert labels(found["synthetic_by_guidance"]) == ["synthetic: aligned", "right class"]
+    assert "recall, ddb_end_to_end" in labels(found["signals_by_guidance"])
+
+
+def test_with_one_seed_no_chart_speaks_of_a_deviation(tmp_path):
+    assert "One seed" in made(tmp_path, seeds=[0])["accuracy"].note

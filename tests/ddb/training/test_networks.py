@@ -11,8 +11,7 @@ from torchvision import models
 
 from ddb.errors import DDBError
 from ddb.features.encoders import build_encoder
-from ddb.training import networks as backbones
-from ddb.training import pretrained
+from ddb.training import networks, pretrained
 from ddb.training.input_layers import MEAN
 from ddb.training.networks import BACKBONES, build_network, ensure_weights
 from ddb.training.pretrained import LITE0
@@ -139,7 +138,7 @@ def test_what_is_there_or_not_asked_for_is_not_downloaded(tmp_path, monkeypatch)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", None)  # would fail
     ensure_weights("small_cnn", "none")
-    cached = backbones.weights_file("resnet18", "imagenet")
+    cached = networks.weights_file("resnet18", "imagenet")
     cached.parent.mkdir()
     cached.touch()
     ensure_weights("resnet18", "imagenet")
