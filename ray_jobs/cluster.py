@@ -24,7 +24,6 @@ from slurm.interpreter import without_spaces
 QUIET = {  # for this process and every worker that it starts
     "OMP_WAIT_POLICY": "PASSIVE",  # waiting threads sleep: others on our cores then cost a share, not a tenfold
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # else every line shows twice
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
@@ -56,6 +55,7 @@ def set_environment() -> None:
         if name not in os.environ:
             os.environ[name] = value
             _set_here.add(name)
+    os.environ["RAY_TRAIN_V2_ENABLED"] = "1"  # training needs it, also if the user's shell has 0 for another project
 
 
 def _temporary() -> str:

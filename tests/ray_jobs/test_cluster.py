@@ -82,3 +82,11 @@ def test_a_local_ray_leaves_no_process_behind():
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     result = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=environment)
     assert result.stdout.strip() == "1 []", result.stderr[-500:]
+
+
+def test_a_shell_that_switches_ray_train_v2_off_for_another_project_does_not_stop_training():
+    """With version 1 the workers of a CDPM never begin. The user's other choices stay."""
+    script = "import os, ray_jobs; print(os.environ['RAY_TRAIN_V2_ENABLED'], os.environ['RAY_DEDUP_LOGS'])"
+    environment = os.environ | {"RAY_TRAIN_V2_ENABLED": "0", "RAY_DEDUP_LOGS": "1"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.split() == ["1", "1"]
