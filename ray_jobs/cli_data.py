@@ -130,6 +130,8 @@ def data_fetch(
 def _dataset_config(name: str, overrides: list[str] | None):
     """Settings of a data set from its name, or of a folder of images, and KEY=VALUE overrides."""
     folder = name not in BENCHMARKS and Path(name).is_dir()
+    if not folder and (Path(name).exists() or os.sep in name):
+        raise DDBError(f"{name}: not a folder, and no data set has that name; an archive must be unpacked first")
     values = {"dataset": {"name": "folder", "root": name} if folder else {"name": name}}
     for override in overrides or []:
         apply_override(values, f"dataset.{override.removeprefix('dataset.')}")

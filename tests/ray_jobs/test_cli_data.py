@@ -77,6 +77,8 @@ def test_list_says_what_is_here_and_where_it_is_looked_for(tmp_path):
         (["fetch", "bffhq"], "/home/bffhq/<pct>/align"),  # cannot be downloaded: instructions
         (["check", "colored_digits"], "built in"),
         (["check", "bar"], "ddb data fetch bar"),
+        (["describe", __file__], "test_cli_data.py: not a folder, and no data set has that name"),
+        (["check", "no/where"], "no/where: not a folder"),
     ],
 )
 def test_a_mistake_is_one_clear_error(arguments, message):
