@@ -129,8 +129,9 @@ def data_fetch(
 
 def _dataset_config(name: str, overrides: list[str] | None):
     """Settings of a data set from its name, or of a folder of images, and KEY=VALUE overrides."""
-    folder = name not in BENCHMARKS and Path(name).is_dir()
-    if not folder and (Path(name).exists() or os.sep in name):
+    place = name not in BENCHMARKS and (Path(name).exists() or os.sep in name)  # the name of a data set comes first
+    folder = place and Path(name).is_dir()
+    if place and not folder:
         raise DDBError(f"{name}: not a folder, and no data set has that name; an archive must be unpacked first")
     values = {"dataset": {"name": "folder", "root": name} if folder else {"name": name}}
     for override in overrides or []:

@@ -60,6 +60,8 @@ def test_a_folder_is_read_by_its_name_as_by_its_setting(mine, tmp_path, monkeypa
         table = lambda result: [line for line in result.output.splitlines() if "sheet" not in line]  # noqa: E731
         assert table(named) == table(set_)
     assert (tmp_path / "mine.png").exists()
+    (tmp_path / "bar").mkdir()  # what is called like a data set is the data set
+    assert "ddb data fetch bar" in str(run("check", "bar").exception)
     missing = run("check", "folder")
     assert isinstance(missing.exception, DDBError) and str(missing.exception) == "dataset.root: must be given"
 
