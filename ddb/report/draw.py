@@ -26,7 +26,9 @@ LONGEST = 80  # characters of a label
 WIDTH, HEIGHT = 7.2, 4.6  # inches of a panel
 ROWS_WIDTH, ROW = 11.0, 0.4  # inches of a chart of accuracies, and of one of its rows
 MOST = 14.0  # inches of all panels together
-COLORS = [matplotlib.colormaps["tab20"](number) for number in (*range(0, 20, 2), *range(1, 20, 2))]
+COLORS = [
+    matplotlib.colormaps["tab20"](n) for n in (*range(0, 20, 2), *range(1, 20, 2)) if n not in (14, 15)
+]  # no grey
 GREYS = ("#000000", "#7a7a7a", "#444444", "#a5a5a5")
 MARKERS = "osD^vPX<>*"
 DASHES = ("-", "--", ":", "-.")

@@ -11,9 +11,10 @@ from PIL import Image
 
 from ddb.data import prepared
 from ddb.errors import DDBError
+from ddb.recipes import METHODS
 from ddb.report import figure
 from ddb.report.charts import Chart, Line
-from ddb.report.draw import chart_figure, chart_uri, save
+from ddb.report.draw import COLORS, chart_figure, chart_uri, save
 from ddb.report.figure import draw
 from tests.ddb.report import hand_made
 from tests.ddb.report.conftest import DATA
@@ -48,6 +49,7 @@ def test_colour_means_the_method_in_every_chart_and_nothing_else():
     assert first["b"][:2] == second["c"][:2] and first["a"][0] != first["b"][0] and first["a"][1] != first["b"][1]
     red, green, blue = (int(second["recall"][0][place : place + 2], 16) for place in (1, 3, 5))
     assert red == green == blue  # grey: not a method's
+    assert len(METHODS) <= len({*COLORS}) and not any(max(each[:3]) - min(each[:3]) < 0.1 for each in COLORS)
     rows = Chart("accuracy", "t", "x", "", {"": [Line("aligned", points([9]))]}, "", rows=("erm",))
     assert styles(chart_figure(rows))["aligned"][0] == "#000000"
 
