@@ -11,17 +11,17 @@ override those sections for this row alone. How a file becomes plain values: `dd
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializeAsAny
+from pydantic import Field
 
-from ddb.data import BENCHMARKS, DatasetConfig
-from ddb.data.colored_digits import ColoredDigitsConfig
+from ddb.data import DatasetSection
+from ddb.diffusion.denoisers import DENOISERS
 from ddb.diffusion.settings import CDPMSettings, SamplingSettings
 from ddb.errors import DDBError
 from ddb.features.settings import FeatureSettings
 from ddb.recipes import Method, get_method
-from ddb.settings import Settings, build, unknown
+from ddb.settings import Renamed, Settings, build, unknown
 from ddb.signals import SOURCES
 from ddb.signals.amplifier import AmplifierSettings
 from ddb.training.loop import TrainingSettings
@@ -39,7 +39,7 @@ class ResourceSettings(Settings):
     checkpoint_every: int = Field(default=200, ge=1, description="CDPM steps between checkpoints")
     sampling_actors: int | None = Field(default=None, ge=1, description="null: one per GPU, or one per CPU")
     sampling_batch: int = Field(default=50, ge=1, description="images per network call of a sampling actor")
-    cell_cpus: int = Field(
+    cpus_per_run: Annotated[int, Renamed("cell_cpus")] = Field(
         default=1,
         ge=1,
         description="CPUs of each amplifier or classifier; as many processes load its images from files",
@@ -50,10 +50,9 @@ class ResourceSettings(Settings):
     )
 
 
-class ExperimentConfig(Settings):
+class ExperimentConfig(DatasetSection):
     """A configuration file with its defaults filled in."""
 
-    dataset: SerializeAsAny[DatasetConfig] = Field(default_factory=ColoredDigitsConfig)
     features: FeatureSettings = Field(
         default_factory=FeatureSettings, description="for classifiers with network linear or mlp, and space features"
     )
@@ -80,7 +79,7 @@ class MethodConfig:
 
 def check(values: dict[str, Any]) -> ExperimentConfig:
     """A checked configuration from plain values; also resolves every method, so that no mistake waits for its turn."""
-    config = build(ExperimentConfig, values | {"dataset": dataset_settings(values.get("dataset"))}, "")
+    config = build(ExperimentConfig, values, "")
     if len(set(config.seeds)) != len(config.seeds) or min(config.seeds) < 0:
         raise DDBError(f"seeds: must be different numbers from 0 up (got {list(config.seeds)})")
     workers = config.resources.cdpm_workers
@@ -88,24 +87,12 @@ def check(values: dict[str, Any]) -> ExperimentConfig:
         raise DDBError(f"cdpm.batch_size: {config.cdpm.batch_size} is not divisible by {workers} workers "
                        "(resources.cdpm_workers)")  # fmt: skip
     if config.cdpm.pipeline is None:
-        config.cdpm.check_image_size(config.dataset.image_size)
+        DENOISERS[config.cdpm.denoiser].check(config.cdpm, config.dataset.image_size)
     elif not (unet := Path(config.cdpm.pipeline) / "unet").is_dir():
         raise DDBError(f"cdpm.pipeline: no folder {unet}; diffusers' save_pretrained writes it")
     for row in methods(config):
         _check_row(row, config)
     return config
-
-
-def dataset_settings(values: Any) -> DatasetConfig:
-    """The dataset section by its name, so that each benchmark has its own settings and messages. Raises DDBError."""
-    if isinstance(values, DatasetConfig):
-        return values
-    if not isinstance(values, dict | None):
-        raise DDBError(f"dataset: must be a section with a name (got {values!r})")
-    name = (values or {}).get("name", "colored_digits")
-    if name not in BENCHMARKS:
-        raise DDBError(f"dataset.name: {name!r} is unknown; {unknown(str(name), list(BENCHMARKS))}")
-    return build(BENCHMARKS[name].settings, values or {}, "dataset")
 
 
 def _check_row(row: MethodConfig, config: ExperimentConfig) -> None:

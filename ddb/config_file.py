@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from ddb import yaml_text
-from ddb.config import ExperimentConfig, check, dataset_settings
+from ddb.config import ExperimentConfig, check
+from ddb.data import dataset_settings
 from ddb.errors import DDBError
 from ddb.recipes import METHODS
 from ddb.settings import unknown

@@ -19,7 +19,7 @@ from PIL import Image
 
 from ddb.data import BENCHMARKS, DataMissing, load_dataset
 from ddb.diffusion import imported
-from ddb.diffusion.network import build_unet
+from ddb.diffusion.denoisers import build_denoiser
 from ddb.diffusion.settings import CDPMSettings
 from ddb.experiment import Plan
 from ddb.features.encoders import build_encoder
@@ -92,13 +92,12 @@ class Probe:
 
     def unet(self, settings: CDPMSettings) -> tuple[float, float]:
         """Seconds per image of a training step and of one network pass."""
-        own = (settings.channels, settings.layers_per_block, settings.attention_resolutions, settings.precision)
-        key = (settings.pipeline,) if settings.pipeline else own
+        key = (settings.pipeline or settings,)
         if key not in self._known:
             if settings.pipeline:
                 network: Any = imported.read(Path(settings.pipeline), self.classes, self.pixels).unet
             else:
-                network = build_unet(settings, self.pixels, self.classes)
+                network = build_denoiser(settings, self.pixels, self.classes)
             network = network.to(self.device)
             bf16 = settings.precision == "bf16"
             run = lambda x: network(x, 500, class_labels=torch.zeros(len(x), dtype=torch.long, device=self.device))  # noqa: E731

@@ -13,8 +13,8 @@ from typing import Any
 
 from ddb import yaml_text
 from ddb.data import BENCHMARKS
-from ddb.diffusion import network
-from ddb.diffusion.process import SAMPLERS
+from ddb.diffusion.denoisers import DENOISERS
+from ddb.diffusion.samplers import SAMPLERS
 from ddb.errors import DDBError
 from ddb.progress import duration
 from ddb.recipes import METHODS
@@ -74,9 +74,13 @@ def explain(store: Store, result: Path) -> list[str]:
 
 def versions_now() -> dict[str, int]:
     """The present versions of all stage kinds, methods, data sets, sources of signals, networks and samplers."""
-    found = {name: each.version for registry in (KINDS, METHODS, BENCHMARKS) for name, each in registry.items()}
+    found = {
+        name: each.version
+        for registry in (KINDS, METHODS, BENCHMARKS, SAMPLERS, DENOISERS)
+        for name, each in registry.items()
+    }
     found |= {f"source {name}": each.version for name, each in SOURCES.items()}
-    return found | NETWORKS | SAMPLERS | {"unet": network.VERSION}
+    return found | NETWORKS
 
 
 def _changed(store: Store, record: dict[str, Any], now: dict[str, int]) -> dict[str, None]:

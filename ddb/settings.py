@@ -4,7 +4,9 @@
         steps: int = 500                                                # part of the key
         folder: Annotated[Path | None, NotHashed()] = None              # changes no number
         clip: Annotated[float | None, AddedLater(None)] = None          # results from before it keep their keys
-        weights: Annotated[str, HashedAs(file_content)] = "none"        # the file's content is part of the key
+        start: Annotated[str, HashedAs(file_content)] = "none"          # the file's content is part of the key
+        rate: Annotated[float, Renamed("lr")] = 0.1                     # `lr` is refused, with the new name
+        sampler: Annotated[str, OneOf(SAMPLERS)] = "ancestral"          # a name in a registry
 
 A mistake is one line with the full name of the setting and the most similar known name.
 """
@@ -12,14 +14,14 @@ A mistake is one line with the full name of the setting and the most similar kno
 import difflib
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, core_schema
 
 from ddb.errors import DDBError
 
@@ -44,6 +46,31 @@ class HashedAs:
     """Marks a setting that names something outside the store: the key contains `function(value)` instead."""
 
     function: Callable[[Any], Any]
+
+
+@dataclass(frozen=True, eq=False)  # a registry has no hash
+class OneOf:
+    """Marks a text that must be a name in a registry."""
+
+    known: Mapping[str, Any]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        return handler(schema) | {"enum": list(self.known)}
+
+    def _check(self, name: str) -> str:
+        if name not in self.known:
+            raise ValueError(f"is unknown; {unknown(name, list(self.known))}")
+        return name
+
+
+@dataclass(frozen=True)
+class Renamed:
+    """Marks a setting that had another name: files with that one are refused, and keys still contain it."""
+
+    before: str
 
 
 def absolute(name: str) -> str:
@@ -80,7 +107,13 @@ class Settings(BaseModel):
                 del values[name]
             elif HashedAs in marks:
                 values[name] = marks[HashedAs].function(value)
-        return values
+        return {self.names_before().get(name, name): value for name, value in values.items()}
+
+    @classmethod
+    def names_before(cls) -> dict[str, str]:
+        """{name now: name before} of the settings that were renamed."""
+        marks = ((name, mark) for name, field in cls.model_fields.items() for mark in field.metadata)
+        return {name: mark.before for name, mark in marks if isinstance(mark, Renamed)}
 
 
 @dataclass(frozen=True)
@@ -94,7 +127,9 @@ class Part:
         return {name: value for name, value in self.settings.recorded().items() if name in self.names}
 
     def hashed(self) -> dict[str, Any]:
-        return {name: value for name, value in self.settings.hashed().items() if name in self.names}
+        before = self.settings.names_before()
+        names = {before.get(name, name) for name in self.names}
+        return {name: value for name, value in self.settings.hashed().items() if name in names}
 
 
 Model = TypeVar("Model", bound=Settings)
@@ -116,6 +151,7 @@ WORDS = {  # pydantic's type of a mistake -> what to say of it
     "list_type": LIST,
     "dict_type": SECTION,
     "model_type": SECTION,
+    "model_attributes_type": SECTION,
     "too_short": "must not be empty",
     "literal_error": "must be {expected}",
     "string_pattern_mismatch": "must have the form {pattern}",
@@ -145,24 +181,40 @@ def unknown(name: str, known: list[str]) -> str:
 
 
 def _explain(model: type[Settings], item: ErrorDetails, where: str) -> str:
-    path = [str(part) for part in item["loc"] if part != "[key]"]
+    path, section = _walk(model, [str(part) for part in item["loc"] if part != "[key]"])
     name = ".".join([where, *path] if where else path)
     if item["type"] == "extra_forbidden":
-        return f"{name}: unknown setting; {unknown(path[-1], _fields(model, path[:-1]))}"
+        for now, before in section.names_before().items():
+            if before == path[-1]:
+                return f"{name}: is now called {now}"
+        return f"{name}: unknown setting; {unknown(path[-1], list(section.model_fields))}"
+    context = item.get("ctx", {})
+    if item["type"] == "union_tag_invalid":
+        known = [each.strip(" '") for each in context["expected_tags"].split(",")]
+        tag, kind = context["tag"], context["discriminator"].strip("'")
+        return f"{name}.{kind}: {tag!r} is unknown; {unknown(tag, known)}"
     if item["type"] == "missing":
         return f"{name}: must be given"
     if item["type"] in WORDS:
-        words = WORDS[item["type"]].format(**item.get("ctx", {}))
+        words = WORDS[item["type"]].format(**context)
     else:
         words = item["msg"].removeprefix("Value error, ")
     return f"{name}: {words}" if isinstance(item["input"], dict) else f"{name}: {words} (got {item['input']!r})"
 
 
-def _fields(model: type[Settings], path: list[str]) -> list[str]:
-    """Names known at `path` below `model`; models may nest directly."""
+def _walk(model: type[Settings], path: list[str]) -> tuple[list[str], type[Settings]]:
+    """The names in `path`, without the tags that pydantic adds for a union, and the settings that the last is among."""
+    names, section, inner = [], model, model
     for part in path:
-        inner = model.model_fields[part].annotation if part in model.model_fields else None
+        if isinstance(inner, dict):
+            inner = inner[part]
+            continue
+        names.append(part)
         if not (isinstance(inner, type) and issubclass(inner, Settings)):
-            break
-        model = inner
-    return list(model.model_fields)
+            continue
+        section = inner
+        field = section.model_fields.get(part)
+        inner = field and field.annotation
+        if field and field.discriminator:
+            inner = {each.model_fields[field.discriminator].default: each for each in get_args(field.annotation)}
+    return names, section

@@ -13,8 +13,8 @@ from tensorboardX import SummaryWriter
 
 from ddb import interrupt, progress
 from ddb.data import prepared
+from ddb.diffusion.noise_schedules import noise_schedule
 from ddb.diffusion.pipeline import CDPMPipeline
-from ddb.diffusion.process import noise_schedule
 from ddb.diffusion.settings import CDPMSettings
 from ddb.diffusion.train import Hooks, train
 from ddb.errors import DDBError, Interrupted
@@ -62,7 +62,7 @@ def train_rank(arguments: dict[str, Any]) -> None:
             (folder / "error.txt").write_text(str(error), encoding="utf-8")
         return
     if rank == 0:
-        CDPMPipeline(network.cpu(), noise_schedule(settings.process)).save_pretrained(folder / "pipeline")
+        CDPMPipeline(network.cpu(), noise_schedule(settings)).save_pretrained(folder / "pipeline")
 
 
 def _report_checkpoint(step: int, save) -> None:

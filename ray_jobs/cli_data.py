@@ -13,9 +13,8 @@ from rich.progress import DownloadColumn, Progress
 from rich.table import Table
 from rich.text import Text
 
-from ddb.config import dataset_settings
 from ddb.config_file import apply_override
-from ddb.data import BENCHMARKS, DataMissing, FilesConfig, data_root, load_dataset
+from ddb.data import BENCHMARKS, DataMissing, FilesConfig, data_root, dataset_settings, load_dataset
 from ddb.data.files import data_home
 from ddb.errors import DDBError
 from ray_jobs.cli_options import Overrides

@@ -10,8 +10,7 @@ from typing import NamedTuple
 import psutil
 import torch
 
-from ddb.config import dataset_settings
-from ddb.data import BENCHMARKS, DataMissing, load_dataset
+from ddb.data import BENCHMARKS, DataMissing, dataset_settings, load_dataset
 from ddb.errors import DDBError
 from ddb.store import Store
 

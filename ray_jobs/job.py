@@ -90,7 +90,7 @@ def make_ready(graph: Plan, missing: list[Stage]) -> set[str]:
         amplifier = trained if "amplifier" in trained.config else trained.inputs.get("amplifier")
         for stage, settings in ((trained, cell.row.settings), (amplifier, cell.row.amplifier)):
             if stage is not None and stage.key in needed:
-                ensure_weights(settings.network, settings.weights)
+                ensure_weights(settings.network, settings.pretrained)
     return set(blocked)
 
 

@@ -22,8 +22,8 @@ SIZES = (
 SMALL = f"seeds=[0] {SIZES}"
 # A benchmark: one row that needs no amplifier, and not the paper's network, whose weights would be downloaded.
 ROW = (
-    "'methods={erm: {}}' seeds=[0] memorisation=false training.network=small_cnn training.weights=none "
-    "training.image_size=8 training.steps=4 training.batch_size=4 training.evaluate_every=null resources.cell_cpus=1"
+    "'methods={erm: {}}' seeds=[0] memorisation=false training.network=small_cnn training.pretrained=none "
+    "training.image_size=8 training.steps=4 training.batch_size=4 training.evaluate_every=null resources.cpus_per_run=1"
 )
 
 

@@ -10,7 +10,8 @@ from ddb.errors import DDBError
 from ddb.experiment import plan
 from ddb.sweep import load_sweep
 
-CONFIGS = sorted(path for path in Path("configs").rglob("*.yaml") if path.parent.name != "sweeps")
+COMMON = Path("configs/benchmarks/paper.yaml")  # names no data set
+CONFIGS = sorted(path for path in Path("configs").rglob("*.yaml") if path.parent.name != "sweeps" and path != COMMON)
 BENCHMARKS = ("bar", "bffhq", "imagenet9", "urbancars", "waterbirds")
 
 

@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Union
+
+from pydantic import BeforeValidator, Field
 
 from ddb.data import (
     align_conflict,
@@ -21,6 +24,7 @@ from ddb.data.dataset import SPLITS, BiasedDataset, DatasetConfig, Split, group_
 from ddb.data.files import DataMissing, FilesConfig, fingerprint, locate
 from ddb.data.labels import doubts
 from ddb.data.tree import left_out, walk
+from ddb.settings import Settings, build
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,30 @@ BENCHMARKS = {
 }
 
 
+def _named(section: Any) -> Any:
+    return {"name": "colored_digits"} | section if isinstance(section, dict) else section
+
+
+if TYPE_CHECKING:
+    AnyDatasetConfig = DatasetConfig
+else:  # the settings class that `name` asks for
+    AnyDatasetConfig = Annotated[
+        Annotated[Union[tuple(each.settings for each in BENCHMARKS.values())], Field(discriminator="name")],  # noqa: UP007
+        BeforeValidator(_named),
+    ]
+
+
+class DatasetSection(Settings):
+    """The section `dataset` of a configuration; each data set has settings of its own."""
+
+    dataset: AnyDatasetConfig = Field(default_factory=ColoredDigitsConfig)
+
+
+def dataset_settings(section: Any) -> DatasetConfig:
+    """A section `dataset`, checked. Raises DDBError, a line per mistake."""
+    return build(DatasetSection, {} if section is None else {"dataset": section}, "").dataset
+
+
 def load_dataset(config: DatasetConfig) -> BiasedDataset:
     """The data set that `config.name` names, checked; one of files is listed, not decoded.
 
@@ -123,9 +151,11 @@ __all__ = [
     "BiasedDataset",
     "DataMissing",
     "DatasetConfig",
+    "DatasetSection",
     "FilesConfig",
     "Split",
     "data_root",
+    "dataset_settings",
     "fingerprint",
     "group_names",
     "groups",

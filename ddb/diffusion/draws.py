@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import torch
 
-from ddb.diffusion.process import NUM_TIMESTEPS
+from ddb.diffusion.noise_schedules import NUM_TIMESTEPS
 from ddb.diffusion.settings import CDPMSettings
 from ddb.randomness import torch_generator
 

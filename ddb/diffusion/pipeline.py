@@ -9,7 +9,7 @@ import torch
 from diffusers import DDPMScheduler, DiffusionPipeline, UNet2DModel
 from diffusers.utils.torch_utils import randn_tensor
 
-from ddb.diffusion.process import sampler
+from ddb.diffusion.samplers import SAMPLERS
 from ddb.diffusion.settings import SamplingSettings
 
 
@@ -36,19 +36,18 @@ class CDPMPipeline(DiffusionPipeline):
     ) -> np.ndarray:
         """Sample one image per label, (B, H, W, 3) uint8.
 
-        `labels` is (B,) int64; `generators` has one CPU generator per image, which draws its initial noise and, with
-        the ancestral sampler, the noise of every step: an image does not depend on the others in its batch.
+        `labels` is (B,) int64; `generators` has one CPU generator per image, which draws its initial noise and
+        whatever the sampler draws after that: an image does not depend on the others in its batch.
         """
-        schedule = sampler(self.scheduler, settings)
+        sampler = SAMPLERS[settings.sampler]
+        schedule = sampler.over(self.scheduler, settings.sampler_steps)
+        noise_of_steps = {"generator": generators} if sampler.draws_noise else {}
         labels = labels.to(self.device)
         noise = randn_tensor((len(labels), *self.image_shape), generator=generators, device=self.device)
         x = noise * schedule.init_noise_sigma  # (B, 3, H, W)
         for timestep in schedule.timesteps:
             prediction = self.guided(x, timestep, labels, settings.guidance)
-            if settings.sampler == "ancestral":
-                x = schedule.step(prediction, timestep, x, generator=generators).prev_sample
-            else:
-                x = schedule.step(prediction, timestep, x).prev_sample
+            x = schedule.step(prediction, timestep, x, **noise_of_steps).prev_sample
         pixels = (x.clamp(-1, 1) + 1) * 127.5
         return pixels.round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()  # (B, H, W, 3)
 
@@ -56,8 +55,8 @@ class CDPMPipeline(DiffusionPipeline):
     def guided(self, x: torch.Tensor, timestep: torch.Tensor, labels: torch.Tensor, guidance: float) -> torch.Tensor:
         """(1 + w) f(x, y) - w f(x, null), on all channels, (B, 3, H, W); both halves in one network batch.
 
-        The prediction f may be noise or v: v is linear in the noise at fixed x, so guiding either is the same. At w = 0
-        this is the conditional prediction, and no unconditional pass is run.
+        The prediction f may be noise, v or the clean image: each is linear in the noise at fixed x, so guiding any is
+        the same. At w = 0 this is the conditional prediction, and no unconditional pass is run.
         """
         if guidance == 0:
             return self.unet(x, timestep, class_labels=labels).sample

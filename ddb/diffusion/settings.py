@@ -1,12 +1,14 @@
 """Settings of CDPM training and of sampling. Defaults suit 16 px on a CPU; the paper's values stand beside them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from ddb.diffusion.denoisers import DENOISERS
 from ddb.diffusion.imported import content
-from ddb.errors import DDBError
-from ddb.settings import AddedLater, HashedAs, NotHashed, Settings, absolute
+from ddb.diffusion.noise_schedules import NOISE_SCHEDULES, PREDICTIONS, PROCESSES
+from ddb.diffusion.samplers import SAMPLERS
+from ddb.settings import AddedLater, HashedAs, NotHashed, OneOf, Settings, absolute
 
 
 class CDPMSettings(Settings):
@@ -21,9 +23,19 @@ class CDPMSettings(Settings):
         description="a folder of diffusers with a trained CDPM, which replaces training: the other settings of this "
         "section are not used (ddb/diffusion/imported.py)",
     )
-    process: Literal["fast", "paper"] = Field(
+    process: Annotated[str, OneOf(PROCESSES)] = Field(
         default="fast",
-        description="fast: v-prediction, cosine schedule; paper: noise prediction, linear betas 1e-4..0.028",
+        description="preset of noise_schedule and prediction_type; fast: cosine and v_prediction; paper: linear (betas "
+        "1e-4..0.028) and epsilon",
+    )
+    noise_schedule: Annotated[str, OneOf(NOISE_SCHEDULES)] | None = Field(
+        default=None, description="null: that of process"
+    )
+    prediction_type: Annotated[str, OneOf(PREDICTIONS)] | None = Field(
+        default=None, description="what the denoiser predicts; null: that of process"
+    )
+    denoiser: Annotated[str, OneOf(DENOISERS), AddedLater("unet")] = Field(
+        default="unet", description="the network; channels, layers_per_block and attention_resolutions are of unet"
     )
     channels: tuple[int, ...] = Field(default=(16, 32, 64), min_length=1, description="UNet channels per resolution")
     layers_per_block: int = Field(default=1, ge=1, description="residual blocks per resolution")
@@ -61,14 +73,20 @@ class CDPMSettings(Settings):
             raise ValueError("zero_stage needs engine: deepspeed")
         return self
 
-    def check_image_size(self, image_size: int) -> None:
-        """Raise DDBError where images of `image_size` pixels cannot be halved as often as `channels` asks."""
-        factor = 2 ** (len(self.channels) - 1)
-        if image_size % factor:
-            raise DDBError(
-                f"cdpm.channels: {len(self.channels)} resolutions need images divisible by {factor} pixels, "
-                f"these have {image_size}"
-            )
+    @property
+    def diffusion_process(self) -> tuple[str, str]:
+        """Noise schedule and prediction type."""
+        schedule, prediction = PROCESSES[self.process]
+        return self.noise_schedule or schedule, self.prediction_type or prediction
+
+    def hashed(self) -> dict[str, Any]:
+        """A preset and the two settings that it stands for have the same key."""
+        values = super().hashed()
+        values = {name: values[name] for name in values if name not in ("process", "noise_schedule", "prediction_type")}
+        for name, process in PROCESSES.items():
+            if process == self.diffusion_process:
+                return values | {"process": name}
+        return values | dict(zip(("noise_schedule", "prediction_type"), self.diffusion_process, strict=True))
 
 
 class SamplingSettings(Settings):
@@ -80,16 +98,13 @@ class SamplingSettings(Settings):
         description="the paper's w: eps = (1 + w) eps(x, y) - w eps(x, null); 0 is plain conditional sampling",
     )
     images_per_class: int = Field(default=100, ge=1)
-    sampler: Literal["dpm_solver", "ancestral"] = Field(
-        default="dpm_solver", description="dpm_solver: DPM-Solver++(2M)"
-    )
+    sampler: Annotated[str, OneOf(SAMPLERS)] = Field(default="dpm_solver", description="dpm_solver: DPM-Solver++(2M)")
     sampler_steps: int = Field(
-        default=15, ge=8, le=1000, description="denoising steps: 8 or more; ancestral: 150 or more, 1000 in the paper"
+        default=15, ge=1, le=1000, description="denoising steps: 8 or more; ancestral: 150 or more, 1000 in the paper"
     )
 
     @model_validator(mode="after")
     def _enough(self):
-        # Fewer leave a spread of fine detail that is off by more than 5 % (results/samplers/study.py).
-        if self.sampler == "ancestral" and self.sampler_steps < 150:
-            raise ValueError(f"sampler_steps {self.sampler_steps} are too few for the ancestral sampler; 150 or more")
+        if self.sampler_steps < (fewest := SAMPLERS[self.sampler].fewest_steps):
+            raise ValueError(f"sampler_steps: {self.sampler} needs at least {fewest}, not {self.sampler_steps}")
         return self

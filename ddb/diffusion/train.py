@@ -20,11 +20,11 @@ import torch.distributed as dist
 from diffusers import UNet2DModel
 from diffusers.training_utils import EMAModel
 
+from ddb.diffusion.denoisers import build_denoiser
 from ddb.diffusion.draws import ahead, draw_batch
 from ddb.diffusion.dropout import PositionalDropout
 from ddb.diffusion.engine import make_engine, world
-from ddb.diffusion.network import build_unet
-from ddb.diffusion.process import NUM_TIMESTEPS, noise_schedule
+from ddb.diffusion.noise_schedules import NUM_TIMESTEPS, PREDICTIONS, noise_schedule
 from ddb.diffusion.settings import CDPMSettings
 from ddb.errors import DDBError, Interrupted
 from ddb.randomness import derive_key, drawing_from
@@ -109,7 +109,7 @@ def train(
     positions = range(rank * share, (rank + 1) * share)
     shape = (3, *images.shape[1:3])
     with drawing_from(derive_key("unet", seed)):
-        network = build_unet(settings, images.shape[1], num_classes).train()
+        network = build_denoiser(settings, images.shape[1], num_classes).train()
     dropout = PositionalDropout(network, shape) if settings.dropout else None
     engine = make_engine(network, settings, device)
     average = ema_model(network, settings.ema_decay) if settings.ema_decay and rank == 0 else None
@@ -117,7 +117,8 @@ def train(
 
     pixels = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).to(device)  # (N, 3, H, W) uint8
     classes = torch.from_numpy(np.asarray(labels)).to(device)  # (N,)
-    schedule: Any = noise_schedule(settings.process)
+    target_of = PREDICTIONS[settings.diffusion_process[1]]
+    schedule: Any = noise_schedule(settings)
     meter, anywhere = _Meter(), _agreement()
 
     def save(directory: Path, step: int) -> None:
@@ -136,9 +137,7 @@ def train(
         clean = torch.where(drawn["flip"][:, None, None, None], clean.flip(3), clean)
         label = torch.where(drawn["drop"], num_classes, classes[drawn["index"]])  # (b,), null class where dropped
         noisy = schedule.add_noise(clean, drawn["noise"], drawn["timestep"])
-        target = drawn["noise"]
-        if settings.process == "fast":
-            target = schedule.get_velocity(clean, drawn["noise"], drawn["timestep"])
+        target = target_of(schedule, clean, drawn["noise"], drawn["timestep"])  # (b, 3, H, W)
         if dropout:
             dropout.draw(seed, step, positions, device)
         prediction = engine.predict(noisy, drawn["timestep"], label)

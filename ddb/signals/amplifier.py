@@ -15,7 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from ddb.data import Split
 from ddb.data.generated import content
 from ddb.data.loading import View
-from ddb.settings import AddedLater, HashedAs, absolute, file_content, unknown
+from ddb.settings import AddedLater, HashedAs, OneOf, absolute, file_content
 from ddb.signals.registry import SOURCES, Found
 from ddb.signals.table import Signals
 from ddb.training.classifier import predict
@@ -33,7 +33,7 @@ class AmplifierSettings(TrainingSettings):
     evaluate_every: int | None = Field(
         default=None, gt=0, description="steps between two points of the memorisation curve; null: after every epoch"
     )
-    source: str = Field(
+    source: Annotated[str, OneOf(SOURCES)] = Field(
         default="synthetic",
         description="of the signals: the amplifier on synthetic or real images; cross_fit, xrm or gce on real ones; "
         "class_mean, lda or gaussian in closed form; file",
@@ -70,13 +70,6 @@ class AmplifierSettings(TrainingSettings):
         description="of real images before they get image_size: that of synthetic ones; native: their files'",
     )
 
-    @field_validator("source")
-    @classmethod
-    def _known_source(cls, name: str) -> str:
-        if name not in SOURCES:
-            raise ValueError(f"unknown source of signals; {unknown(name, list(SOURCES))}")
-        return name
-
     @field_validator("file", "generated")
     @classmethod
     def _absolute_file(cls, name: str | None) -> str | None:
@@ -88,7 +81,7 @@ class AmplifierSettings(TrainingSettings):
         """On features, `linear` replaces a network of images, so that one grid can compare both spaces."""
         of_images = isinstance(values, dict) and values.get("network") not in HEADS
         if of_images and values.get("space") == "features":
-            return values | {"network": "linear", "weights": "none", "image_size": None, "augment": False}
+            return values | {"network": "linear", "pretrained": "none", "image_size": None, "augment": False}
         return values
 
     @model_validator(mode="after")

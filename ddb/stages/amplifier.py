@@ -43,8 +43,10 @@ class Amplifier(Kind):
         from ddb.training.loop import Run
 
         settings, dataset, machine = AmplifierSettings.model_validate(job.config["amplifier"]), job.data(), job.machine
-        for name in {"file", "weights"} & job.config["amplifier"].keys():
-            job.check_file("amplifier", name)
+        if "file" in job.config["amplifier"]:
+            job.check_file("amplifier", "file")
+        if "pretrained" in job.config["amplifier"]:
+            job.check_file("amplifier", "pretrained", hashed_as="weights")
         if "generated" in job.config["amplifier"]:
             job.check_file("amplifier", "generated", content)
         surroundings = {"device": machine.device, "workers": machine.workers, "progress": job.progress}

@@ -25,14 +25,15 @@ class CDPM(Kind):
 
     def code(self, config: dict[str, Any]) -> dict[str, int]:
         """Of this kind and of the network."""
-        from ddb.diffusion.network import VERSION
+        from ddb.diffusion.denoisers import DENOISERS
 
-        return {self.name: self.version, "unet": VERSION}
+        name = config["cdpm"]["denoiser"]
+        return {self.name: self.version, name: DENOISERS[name].version}
 
     def compute(self, job: Job) -> dict[str, Any]:
         """Train from the first step to the last; nothing is resumed."""
+        from ddb.diffusion.noise_schedules import noise_schedule
         from ddb.diffusion.pipeline import CDPMPipeline
-        from ddb.diffusion.process import noise_schedule
         from ddb.diffusion.settings import CDPMSettings
         from ddb.diffusion.train import Hooks, train
 
@@ -45,7 +46,7 @@ class CDPM(Kind):
         images, labels = dataset["train"].array, dataset["train"].labels
         classes, device = len(dataset.classes), job.machine.device
         network = train(images, labels, classes, settings, job.config["seed"], Hooks(log), device=device)
-        CDPMPipeline(network.cpu(), noise_schedule(settings.process)).save_pretrained(job.result / "pipeline")
+        CDPMPipeline(network.cpu(), noise_schedule(settings)).save_pretrained(job.result / "pipeline")
         (job.result / "losses.jsonl").write_text("".join(lines))
         return {}
 

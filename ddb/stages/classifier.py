@@ -40,7 +40,7 @@ class Classifier(Kind):
 
         method, dataset, machine = get_method(job.config["method"]), job.seen_data(), job.machine
         settings = method.settings_class.model_validate(job.config["settings"])
-        job.check_file("settings", "weights")
+        job.check_file("settings", "pretrained", hashed_as="weights")
         surroundings = {"device": machine.device, "workers": machine.workers, "progress": job.progress}
         run = Run(job.config["seed"], method.name, validation=dataset["val"], **surroundings)
         signals = None

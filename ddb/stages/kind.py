@@ -79,9 +79,11 @@ class Job:
 
         return with_features(self.data(), self.input("features")) if "features" in self.stage.inputs else self.data()
 
-    def check_file(self, role: str, name: str, digest: Callable[[str], str] = file_content) -> None:
+    def check_file(
+        self, role: str, name: str, digest: Callable[[str], str] = file_content, hashed_as: str | None = None
+    ) -> None:
         """Raise DDBError if a file that the setting `role.name` names has changed since its content entered the key."""
-        path, planned = self.config[role][name], (self.stage.hashed or self.config)[role].get(name)
+        path, planned = self.config[role][name], (self.stage.hashed or self.config)[role].get(hashed_as or name)
         if path is not None and digest(path) != planned:
             raise DDBError(f"{name}: {path} changed while the command ran; run it again")
 
@@ -113,10 +115,10 @@ class Kind(ABC):
     def demand(self, stage: Stage, capacity: Capacity, resources: ResourceSettings) -> Demand:
         """What the stage needs of the cluster. Raises DDBError that names the setting if there is less."""
         largest = capacity.cpus_for_each(1)
-        if resources.cell_cpus > largest:
-            wanted = f"resources.cell_cpus: {resources.cell_cpus} asked for"
+        if resources.cpus_per_run > largest:
+            wanted = f"resources.cpus_per_run: {resources.cpus_per_run} asked for"
             raise DDBError(f"{wanted}, but no node has more than {largest} CPUs")
-        return Demand(cpus=resources.cell_cpus, gpus=1 if capacity.gpus else 0)
+        return Demand(cpus=resources.cpus_per_run, gpus=1 if capacity.gpus else 0)
 
     def demand_after_loss(self, stage: Stage, capacity: Capacity, resources: ResourceSettings) -> Demand:
         """The demand with fewer workers, on the nodes that are left. Raises DDBError if it cannot do with fewer."""

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import torch
 
-from ddb.diffusion.network import build_unet
+from ddb.diffusion.denoisers import build_denoiser
 from ddb.diffusion.settings import CDPMSettings
 from ddb.training.networks import build_network
 
@@ -21,7 +21,7 @@ FLOAT = 4  # bytes
 def cdpm_bytes(settings: CDPMSettings, pixels: int, classes: int, workers: int) -> int:
     """Bytes of one worker that trains a CDPM; with ZeRO, its optimizer's states are divided among the workers."""
     with torch.device("meta"):
-        network = build_unet(settings, pixels, classes)
+        network = build_denoiser(settings, pixels, classes)
         images = torch.empty(1, 3, pixels, pixels)
         labels = torch.zeros(1, dtype=torch.long)
         kept = _outputs(network, lambda: network(images, torch.zeros(1), class_labels=labels))

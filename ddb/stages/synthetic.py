@@ -22,10 +22,10 @@ class Synthetic(ActorKind):
 
     def code(self, config: dict[str, Any]) -> dict[str, int]:
         """Of this kind and of the sampler."""
-        from ddb.diffusion.process import SAMPLERS
+        from ddb.diffusion.samplers import SAMPLERS
 
         name = config["sampling"]["sampler"]
-        return {self.name: self.version, name: SAMPLERS[name]}
+        return {self.name: self.version, name: SAMPLERS[name].version}
 
     def compute(self, job: Job) -> dict[str, Any]:
         """Sample from the first image to the last; nothing is resumed."""

@@ -24,7 +24,7 @@ from ddb.data.loading import Items, View, batches
 from ddb.errors import DDBError
 from ddb.lazy import lazy, np
 from ddb.randomness import derive_key, numpy_generator
-from ddb.settings import HashedAs, Settings, absolute, file_content, unknown
+from ddb.settings import HashedAs, OneOf, Renamed, Settings, absolute, file_content
 from ddb.training.classifier import predict
 from ddb.training.metrics import worst
 from ddb.training.networks import HEADS, NETWORKS, build_network
@@ -41,12 +41,12 @@ Selection = Literal["last", "val_average", "val_worst_group", "val_pseudo_worst_
 class TrainingSettings(Settings):
     """How a classifier is trained."""
 
-    network: str = Field(
+    network: Annotated[str, OneOf(NETWORKS)] = Field(
         default="small_cnn",
         description="small_cnn, resnet18, resnet50, densenet121 or efficientnet_lite0; on features: linear or mlp",
     )
-    weights: Annotated[str, HashedAs(file_content)] = Field(
-        default="none", description="of a backbone at the start: none, imagenet, or a file"
+    pretrained: Annotated[str, HashedAs(file_content), Renamed("weights")] = Field(
+        default="none", description="weights of a backbone at the start: none, imagenet, or a file"
     )
     image_size: int | None = Field(
         default=None, ge=8, description="pixels, read from the files; null: the prepared arrays"
@@ -75,23 +75,16 @@ class TrainingSettings(Settings):
 
     @model_validator(mode="after")
     def _consistent(self):
-        if self.weights != "none" and self.network in ("small_cnn", *HEADS):
-            raise ValueError("weights need a pretrained network")
+        if self.pretrained != "none" and self.network in ("small_cnn", *HEADS):
+            raise ValueError(f"pretrained: there are no weights of {self.network}")
         if self.network in HEADS and (self.image_size or self.augment):
             raise ValueError(f"network {self.network} takes features: image_size and augment are for images")
         return self
 
-    @field_validator("weights")
+    @field_validator("pretrained")
     @classmethod
-    def _absolute_weights(cls, name: str) -> str:
+    def _absolute_file(cls, name: str) -> str:
         return name if name in ("none", "imagenet") else absolute(name)
-
-    @field_validator("network")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in NETWORKS:
-            raise ValueError(f"unknown network; {unknown(name, list(NETWORKS))}")
-        return name
 
 
 def _silent(step: int, total: int, numbers: dict[str, Any]) -> None:
@@ -150,7 +143,7 @@ class Learner:
         num_classes = int(train.labels.max()) + 1  # BiasedDataset.validate: every class has training images
         key = derive_key(f"init/{run.stream}", run.seed)
         inputs = train.array.shape[1] if settings.network in HEADS else None
-        self.model = build_network(settings.network, num_classes, key, settings.weights, inputs).to(run.device)
+        self.model = build_network(settings.network, num_classes, key, settings.pretrained, inputs).to(run.device)
         if settings.network in HEADS:
             standardise: Any = self.model.get_submodule("0")
             standardise.fit(torch.from_numpy(train.array))  # (N, D)

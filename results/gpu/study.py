@@ -21,9 +21,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ddb.data import Split
 from ddb.diffusion import synthetic
-from ddb.diffusion.network import build_unet
+from ddb.diffusion.denoisers import build_denoiser
+from ddb.diffusion.noise_schedules import noise_schedule
 from ddb.diffusion.pipeline import CDPMPipeline
-from ddb.diffusion.process import noise_schedule
 from ddb.diffusion.settings import CDPMSettings, SamplingSettings
 from ddb.diffusion.train import Hooks, train
 from ddb.store.record import device_name
@@ -82,14 +82,14 @@ def train_cdpm(settings: CDPMSettings, size: int, device: torch.device) -> tuple
     images = np.random.default_rng(0).integers(0, 256, (IMAGES, size, size, 3), np.uint8)
     hooks = Hooks(log=lambda step, numbers: rates.append(numbers["images_per_second"]))
     train(images, np.arange(IMAGES) % CLASSES, CLASSES, settings, 0, hooks, device=device)
-    return float(np.median(rates[1:])), _operations(build_unet(settings, size, CLASSES), size)
+    return float(np.median(rates[1:])), _operations(build_denoiser(settings, size, CLASSES), size)
 
 
 def sample(settings: CDPMSettings, size: int, batch: int, device: torch.device) -> tuple[float, float]:
     """Images per second of whole batches, from noise to bytes, and operations of one image's pass."""
-    network = build_unet(settings, size, CLASSES)
+    network = build_denoiser(settings, size, CLASSES)
     operations = _operations(network, size)
-    pipeline = CDPMPipeline(network.to(device).eval(), noise_schedule("fast"))
+    pipeline = CDPMPipeline(network.to(device).eval(), noise_schedule(settings))
     labels, wanted = np.zeros(batch, int), SamplingSettings(sampler_steps=20)
     pipeline.set_progress_bar_config(disable=True)
 

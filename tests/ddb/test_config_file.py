@@ -100,7 +100,7 @@ def test_a_grid_over_data_sets_leaves_oracles_out_where_there_are_no_bias_labels
 @pytest.mark.parametrize(
     ("values", "overrides", "message"),
     [
-        ({"vary": {"resources.cell_cpus": [1, 2]}}, [], "vary.resources.cell_cpus: cannot be varied"),
+        ({"vary": {"resources.cpus_per_run": [1, 2]}}, [], "vary.resources.cpus_per_run: cannot be varied"),
         ({"vary": {"cdpm.steps": 5}}, [], "vary.cdpm.steps: must be a list of values (got 5)"),
         ({"vary": {"cdpm.steps": []}}, [], "vary.cdpm.steps: must be a list of values (got [])"),
         ({"vary": 3}, [], "vary: must be a section of setting: [values] (got 3)"),

@@ -19,9 +19,10 @@ from ddb import probe
 from ddb.config_file import resolve
 from ddb.data import prepared
 from ddb.diffusion import synthetic
-from ddb.diffusion.network import VERSION, build_unet
+from ddb.diffusion.denoisers import DENOISERS, build_denoiser
+from ddb.diffusion.noise_schedules import noise_schedule
 from ddb.diffusion.pipeline import CDPMPipeline
-from ddb.diffusion.process import SAMPLERS, noise_schedule
+from ddb.diffusion.samplers import SAMPLERS
 from ddb.diffusion.settings import CDPMSettings, SamplingSettings
 from ddb.experiment import plan
 from ddb.features import table
@@ -185,16 +186,16 @@ def test_the_unet():
     torch.manual_seed(0)
     x = torch.linspace(-1, 1, 3 * 8 * 8).reshape(1, 3, 8, 8)
     with torch.no_grad():
-        output = build_unet(SMALL, 8, 10).eval()(x, torch.tensor(400), class_labels=torch.tensor([3])).sample
-    assert not changed("unet", [ramp(output.abs())], {"unet": VERSION})
+        output = build_denoiser(SMALL, 8, 10).eval()(x, torch.tensor(400), class_labels=torch.tensor([3])).sample
+    assert not changed("unet", [ramp(output.abs())], {"unet": DENOISERS["unet"].version})
 
 
 @pytest.mark.parametrize(("name", "steps"), [("dpm_solver", 8), ("ancestral", 150)])
 def test_every_sampler(name, steps):
     torch.manual_seed(0)
-    pipeline = CDPMPipeline(build_unet(SMALL, 8, 10).eval(), noise_schedule("fast"))
+    pipeline = CDPMPipeline(build_denoiser(SMALL, 8, 10).eval(), noise_schedule(SMALL))
     images = synthetic.generate(pipeline, [1, 2], [0, 1], 0, SamplingSettings(sampler=name, sampler_steps=steps), 2)
-    assert not changed(name, [ramp(images)], {name: SAMPLERS[name]})
+    assert not changed(name, [ramp(images)], {name: SAMPLERS[name].version})
 
 
 def test_a_number_or_a_version_that_differs_is_reported_with_the_way_out():
@@ -209,4 +210,4 @@ def test_everything_that_has_a_version_has_a_golden_number():
     named = {name for entry in GOLDEN.values() for name in entry["code"]}
     sources = {f"source {name}" for name in SOURCES if name not in OUTSIDE}
     computing = {*KINDS} - {"imported_cdpm"}  # which copies
-    assert named >= {*computing, *METHODS, *NETWORKS, *SAMPLERS, *sources, "unet"}
+    assert named >= {*computing, *METHODS, *NETWORKS, *SAMPLERS, *DENOISERS, *sources}

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ddb.config_file import resolve
-from ddb.diffusion.network import build_unet
+from ddb.diffusion.denoisers import build_denoiser
 from ddb.diffusion.settings import CDPMSettings
 from ddb.experiment import plan
 from ddb.memory import needs
@@ -39,7 +39,7 @@ def _trained(network, loss):
 @pytest.mark.parametrize("ema", [None, 0.9])
 def test_a_cdpm(ema):
     settings = CDPMSettings(channels=(16, 32), batch_size=8, ema_decay=ema)
-    network = build_unet(settings, 16, 10)
+    network = build_denoiser(settings, 16, 10)
     images, labels = torch.randn(8, 3, 16, 16), torch.zeros(8, dtype=torch.long)
     held, kept = _trained(network, lambda n: n(images, torch.zeros(8), class_labels=labels).sample.square().mean())
     average = sum(each.numel() * 4 for each in network.parameters()) if ema else 0
@@ -59,7 +59,7 @@ def test_a_classifier(name):
 
 def test_optimizer_states_are_divided_where_zero_divides_them():
     plain, divided = (cdpm_bytes(CDPMSettings(zero_stage=stage), 16, 10, 4) for stage in (0, 1))
-    weights = sum(each.numel() * 4 for each in build_unet(CDPMSettings(), 16, 10).parameters())
+    weights = sum(each.numel() * 4 for each in build_denoiser(CDPMSettings(), 16, 10).parameters())
     assert plain - divided == 2 * weights - 2 * weights // 4
 
 

@@ -72,12 +72,12 @@ def test_weights_are_in_the_key_by_their_content(tmp_path):
     other.write_bytes(first.read_bytes() + b" ")
 
     def trained(weights):
-        erm = {"network": "resnet18", "weights": str(weights)}
+        erm = {"network": "resnet18", "pretrained": str(weights)}
         values = {"dataset": {"image_size": 32}, "methods": {"erm": erm}, "memorisation": False}
         return plan(resolve(values)).cells[0].classifier
 
     assert trained(first).key == trained(copy).key != trained(other).key
-    assert trained(copy).config["settings"]["weights"] == str(copy)
+    assert trained(copy).config["settings"]["pretrained"] == str(copy)
 
 
 @pytest.mark.parametrize("changed", ["evaluation", "classifier", "erm", "small_cnn", "colored_digits"])

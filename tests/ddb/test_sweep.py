@@ -59,7 +59,7 @@ def test_the_steps_of_a_rung_are_the_rows():
 
 def test_a_sweep_with_another_space_or_default_is_another_study_but_more_trials_are_not():
     key = sweep().key
-    assert sweep(trials=99).key == sweep(seed=5).key == sweep(overrides=["resources.cell_cpus=2"]).key == key
+    assert sweep(trials=99).key == sweep(seed=5).key == sweep(overrides=["resources.cpus_per_run=2"]).key == key
     narrower = {"space": SPACE | {"methods.ddb_two_step.gamma": {"uniform": [0, 2]}}}
     assert len({key, sweep(**narrower).key, sweep(overrides=["cdpm.steps=5"]).key}) == 3
 
@@ -68,7 +68,7 @@ def test_a_sweep_with_another_space_or_default_is_another_study_but_more_trials_
     ("changes", "message"),
     [
         ({"space": {"sampling.guidence": {"choices": [1]}}}, "sweep.space.sampling.guidence: is no setting of"),
-        ({"space": {"resources.cell_cpus": {"choices": [1]}}}, "sweep.space.resources.cell_cpus: is no setting"),
+        ({"space": {"resources.cpus_per_run": {"choices": [1]}}}, "sweep.space.resources.cpus_per_run: is no setting"),
         (
             {"space": {"sampling.guidance": {"uniform": [2, 3]}}},
             "sweep.space.sampling.guidance: must include the",

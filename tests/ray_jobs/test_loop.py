@@ -172,14 +172,14 @@ def test_a_lost_node_ends_the_run_at_once_where_its_job_is_queued_again(requeue,
 
 def test_what_ran_on_a_lost_node_is_counted_on_those_that_are_left(pretend, tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "CLUSTER_EVERY", 0.0)
-    graph = small_plan(methods={"erm": {}, "erm 2": {"method": "erm", "steps": 5}}, resources={"cell_cpus": 2})
+    graph = small_plan(methods={"erm": {}, "erm 2": {"method": "erm", "steps": 5}}, resources={"cpus_per_run": 2})
     run, _ = pretend(graph, Store(tmp_path / "runs"), Capacity(((1, 0), (2, 0))))
     # A cell is at work on the second node, which is the only one that it fits.
     to_the_end(run, lambda: [each.stage.name for each in run.running.values()] == ["classifier"])
     monkeypatch.setattr(cluster, "capacity", lambda: Capacity(((1, 0),)))
     outcome = to_the_end(run)
     assert {error for stage, error in outcome.failed.values() if stage.name == "classifier"} == {
-        "resources.cell_cpus: 2 asked for, but no node has more than 1 CPUs"
+        "resources.cpus_per_run: 2 asked for, but no node has more than 1 CPUs"
     }
 
 

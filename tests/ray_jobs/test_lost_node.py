@@ -22,7 +22,7 @@ pytestmark = pytest.mark.cluster
 
 def cells(number, cpus):
     methods = {f"erm {i}": {"method": "erm", "steps": 1200 + i} for i in range(number)}
-    return small_plan(methods=methods, resources={"cell_cpus": cpus})
+    return small_plan(methods=methods, resources={"cpus_per_run": cpus})
 
 
 def run(*arguments):
@@ -45,7 +45,8 @@ def test_a_cell_that_fits_no_other_node_fails_with_the_reason_instead_of_waiting
     assert "lost 1, failed 2" in run(tmp_path, 1, 2, 1)
     graph, store = cells(1, 2), Store(tmp_path)
     assert (
-        store.failure(graph.cells[0].classifier) == "resources.cell_cpus: 2 asked for, but no node has more than 1 CPUs"
+        store.failure(graph.cells[0].classifier)
+        == "resources.cpus_per_run: 2 asked for, but no node has more than 1 CPUs"
     )
 
 
@@ -60,19 +61,19 @@ def cells_below(pid, store):
     return held
 
 
-def main(root, head_cpus, cell_cpus, number):
+def main(root, head_cpus, cpus_per_run, number):
     import ray
     from ray.cluster_utils import Cluster
 
     from ray_jobs.cluster import capacity
     from ray_jobs.runner import run_plan
 
-    store, graph = Store(root), cells(number, cell_cpus)
+    store, graph = Store(root), cells(number, cpus_per_run)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": head_cpus})
     doomed = cluster.add_node(num_cpus=2)
     ray.init(address=cluster.address, log_to_driver=False)
     raylet = doomed.all_processes["raylet"][0].process.pid
-    lost, wanted = set(), 2 // cell_cpus
+    lost, wanted = set(), 2 // cpus_per_run
 
     def kill_when_all_are_at_work():
         while len(lost) < wanted:

@@ -32,7 +32,7 @@ def values(tmp_path, monkeypatch):
         "dataset": {"name": "folder", "root": str(tmp_path / "images"), "image_size": 8},
         "training": {"steps": 4, "batch_size": 8, "image_size": 16, "augment": True},
         "methods": {"erm": {}, "ddb_two_step": {}},
-        "resources": {**SMALL["resources"], "cell_cpus": 2, "sampling_actors": 1},
+        "resources": {**SMALL["resources"], "cpus_per_run": 2, "sampling_actors": 1},
     }
 
 

@@ -160,14 +160,14 @@ def test_sampling_goes_on_with_the_actors_that_fit():
 
 
 def test_a_stage_waits_for_a_node_where_that_is_the_setting():
-    graph = small_plan(resources={"cdpm_workers": 4, "sampling_actors": 4, "cell_cpus": 4, "lost_node": "wait"})
+    graph = small_plan(resources={"cdpm_workers": 4, "sampling_actors": 4, "cpus_per_run": 4, "lost_node": "wait"})
     for stage in (_only(graph, "cdpm"), _only(graph, "synthetic"), graph.cells[0].stage):
         assert demand_now(stage, Capacity(((3, 0),)), graph.config.resources) is None
 
 
 def test_what_cannot_do_with_less_fails_with_the_reason():
     split = small_plan(resources={"cdpm_workers": 4}, cdpm={"zero_stage": 2})
-    cells = small_plan(resources={"cell_cpus": 4})
+    cells = small_plan(resources={"cpus_per_run": 4})
     for stage, graph, setting in ((_only(split, "cdpm"), split, "cdpm_workers"), (cells.cells[0].stage, cells, "cell")):
         with pytest.raises(DDBError, match=rf"resources\.{setting}.*4 asked for"):
             demand_now(stage, Capacity(((3, 0),)), graph.config.resources)

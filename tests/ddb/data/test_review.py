@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddb.config import dataset_settings
 from ddb.config_file import resolve
-from ddb.data import load_dataset
+from ddb.data import dataset_settings, load_dataset
 from ddb.errors import DDBError
 from ddb.experiment import plan
 

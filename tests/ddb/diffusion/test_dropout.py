@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
+from ddb.diffusion.denoisers import build_denoiser
 from ddb.diffusion.dropout import PositionalDropout
-from ddb.diffusion.network import build_unet
 from ddb.diffusion.settings import CDPMSettings
 
 CPU = torch.device("cpu")
@@ -58,7 +58,7 @@ def test_nothing_is_dropped_in_evaluation_and_before_the_first_step():
 
 
 def test_every_dropout_of_the_unet_is_replaced():
-    unet = build_unet(CDPMSettings(channels=(16, 16), attention_resolutions=(4,), dropout=0.15), 8, 3).train()
+    unet = build_denoiser(CDPMSettings(channels=(16, 16), attention_resolutions=(4,), dropout=0.15), 8, 3).train()
     before = sum(isinstance(module, nn.Dropout) and module.p > 0 for module in unet.modules())
     masks = PositionalDropout(unet, (3, 8, 8))
     assert before > 0 and not any(isinstance(module, nn.Dropout) and module.p > 0 for module in unet.modules())
@@ -67,5 +67,5 @@ def test_every_dropout_of_the_unet_is_replaced():
     one, again = (unet(x, 5, class_labels=labels).sample for _ in range(2))
     masks.draw(0, 1, range(2), CPU)
     assert torch.equal(one, again) and not torch.equal(one, unet(x, 5, class_labels=labels).sample)
-    fresh = build_unet(CDPMSettings(channels=(16, 16), attention_resolutions=(4,)), 8, 3)
+    fresh = build_denoiser(CDPMSettings(channels=(16, 16), attention_resolutions=(4,)), 8, 3)
     fresh.load_state_dict(unet.state_dict())  # what is saved is an ordinary UNet

@@ -10,9 +10,9 @@ from PIL import Image
 from ddb.config_file import resolve
 from ddb.cost import estimate
 from ddb.diffusion import synthetic
-from ddb.diffusion.network import build_unet
+from ddb.diffusion.denoisers import build_denoiser
+from ddb.diffusion.noise_schedules import noise_schedule
 from ddb.diffusion.pipeline import CDPMPipeline
-from ddb.diffusion.process import noise_schedule
 from ddb.diffusion.settings import CDPMSettings, SamplingSettings
 from ddb.errors import DDBError
 from ddb.experiment import plan
@@ -34,8 +34,8 @@ VALUES = {
 def folder(tmp_path):
     """A network with random weights for ten classes and images of 8 pixels, as diffusers saves it."""
     torch.manual_seed(0)
-    unet = build_unet(CDPMSettings(channels=(16, 16)), 8, 10).eval()
-    CDPMPipeline(unet, noise_schedule("paper")).save_pretrained(tmp_path / "model")
+    unet = build_denoiser(CDPMSettings(channels=(16, 16)), 8, 10).eval()
+    CDPMPipeline(unet, noise_schedule(CDPMSettings(process="paper"))).save_pretrained(tmp_path / "model")
     return tmp_path / "model"
 
 

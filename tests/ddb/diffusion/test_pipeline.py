@@ -3,15 +3,16 @@ import pytest
 import torch
 
 from ddb.diffusion import synthetic
-from ddb.diffusion.network import build_unet
+from ddb.diffusion.denoisers import build_denoiser
+from ddb.diffusion.noise_schedules import noise_schedule
 from ddb.diffusion.pipeline import CDPMPipeline
-from ddb.diffusion.process import noise_schedule
 from ddb.diffusion.settings import CDPMSettings, SamplingSettings
 
 
 def made(process):
     torch.manual_seed(0)
-    return CDPMPipeline(build_unet(CDPMSettings(channels=(16, 16)), 8, 3).eval(), noise_schedule(process))
+    settings = CDPMSettings(channels=(16, 16), process=process)
+    return CDPMPipeline(build_denoiser(settings, 8, 3).eval(), noise_schedule(settings))
 
 
 @pytest.fixture(scope="module")

@@ -116,7 +116,7 @@ def test_the_papers_setting_has_the_papers_numbers():
     assert found["erm"]["worst_group_accuracy"] == pytest.approx({"mean": 0.626, "std": 0.003})
     assert found["ddb_two_step"]["worst_group_accuracy"] == pytest.approx({"mean": 0.9081, "std": 0.0068})
     assert found["ddb_end_to_end"]["worst_group_accuracy"] == pytest.approx({"mean": 0.9156, "std": 0.0015})
-    assert paper("dataset.root=/elsewhere", "seeds=[7]", "resources.cell_cpus=1", "memorisation=false") == found
+    assert paper("dataset.root=/elsewhere", "seeds=[7]", "resources.cpus_per_run=1", "memorisation=false") == found
     assert not any(paper(path="configs/colored_digits.yaml").values())  # not a data set of the paper
 
 

@@ -42,7 +42,7 @@ def test_weights_come_from_a_file_and_the_head_is_fresh_and_follows_the_seed(nam
         assert any("denselayer1.norm.1.weight" in key for key in state)
     torch.save(state, tmp_path / "weights.pth")
     before = torch.get_rng_state()
-    networks = [build_network(name, 7, seed, weights=str(tmp_path / "weights.pth")) for seed in (1, 1, 2)]
+    networks = [build_network(name, 7, seed, pretrained=str(tmp_path / "weights.pth")) for seed in (1, 1, 2)]
     assert torch.equal(torch.get_rng_state(), before)
     head = BACKBONES[name][1]
     first, again, other = (network.backbone.state_dict() for network in networks)
@@ -67,8 +67,8 @@ def test_a_torch_file_of_something_else_is_named(tmp_path, value):
     path = tmp_path / "weights.pth"
     torch.save(value, path)
     with pytest.raises(DDBError) as error:
-        build_network("resnet18", 2, weights=str(path))
-    assert str(error.value) == f"weights: {path} does not hold torchvision's resnet18"
+        build_network("resnet18", 2, pretrained=str(path))
+    assert str(error.value) == f"pretrained: {path} does not hold torchvision's resnet18"
 
 
 @pytest.mark.parametrize("content", ["zip", "legacy", b"", b"x" * 100, b"<!DOCTYPE html>\n", b"]"])
@@ -82,8 +82,8 @@ def test_a_truncated_file_or_one_that_is_not_torchs_is_named(tmp_path, content):
     for each in contents:
         path.write_bytes(each)
         with pytest.raises(DDBError) as error:
-            build_network("resnet18", 2, weights=str(path))
-        assert str(error.value) == f"weights: {path} is not a file of weights"
+            build_network("resnet18", 2, pretrained=str(path))
+        assert str(error.value) == f"pretrained: {path} is not a file of weights"
 
 
 class _Marker:
@@ -104,9 +104,9 @@ def test_code_in_a_file_of_weights_is_never_run(tmp_path, kind):
     else:
         torch.save(_Marker(trace) if kind == "torch's format" else {"fc.bias": _Marker(trace)}, path)
     with pytest.raises(DDBError) as error:
-        build_network("resnet18", 2, weights=str(path))
+        build_network("resnet18", 2, pretrained=str(path))
     assert not trace.exists()
-    assert str(error.value) == f"weights: {path} is not a file of weights"
+    assert str(error.value) == f"pretrained: {path} is not a file of weights"
     if kind == "plain pickle":
         pickle.loads(path.read_bytes())
         assert trace.is_dir()  # the attack is one
@@ -142,20 +142,20 @@ def test_what_is_there_or_not_asked_for_is_not_downloaded(tmp_path, monkeypatch)
     cached.parent.mkdir()
     cached.touch()
     ensure_weights("resnet18", "imagenet")
-    with pytest.raises(DDBError, match=r"weights: no file nowhere\.pth"):
+    with pytest.raises(DDBError, match=r"pretrained: no file nowhere\.pth"):
         ensure_weights("resnet18", "nowhere.pth")
-    with pytest.raises(DDBError, match=r"weights: nowhere\.pth: No such file or directory"):
-        build_network("resnet18", 2, weights="nowhere.pth")
+    with pytest.raises(DDBError, match=r"pretrained: nowhere\.pth: No such file or directory"):
+        build_network("resnet18", 2, pretrained="nowhere.pth")
 
 
 def test_efficientnet_lite0_starts_from_the_features_of_its_package_and_trains_all_layers():
     encoder = build_encoder(LITE0, pretrained.weights_file(LITE0, "pretrained"), ("final",))
-    network = build_network(LITE0, 3, key=1, weights="imagenet").eval()
+    network = build_network(LITE0, 3, key=1, pretrained="imagenet").eval()
     images = torch.rand(2, 3, 64, 64) * 2 - 1  # its normalisation is that of all our images
     expected = encoder(images)["final"]
     with torch.no_grad():
         found = network.forward_head(network.forward_features(images), pre_logits=True)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
     assert network(images).shape == (2, 3) and all(each.requires_grad for each in network.parameters())
-    again = build_network(LITE0, 3, key=1, weights="imagenet").eval()
+    again = build_network(LITE0, 3, key=1, pretrained="imagenet").eval()
     assert torch.equal(network.classifier.weight, again.classifier.weight)

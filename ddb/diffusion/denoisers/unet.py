@@ -1,26 +1,32 @@
-"""The CDPM's network: diffusers' UNet2DModel with one class embedding more than there are classes, the null class."""
+"""diffusers' UNet2DModel with one class embedding more than there are classes, the null class."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ddb.diffusion.settings import CDPMSettings
+from ddb.errors import DDBError
 from ddb.lazy import lazy
 
 if TYPE_CHECKING:
     import diffusers
+
+    from ddb.diffusion.settings import CDPMSettings
 else:
     diffusers = lazy("diffusers")
 
-VERSION = 1  # increase it if the same settings would give another network
+
+def check(settings: CDPMSettings, image_size: int) -> None:
+    """Raise DDBError if images of `image_size` pixels cannot be halved as often as `channels` asks."""
+    factor = 2 ** (len(settings.channels) - 1)
+    if image_size % factor:
+        raise DDBError(
+            f"cdpm.channels: {len(settings.channels)} resolutions need images divisible by {factor} pixels, "
+            f"these have {image_size}"
+        )
 
 
-def build_unet(settings: CDPMSettings, image_size: int, num_classes: int) -> diffusers.UNet2DModel:
-    """UNet for (B, 3, image_size, image_size) images; label `num_classes` is the null class of guidance.
-
-    Raises DDBError where the image cannot be halved as often as `cdpm.channels` asks.
-    """
-    settings.check_image_size(image_size)
+def build(settings: CDPMSettings, image_size: int, num_classes: int) -> diffusers.UNet2DModel:
+    """UNet for (B, 3, image_size, image_size) images of `num_classes` classes."""
     levels = len(settings.channels)
     attention = [image_size // 2**level in settings.attention_resolutions for level in range(levels)]
     return diffusers.UNet2DModel(

@@ -1,0 +1,20 @@
+"""Ancestral sampling (DDPM, Ho et al. 2020, algorithm 2), as the paper's authors sample: 1,000 steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ddb.diffusion.samplers.sampler import Sampler
+from ddb.lazy import lazy
+
+if TYPE_CHECKING:
+    import diffusers
+else:
+    diffusers = lazy("diffusers")
+
+
+def _scheduler(schedule: diffusers.DDPMScheduler) -> Any:  # a DDPMScheduler
+    return diffusers.DDPMScheduler.from_config(schedule.config)
+
+
+ANCESTRAL = Sampler(_scheduler, fewest_steps=150, draws_noise=True)
