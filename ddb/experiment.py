@@ -102,13 +102,19 @@ class Plan:
         return next((self.missing_data[s.key] for s in stage.ancestors() if s.key in self.missing_data), None)
 
     def stages(self, only: str | None = None) -> list[Stage]:
-        """Every stage once, inputs before what needs them; with `only`, the stages of that name and their inputs."""
+        """Every stage once, inputs before what needs them; with `only`, the stages of that kind and their inputs.
+
+        Raises DDBError if there is no such stage.
+        """
         roots = [run.stage for run in self.amplifiers.values()] + [cell.stage for cell in self.cells]
         roots += [drawn.alignment for drawn in self.synthetic.values() if drawn.alignment]
         roots += self.more
         found = in_order(roots)
         if only is not None:
+            kinds = ", ".join(dict.fromkeys(stage.name for stage in found.values()))
             found = in_order(stage for stage in found.values() if stage.name == only)
+            if not found:
+                raise DDBError(f"no stage {only!r} in this experiment; it has {kinds}")
         return list(found.values())
 
 

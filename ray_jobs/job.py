@@ -17,12 +17,12 @@ from ddb.features.encoders import build_encoder
 from ddb.store import Stage, Store
 from ddb.training.networks import ensure_weights
 from ray_jobs.cluster import connected
-from ray_jobs.ending import ending, interruptible
+from ray_jobs.exit_codes import exit_codes, interruptible
 from ray_jobs.output import err, out
 
 
-def execute(graph: Plan, store: Store, only: str | None = None) -> int:
-    """Compute what is missing on Ray; number of stages that failed or whose data set is not here.
+def execute(graph: Plan, store: Store, only: str | None = None, local: bool = False) -> int:
+    """Compute what is missing, on Ray or in this process; number of stages that failed or whose data set is not here.
 
     No Ray is started where nothing is missing. Raises DDBError where nothing can be computed, and Interrupted where
     the run was asked to end before everything was.
@@ -36,6 +36,12 @@ def execute(graph: Plan, store: Store, only: str | None = None) -> int:
         return 0
     store.open_to_write()
     blocked = make_ready(graph, missing)
+    if local:
+        from ddb.local import compute
+
+        able = [stage for stage in missing if stage.key not in blocked]
+        compute(able, store, graph.config.resources.sampling_batch, out.print)
+        return len(blocked)
     from ray_jobs.console import StageView
     from ray_jobs.runner import run_plan
 
@@ -106,7 +112,7 @@ def parse(description: str | None) -> argparse.Namespace:
 def main(only: str | None, description: str | None) -> None:
     """Run a job module: the stages named `only` and what they need, or all."""
     arguments = parse(description)
-    with ending():
+    with exit_codes():
         graph = plan(config_file.load(arguments.config, arguments.overrides))
         failed = execute(graph, Store(arguments.store), only)
     sys.exit(1 if failed else 0)

@@ -35,7 +35,7 @@ from ddb.sweep import STUDY, Sweep, ended, load_sweep, open_study, validation_nu
 from ray_jobs import cluster
 from ray_jobs.cluster import connected
 from ray_jobs.console import StageView
-from ray_jobs.ending import ending, interruptible
+from ray_jobs.exit_codes import exit_codes, interruptible
 from ray_jobs.job import make_ready, out, parse
 from ray_jobs.runner import run_plan
 
@@ -280,7 +280,7 @@ def outcome_table(result: SweepResult, sweep: Sweep) -> Table:
 def main() -> None:
     """Command line of the module: CONFIG [KEY=VALUE ...] [--store DIR]."""
     arguments = parse(__doc__)
-    with ending():
+    with exit_codes():
         sweep = load_sweep(arguments.config, arguments.overrides)
         out.print(outcome_table(run_sweep(sweep, Store(arguments.store)), sweep))
     sys.exit(0)

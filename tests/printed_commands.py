@@ -75,7 +75,7 @@ WAYS = {
     "make demo": Way(CLONE, f'SETTINGS="{SMALL}"', says="runs/demo.png"),
     "ddb doctor": Way(CLONE),
     f"ddb run {DIGITS}": Way(CLONE, SMALL, says="ddb_end_to_end_joint"),
-    f"python -m ddb.local {DIGITS} seeds=[0]": Way(CLONE, SMALL, says="0 of them computed now"),
+    f"ddb run {DIGITS} seeds=[0] --local": Way(CLONE, SMALL, says="1/1 seeds"),
     f"ddb run {DIGITS} sampling.guidance=3 --dry-run": Way(CLONE, SMALL, says="guidance: 3.0"),
     f"ddb table {DIGITS} --format latex": Way(CLONE, SMALL, says="\\bottomrule"),
     f"ddb table {DIGITS} --against erm": Way(CLONE, SMALL, says="Difference to erm in points"),
@@ -122,7 +122,7 @@ WAYS = {
     "ddb run configs/features/pacs_biased_pixels.yaml": Way(CLONE, "seeds=[0] --dry-run", says="features"),
     "ddb export configs/features/pacs_biased_pixels.yaml results/features/pacs_biased_pixels": Way(not_here=PACS),
     "python results/features/flips_study.py": Way(not_here=PACS),
-    "python -m ddb.local configs/ablations/feature_layer.yaml --only amplifier": Way(not_here=PACS),
+    "ddb run configs/ablations/feature_layer.yaml --local --only amplifier": Way(not_here=PACS),
     "ddb run configs/ablations/signal_source.yaml": Way(
         CLONE, f"{SMALL} 'vary.amplifier.space=[pixels]'", says="amplifier"
     ),

@@ -18,7 +18,7 @@ from ddb.config_file import load
 from ddb.data import prepared
 from ddb.experiment import plan
 from ddb.features import table
-from ddb.local import run
+from ddb.local import compute
 from ddb.second_opinion import second_opinion
 from ddb.signals.amplifier import AmplifierSettings
 from ddb.signals.judge import judge
@@ -36,8 +36,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     arguments = parser.parse_args()
     store = Store(arguments.store)
-    run(CONFIG, [], store, "features")
     graph = plan(load(CONFIG))
+    compute(graph.stages("features"), store, graph.config.resources.sampling_batch, print)
     features = store.path(graph.stages("features")[-1])
     dataset = prepared.read(store.path(graph.data))
     layers = [table.with_features(dataset, features, layer) for layer in table.layers(features)]

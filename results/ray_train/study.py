@@ -18,14 +18,17 @@ from statistics import median
 import numpy as np
 from scipy.stats import sem, t
 
-DOORS = {"plain": ["ddb.local", "--only", "cdpm"], "ray": ["ray_jobs.train_cdpm"]}
+DOORS = {
+    "plain": (["ray_jobs.cli", "run"], ["--local", "--only", "cdpm"]),
+    "ray": (["ray_jobs.train_cdpm"], []),
+}
 
 
 def steps_per_second(door: str, settings: list[str]) -> float:
     """Train once and read the run's log."""
-    module, *options = DOORS[door]
+    module, options = DOORS[door]
     with tempfile.TemporaryDirectory() as store:
-        command = [sys.executable, "-m", module, "configs/colored_digits.yaml", *settings, *options, "--store", store]
+        command = [sys.executable, "-m", *module, "configs/colored_digits.yaml", *settings, *options, "--store", store]
         environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}  # what `ray_jobs` sets, and slower than the default
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
         (stage,) = Path(store, "cdpm").iterdir()

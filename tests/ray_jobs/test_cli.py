@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from ray_jobs.cli import app
 
 CONFIG = "configs/colored_digits.yaml"
-NAMES = ("demo", "run", "audit", "sweep", "submit", "status", "table", "report", "export", "schema", "doctor",
-         "data list", "data describe")  # fmt: skip
+NAMES = ("demo", "run", "audit", "debias", "sweep", "submit", "status", "table", "report", "export", "schema",
+         "explain", "clean", "doctor", "data list", "data describe", "data check", "data fetch")  # fmt: skip
 
 
 def _run(*arguments):
@@ -48,7 +48,7 @@ def test_a_chosen_configuration_is_written_once_and_no_edit_of_it_is_lost(tmp_pa
                 picture.save(tmp_path / place / "images" / name / f"{number}.png")
     monkeypatch.setenv("DDB_CACHE", str(tmp_path / "cache"))
     store = tmp_path / "runs"
-    monkeypatch.setattr("ray_jobs.cli.execute", lambda graph, store: 0)
+    monkeypatch.setattr("ray_jobs.cli.run.execute", lambda graph, store, only, local: 0)
     run = lambda place, *more: _run("run", "--data", tmp_path / place / "images", *more, "--store", store)  # noqa: E731
     dry = run("here", "--dry-run")
     assert dry.exit_code == 0 and "images_per_class" in dry.output and not list(store.glob("*.yaml"))

@@ -8,7 +8,8 @@ from ddb.report.report_page import render_report
 from ddb.stages import KINDS, make_stage
 from ddb.stages.kind import Kind
 from ddb.store import Store
-from ray_jobs import cli_show
+from ray_jobs.cli.run import show_plan
+from ray_jobs.cli.status import show_stages
 from ray_jobs.runner import run_plan
 from tests.ray_jobs.conftest import small_plan
 
@@ -43,7 +44,7 @@ def registered(monkeypatch):
 def test_a_kind_that_a_test_defines_is_planned_computed_and_shown(registered, capacity, tmp_path, capsys):
     graph, store = small_plan(methods={"erm": {}}), Store(tmp_path / "runs")
     (stage,) = graph.more
-    cli_show.show_plan(graph, store)
+    show_plan(graph, store)
     planned = capsys.readouterr().out
     assert f"class_mean/{stage.key}" in planned and "missing" in planned
     (cost,) = [line for line in planned.splitlines() if "class_mean" in line and "per class" in line]
@@ -56,7 +57,7 @@ def test_a_kind_that_a_test_defines_is_planned_computed_and_shown(registered, ca
     brightness = json.loads((store.path(stage) / "brightness.json").read_text())
     assert len(brightness) == 10 and all(0 < mean < 255 for mean in brightness.values())
 
-    assert stage.key in cli_show.show_stages(graph, store)
+    assert stage.key in show_stages(graph, store)
     status = [line for line in capsys.readouterr().out.splitlines() if "class_mean" in line]
     assert len(status) == 1 and "done" in status[0]
     page = render_report(graph, store)

@@ -16,7 +16,7 @@ import yaml
 from ddb.config_file import load
 from ddb.experiment import plan
 from ddb.store import Store
-from ray_jobs.ending import INTERRUPTED
+from ray_jobs.exit_codes import INTERRUPTED
 from tests.ray_jobs.conftest import SMALL
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long]

@@ -8,7 +8,7 @@ import pytest
 from ray.exceptions import RaySystemError
 
 from ddb.errors import DDBError, Interrupted
-from ray_jobs.ending import TRACEBACK, ending
+from ray_jobs.exit_codes import TRACEBACK, exit_codes
 
 CONFIG = "configs/colored_digits.yaml"
 
@@ -22,7 +22,7 @@ def ddb(*arguments, **options):
 
 def left_with(error):
     """Exit code of a command that meets `error`."""
-    with pytest.raises(SystemExit) as left, ending():
+    with pytest.raises(SystemExit) as left, exit_codes():
         raise error
     return left.value.code
 
@@ -60,7 +60,7 @@ def test_the_traceback_is_there_for_who_asks(monkeypatch, capsys):
 
 
 def test_a_bug_stays_a_traceback():
-    with pytest.raises(ZeroDivisionError), ending():
+    with pytest.raises(ZeroDivisionError), exit_codes():
         _ = 1 / 0
 
 

@@ -14,7 +14,7 @@ from ddb.errors import DDBError
 from ddb.experiment import Plan, plan
 from ddb.store import Store
 from ddb.store.record import git_state
-from ray_jobs.cli_options import STORE, ConfigArgument, StoreOption
+from ray_jobs.cli.arguments import STORE, ConfigArgument, StoreOption
 from ray_jobs.cluster import shell_environment
 from ray_jobs.job import err, out, show_memory, show_notes
 from slurm import queue, snapshot

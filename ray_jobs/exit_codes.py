@@ -1,6 +1,6 @@
-"""How a command ends: what is not a bug of ours is one line that names cause and way out, and has an exit code.
+"""Exit codes: what is not a bug of ours ends a command with one line that names cause and way out.
 
-    with ending():          # around the whole command
+    with exit_codes():      # around the whole command
         ...
 
     with interruptible():   # around the work: a first signal ends it in order, a second one at once
@@ -28,7 +28,7 @@ TRACEBACK = "DDB_TRACEBACK"
 
 
 @contextlib.contextmanager
-def ending() -> Iterator[None]:
+def exit_codes() -> Iterator[None]:
     """Within the block, an error of the user or of the machine leaves with one line and an exit code."""
     printable_anywhere()
     try:

@@ -1,0 +1,26 @@
+"""`ddb demo`: the paper's argument on the built-in data set."""
+
+import typer
+
+from ddb import config_file
+from ddb.experiment import plan
+from ddb.store import Store
+from ray_jobs.cli.arguments import STORE, Overrides, StoreOption
+from ray_jobs.cli.table import print_table
+from ray_jobs.job import execute, out
+
+EXAMPLE = "ddb demo"
+
+
+def demo(overrides: Overrides = None, store: StoreOption = STORE) -> None:
+    """The paper's whole argument on Colored Digits, one seed, in minutes; ends with a table and a figure."""
+    experiment = config_file.load(config_file.CONFIGS / "colored_digits.yaml", ["seeds=[0]", *(overrides or [])])
+    graph, opened = plan(experiment), Store(store)
+    failed = execute(graph, opened)
+    print_table(graph, opened)
+    from ddb.report.figure import draw
+
+    figure = opened.root / "demo.png"
+    draw(graph, opened, figure)
+    out.print(f"figure: {figure}")
+    raise typer.Exit(1 if failed else 0)

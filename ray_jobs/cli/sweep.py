@@ -1,0 +1,33 @@
+"""`ddb sweep`: a search over settings."""
+
+from typing import Annotated
+
+import typer
+
+from ddb import yaml_text
+from ddb.store import Store
+from ray_jobs.cli.arguments import STORE, ConfigArgument, Overrides, StoreOption
+from ray_jobs.output import out
+
+EXAMPLE = "ddb sweep configs/sweeps/colored_digits.yaml sweep.trials=40"
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show space and default, compute nothing.")]
+
+
+def sweep(
+    config: ConfigArgument, overrides: Overrides = None, dry_run: DryRun = False, store: StoreOption = STORE
+) -> None:
+    """Search over settings with Ray Tune and Optuna; the same command goes on where a killed one stopped."""
+    from ddb.sweep import load_sweep
+
+    search = load_sweep(config, overrides)
+    if dry_run:
+        settings = search.settings.model_dump(mode="json", exclude_none=True)
+        out.print(yaml_text.write({"sweep": settings, "default": search.default}))
+        return
+    from ray_jobs.sweep import outcome_table, run_sweep
+
+    result = run_sweep(search, Store(store))
+    out.print(outcome_table(result, search))
+    for name in ("best.yaml", "sweep.json", "journal.log"):
+        out.print(str(result.folder / name))
