@@ -14,9 +14,9 @@ import shutil
 import time
 from pathlib import Path
 
-from ddb.config_file import load, read_file
 from ddb.errors import DDBError
-from ddb.experiment import Plan, plan
+from ddb.experiment.config_file import load, read_file
+from ddb.experiment.graph import Graph, build_graph
 from ddb.store import KEY_LENGTH, Store, claim
 from ddb.store.claim import Claim
 
@@ -32,24 +32,24 @@ def needed(store: Store, configs: list[Path]) -> set[str]:
     return found
 
 
-def _of_experiment(store: Store, config: Path) -> list[Plan]:
-    """Its plan and, if it has what an audit compares, that of its audit, which adds a control."""
-    from ddb.audit import BASELINE, RECIPE, audit_plan
+def _of_experiment(store: Store, config: Path) -> list[Graph]:
+    """Its graph and, if it has what an audit compares, that of its audit, which adds a control."""
+    from ddb.audit.audit import BASELINE, RECIPE, audit_graph
 
-    graphs = [plan(load(config))]
+    graphs = [build_graph(load(config))]
     if {BASELINE, RECIPE} <= graphs[0].config.methods.keys():
         with contextlib.suppress(DDBError):
-            graphs.append(audit_plan(graphs[0].config))
+            graphs.append(audit_graph(graphs[0].config))
     return graphs
 
 
-def _of_search(store: Store, config: Path) -> list[Plan]:
+def _of_search(store: Store, config: Path) -> list[Graph]:
     """Plans of a search's default and of all its trials, at every rung."""
-    from ddb.sweep import load_sweep, tried
+    from ddb.experiment.sweep import load_sweep, tried
 
     sweep = load_sweep(config)
     points = [sweep.default, *tried(store.root / "sweeps" / sweep.key)]
-    return [plan(sweep.experiment(point, rung)) for point in points for rung in sweep.settings.rungs or (1,)]
+    return [build_graph(sweep.experiment(point, rung)) for point in points for rung in sweep.settings.rungs or (1,)]
 
 
 def unneeded(store: Store, names: set[str]) -> list[Path]:

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ddb.audit import AuditResult, audit, audit_plan, scores, suggestions, write_scores
-from ddb.config import ExperimentConfig
+from ddb.audit.audit import AuditResult, audit, audit_graph, scores, suggestions, write_scores
+from ddb.audit.second_opinion import Opinion
 from ddb.errors import DDBError
-from ddb.experiment import Plan
+from ddb.experiment.config import ExperimentConfig
+from ddb.experiment.graph import Graph
 from ddb.report.audit_page import Audit, ClassAudit, Example, render_audit
-from ddb.second_opinion import Opinion
 from ddb.store import Stage, Store
 from ray_jobs.job import execute
 from ray_jobs.output import free
@@ -31,7 +31,7 @@ def run_audit(
     Unless they may be replaced, another list that is there already, such as one with a person's verdicts, is kept:
     then the files are in `output-2`, and so on.
     """
-    graph = audit_plan(config)
+    graph = audit_graph(config)
     if execute(graph, store):
         raise DDBError("audit: a stage failed; see above")
     result = audit(graph, store)
@@ -49,7 +49,7 @@ def _list(folder: Path) -> bytes | None:
     return path.read_bytes() if path.exists() else None
 
 
-def _page(result: AuditResult, graph: Plan, store: Store) -> Audit:
+def _page(result: AuditResult, graph: Graph, store: Store) -> Audit:
     record, settings = store.record(result.amplifier), result.amplifier.config["amplifier"]
     provenance = {
         "source of signals": settings["source"],

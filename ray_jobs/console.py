@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ddb import progress
 from ddb.errors import headline
-from ddb.experiment import Plan
+from ddb.experiment.graph import Graph
 from ddb.report.sheets import axis_title, value_text
 from ddb.report.table import shown
 from ddb.stages import KINDS
@@ -25,7 +25,7 @@ ROWS = 20  # of running stages on a terminal
 PLAIN_INTERVAL = 15.0  # seconds between two progress lines of a stage where there is no terminal
 
 
-def titles(graph: Plan) -> dict[str, str]:
+def titles(graph: Graph) -> dict[str, str]:
     """Every stage in words, by key: its name, what tells it from its siblings, its seed.
 
     A varied setting is named where all cells that need the stage have the same value of it, and others another one.
@@ -53,9 +53,9 @@ def _title(stage: Stage, label: str, settings: dict[str, Any]) -> str:
 
 
 class StageView:
-    """Shows the events of a run; use it as a context and hand `notify` to `run_plan`."""
+    """Shows the events of a run; use it as a context and hand `notify` to `run_graph`."""
 
-    def __init__(self, console: Console, store: Store, graph: Plan, total: int):
+    def __init__(self, console: Console, store: Store, graph: Graph, total: int):
         self.console, self.store, self.total = console, store, total
         self.titles = titles(graph)
         self.done, self.running = 0, {}  # key -> (stage, last progress event or None)

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import t
 
-from ddb.config import ExperimentConfig, methods
-from ddb.config_file import Experiment, Point
 from ddb.errors import DDBError
-from ddb.experiment import Cell, plan
+from ddb.experiment.config import ExperimentConfig, methods
+from ddb.experiment.config_file import Experiment, Point
+from ddb.experiment.graph import Cell, build_graph
 from ddb.features.classifier import export
 from ddb.signals.table import Signals
 from ddb.store import Store
@@ -37,7 +37,7 @@ def run_debias(config: ExperimentConfig, store: Store, output: Path) -> tuple[li
     if len(rows) < 2 or not heads or config.amplifier.space != "features":
         raise DDBError(f"ddb debias: needs a folder, or a configuration with the rows {BASELINE} and {RECIPE}, network "
                        "linear or mlp, and amplifier.space features")  # fmt: skip
-    graph = plan(Experiment((Point({}, config),)))
+    graph = build_graph(Experiment((Point({}, config),)))
     if execute(graph, store):
         raise DDBError("debias: a stage failed; see above")
     cells = {name: [cell for cell in graph.cells if cell.method == name] for name in rows}

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ddb import config_file
 from ddb.errors import DDBError, Interrupted, headline
-from ddb.experiment import Plan, plan
+from ddb.experiment import config_file
+from ddb.experiment.graph import Graph, build_graph
 from ddb.features.encoders import build_encoder
 from ddb.store import Stage, Store
 from ddb.training.networks import ensure_weights
@@ -21,7 +21,7 @@ from ray_jobs.exit_codes import exit_codes, interruptible
 from ray_jobs.output import err, out
 
 
-def execute(graph: Plan, store: Store, only: str | None = None, local: bool = False) -> int:
+def execute(graph: Graph, store: Store, only: str | None = None, local: bool = False) -> int:
     """Compute what is missing, on Ray or in this process; number of stages that failed or whose data set is not here.
 
     No Ray is started where nothing is missing. Raises DDBError where nothing can be computed, and Interrupted where
@@ -37,16 +37,16 @@ def execute(graph: Plan, store: Store, only: str | None = None, local: bool = Fa
     store.open_to_write()
     blocked = make_ready(graph, missing)
     if local:
-        from ddb.local import compute
+        from ddb.experiment.local import compute
 
         able = [stage for stage in missing if stage.key not in blocked]
         compute(able, store, graph.config.resources.sampling_batch, out.print)
         return len(blocked)
     from ray_jobs.console import StageView
-    from ray_jobs.runner import run_plan
+    from ray_jobs.runner import run_graph
 
     with interruptible(), connected() as capacity, StageView(out, store, graph, len(stages)) as view:
-        outcome = run_plan(graph, store, capacity, view.notify, only)
+        outcome = run_graph(graph, store, capacity, view.notify, only)
     for stage, error in outcome.failed.values():
         kept = "\n" in error and store.failure_path(stage).exists()  # on a full disk nothing can be kept
         whole = f" (whole text: {store.failure_path(stage)})" if kept else ""
@@ -57,21 +57,21 @@ def execute(graph: Plan, store: Store, only: str | None = None, local: bool = Fa
     return len(outcome.failed) + len(blocked)
 
 
-def show_notes(graph: Plan) -> None:
+def show_notes(graph: Graph) -> None:
     """Tell what the experiment leaves out, and how its files were read, beside the output and not in it."""
     for note in (*graph.experiment.notes, *dict.fromkeys(graph.reading)):
         err.print(note, style="yellow")
 
 
-def show_memory(graph: Plan, missing: list[Stage], console: Console) -> None:
+def show_memory(graph: Graph, missing: list[Stage], console: Console) -> None:
     """Print the memory needs of the missing stages."""
-    from ddb import memory
+    from ddb.experiment import memory
 
     for line in memory.needs(graph, missing):
         console.print(f"memory: {line}")
 
 
-def make_ready(graph: Plan, missing: list[Stage]) -> set[str]:
+def make_ready(graph: Graph, missing: list[Stage]) -> set[str]:
     """Check that data sets, pretrained weights and layers exist; keys of the `missing` stages that lack their data set.
 
     Raises DDBError if all stages lack it, or if weights or a layer do not exist.
@@ -113,6 +113,6 @@ def main(only: str | None, description: str | None) -> None:
     """Run a job module: the stages named `only` and what they need, or all."""
     arguments = parse(description)
     with exit_codes():
-        graph = plan(config_file.load(arguments.config, arguments.overrides))
+        graph = build_graph(config_file.load(arguments.config, arguments.overrides))
         failed = execute(graph, Store(arguments.store), only)
     sys.exit(1 if failed else 0)

@@ -22,9 +22,9 @@ from typing import Any
 import ray
 
 from ddb import interrupt, progress
-from ddb.config import ResourceSettings
 from ddb.errors import DDBError, Interrupted
-from ddb.experiment import Plan
+from ddb.experiment.config import ResourceSettings
+from ddb.experiment.graph import Graph
 from ddb.stages import KINDS
 from ddb.stages.needs import Capacity, Demand
 from ddb.store import Stage, Store
@@ -69,15 +69,15 @@ class Event:
     owner: str = ""
 
 
-def run_plan(
-    plan: Plan, store: Store, capacity: Capacity, notify: Callable[[Event], None], only: str | None = None
+def run_graph(
+    graph: Graph, store: Store, capacity: Capacity, notify: Callable[[Event], None], only: str | None = None
 ) -> Outcome:
     """Compute all that is missing (with `only`: of the stages of that kind and their inputs).
 
     A failed stage stops only what needs it; its error is recorded in the store. If the run is asked to end early
     (`ddb.interrupt`), no stage is started any more, and running stages stop where they can resume.
     """
-    run = Run(plan, store, capacity, notify, only)
+    run = Run(graph, store, capacity, notify, only)
     while run.unfinished():
         run.one_pass()
     return run.outcome
@@ -106,15 +106,15 @@ class _Running:
 
 
 class Run:
-    """One run of a plan: `one_pass` until nothing is unfinished."""
+    """One run of a graph: `one_pass` until nothing is unfinished."""
 
     def __init__(
-        self, plan: Plan, store: Store, capacity: Capacity, notify: Callable[[Event], None], only: str | None = None
+        self, graph: Graph, store: Store, capacity: Capacity, notify: Callable[[Event], None], only: str | None = None
     ):
         self.store, self.notify, self.capacity = store, notify, capacity
-        self.resources, self.outcome = plan.config.resources, Outcome()
+        self.resources, self.outcome = graph.config.resources, Outcome()
         self.id = secrets.token_hex(8)  # an attempt of this run is over when it begins the next one
-        stages = [stage for stage in plan.stages(only) if not plan.lacks_data(stage)]  # inputs before what needs them
+        stages = [stage for stage in graph.stages(only) if not graph.lacks_data(stage)]  # inputs before what needs them
         missing = [stage for stage in stages if not store.has(stage)]
         for stage in missing:  # a demand that can never be met is an error before any work
             KINDS[stage.name].demand(stage, capacity, self.resources)

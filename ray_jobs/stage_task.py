@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ddb import interrupt, progress
-from ddb.config import ResourceSettings
 from ddb.errors import Interrupted
+from ddb.experiment.config import ResourceSettings
 from ddb.stages.kind import Job, Kind, Machine
 from ddb.stages.needs import Demand
 from ddb.store import Elsewhere, Stage, Store

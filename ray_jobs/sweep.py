@@ -25,19 +25,19 @@ from rich.table import Table
 
 from ddb import interrupt, yaml_text
 from ddb.errors import DDBError, Interrupted, headline
-from ddb.experiment import Plan, plan
+from ddb.experiment.graph import Graph, build_graph
+from ddb.experiment.sweep import STUDY, Sweep, ended, load_sweep, open_study, validation_numbers
 from ddb.progress import duration
 from ddb.report.sheets import axis_title, value_text
 from ddb.stages.needs import Capacity
 from ddb.store import Stage, Store
 from ddb.store.claim import Claim
-from ddb.sweep import STUDY, Sweep, ended, load_sweep, open_study, validation_numbers
 from ray_jobs import cluster
 from ray_jobs.cluster import connected
 from ray_jobs.console import StageView
 from ray_jobs.exit_codes import exit_codes, interruptible
 from ray_jobs.job import make_ready, out, parse
-from ray_jobs.runner import run_plan
+from ray_jobs.runner import run_graph
 
 NUMBERS = ("val_pseudo_worst_group", "val_average", "val_worst_group")
 TESTED = ("conflicting_accuracy", "worst_group_accuracy", "average_accuracy")  # looked at once the choice is made
@@ -74,7 +74,7 @@ def run_sweep(sweep: Sweep, store: Store) -> SweepResult:
     try:
         study, storage = open_study(folder, sweep)
         judges = judge_stages(sweep)
-        default = plan(sweep.experiment(sweep.default))
+        default = build_graph(sweep.experiment(sweep.default))
         missing = [stage for stage in default.stages() if not store.has(stage)]
         remaining = sweep.settings.trials - len(ended(study))
         out.print(f"sweep {folder}: {len(ended(study))} of {sweep.settings.trials} trials are over")
@@ -98,16 +98,16 @@ def run_sweep(sweep: Sweep, store: Store) -> SweepResult:
 
 def judge_stages(sweep: Sweep) -> dict[int, Stage]:
     """The default configuration's amplifier of every seed, whose pseudo-groups judge all trials."""
-    cells = plan(sweep.experiment(sweep.default)).cells
+    cells = build_graph(sweep.experiment(sweep.default)).cells
     return {cell.seed: cell.classifier.inputs["amplifier"] for cell in cells if "amplifier" in cell.classifier.inputs}
 
 
-def _compute_default(graph: Plan, store: Store, capacity: Capacity, missing: int) -> None:
+def _compute_default(graph: Graph, store: Store, capacity: Capacity, missing: int) -> None:
     """Everything that trials share, and what they are compared with."""
     if not missing:
         return
     with StageView(out, store, graph, len(graph.stages())) as view:
-        outcome = run_plan(graph, store, capacity, view.notify)
+        outcome = run_graph(graph, store, capacity, view.notify)
     if outcome.interrupted:
         raise Interrupted("interrupted before the first trial; the same command goes on")
     if outcome.failed:
@@ -196,8 +196,8 @@ def _trial(point: dict[str, Any], sweep: Sweep, root: str, judges: dict[int, Sta
     """Runs on the cluster: one point of the space, rung by rung."""
     store = Store(root)
     for number, share in enumerate(rungs):
-        graph = plan(sweep.experiment(point, share))
-        outcome = run_plan(graph, store, cluster.capacity(), lambda event: None)
+        graph = build_graph(sweep.experiment(point, share))
+        outcome = run_graph(graph, store, cluster.capacity(), lambda event: None)
         if outcome.interrupted:
             return  # without a report: the same command begins this trial again, and finds what is finished
         if outcome.failed:
@@ -207,7 +207,7 @@ def _trial(point: dict[str, Any], sweep: Sweep, root: str, judges: dict[int, Sta
         tune.report(_means(graph, store, judges) | {"rung": rung, "steps": graph.cells[0].row.settings.steps})
 
 
-def _means(graph: Plan, store: Store, judges: dict[int, Stage]) -> dict[str, float]:
+def _means(graph: Graph, store: Store, judges: dict[int, Stage]) -> dict[str, float]:
     """The validation numbers, each the mean over seeds."""
     found = [validation_numbers(store, cell, judges.get(cell.seed)) for cell in graph.cells]
     return {name: fmean(each[name] for each in found) for name in NUMBERS if name in found[0]}
@@ -218,7 +218,7 @@ def _result(sweep: Sweep, folder: Path, study: optuna.Study, store: Store, judge
     trials = ended(study)
     points = {"default": sweep.default}
     whole = [trial.params for trial in trials if trial.state == TrialState.COMPLETE]
-    judged = [(point, _means(plan(sweep.experiment(point)), store, judges)) for point in [sweep.default, *whole]]
+    judged = [(point, _means(build_graph(sweep.experiment(point)), store, judges)) for point in [sweep.default, *whole]]
     points["chosen"] = max(judged, key=lambda each: each[1][sweep.settings.objective])[0]  # ties: the earlier
     if "val_worst_group" in judged[0][1]:
         points["oracle"] = max(judged, key=lambda each: each[1]["val_worst_group"])[0]
@@ -232,7 +232,7 @@ def _result(sweep: Sweep, folder: Path, study: optuna.Study, store: Store, judge
 
 
 def _outcome(name: str, point: dict[str, Any], sweep: Sweep, store: Store, judges: dict[int, Stage]) -> Outcome:
-    graph = plan(sweep.experiment(point))
+    graph = build_graph(sweep.experiment(point))
     metrics = [store.read_json(cell.stage, "metrics") for cell in graph.cells]
     test = {metric: fmean(each[metric] for each in metrics) for metric in TESTED if metric in metrics[0]}
     return Outcome(name, point, _means(graph, store, judges), test)

@@ -22,7 +22,7 @@ def take(folder: Path, git: dict[str, Any] | None) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     copy = Path(tempfile.mkdtemp(dir=folder))
-    for part in ("ddb", "ray_jobs", "slurm", "configs"):
+    for part in ("ddb", "ray_jobs", "slurm"):
         shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
     digest = hashlib.sha256(json.dumps([os.getuid(), git]).encode())
     for path in sorted(path for path in copy.rglob("*") if path.is_file()):

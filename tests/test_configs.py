@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from ddb.config import methods
-from ddb.config_file import load, preset_changes
 from ddb.errors import DDBError
-from ddb.experiment import plan
-from ddb.sweep import load_sweep
+from ddb.experiment.config import methods
+from ddb.experiment.config_file import load, preset_changes
+from ddb.experiment.graph import build_graph
+from ddb.experiment.sweep import load_sweep
 
 COMMON = Path("configs/benchmarks/paper.yaml")  # names no data set
 CONFIGS = sorted(path for path in Path("configs").rglob("*.yaml") if path.parent.name != "sweeps" and path != COMMON)
@@ -18,7 +18,7 @@ BENCHMARKS = ("bar", "bffhq", "imagenet9", "urbancars", "waterbirds")
 @pytest.mark.parametrize("path", CONFIGS, ids=str)
 def test_it_loads_and_plans_without_its_data(path, monkeypatch, tmp_path):
     monkeypatch.setenv("DDB_DATA", str(tmp_path))
-    graph = plan(load(path))
+    graph = build_graph(load(path))
     assert graph.cells and graph.stages()[0].name == "data"
 
 
@@ -29,7 +29,7 @@ def test_tables_and_ablations_run_on_a_benchmark_by_naming_it(path, base, monkey
     overrides = [f"base={base}"]
     if path.stem == "conflict_ratio" and base != "colored_digits":
         overrides.append("vary.dataset.conflict_ratio=null")  # a property of files, there
-    graph = plan(load(path, overrides))
+    graph = build_graph(load(path, overrides))
     assert {cell.dataset for cell in graph.cells} == {base}
     assert len(graph.cells) >= len(graph.config.seeds) * len(graph.config.methods)
 

@@ -7,35 +7,26 @@ FLOORS = (  # from the ground up; rooms of one floor know nothing of each other
     ("csv_text", "errors", "interrupt", "lazy", "machine", "process_memory", "progress"),
     ("json_lines", "randomness", "settings", "yaml_text"),
     ("store",),
-    ("data", "evidence"),
+    ("data",),
     ("training",),
     ("diffusion", "features"),
-    ("probe", "signals"),
+    ("signals",),
     ("recipes",),
-    ("config", "second_opinion"),
-    ("config_file", "stages"),
-    ("defaults", "experiment", "explain"),
-    ("audit", "cost", "frames", "local", "memory", "sweep"),
-    ("clean", "report", "schema"),
+    ("stages",),
+    ("experiment",),
+    ("audit",),
+    ("clean", "report"),
 )
-TYPES_ONLY = {("stages", "cost"), ("stages", "experiment")}  # in annotations, never at run time
 
 
 def imports(path):
-    """(module, whether it is imported for annotations alone) of every import in a file."""
-    tree = ast.parse(path.read_text())
-    guarded = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        for inner in ast.walk(ast.Module(node.body, []))
-    }
-    for node in ast.walk(tree):
+    """Every module that a file imports, also for annotations alone."""
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
             names = [node.module] if "." in node.module else [f"{node.module}.{each.name}" for each in node.names]
-            yield from ((name, id(node) in guarded) for name in names)
+            yield from names
         elif isinstance(node, ast.Import):
-            yield from ((each.name, id(node) in guarded) for each in node.names)
+            yield from (each.name for each in node.names)
 
 
 def test_a_room_imports_from_floors_below_it():
@@ -44,12 +35,12 @@ def test_a_room_imports_from_floors_below_it():
     for path in sorted(Path("ddb").rglob("*.py")):
         room = path.with_suffix("").parts[1]
         seen.add(room)
-        for name, for_types in imports(path):
+        for name in imports(path):
             package, _, rest = name.partition(".")
             other = rest.partition(".")[0]
             if package != "ddb" or other == room or room == "__init__":
                 continue
-            if floor[other] >= floor[room] and not (for_types and (room, other) in TYPES_ONLY):
+            if floor[other] >= floor[room]:
                 wrong.append(f"{path} imports {name}")
     assert not wrong and seen - {"__init__"} == floor.keys()
 
@@ -60,7 +51,7 @@ def test_packages_know_only_those_below_them():
         f"{path} imports {name}"
         for package, others in forbidden.items()
         for path in Path(package).rglob("*.py")
-        for name, _ in imports(path)
+        for name in imports(path)
         if name.partition(".")[0] in others
     ]
     assert not wrong

@@ -1,6 +1,6 @@
 """The charts of an experiment: what it reaches, how its numbers depend on what varies, how its amplifiers memorise.
 
-    for chart in charts(Results(plan, store)):
+    for chart in charts(Results(graph, store)):
         save(chart, "results/guidance/charts")      # <name>.png and <name>.pdf, the same bytes for the same numbers
         chart_uri(chart)                            # an image for a page
 
@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ddb.data import BENCHMARKS, prepared
-from ddb.frames import Results
+from ddb.experiment.results import Results
 from ddb.lazy import lazy, np
 from ddb.recipes import METHODS
 from ddb.report.report_data import agreed_settings
@@ -29,7 +29,7 @@ from ddb.store import Stage, canonical_json
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ddb.experiment import AmplifierRun
+    from ddb.experiment.graph import AmplifierRun
 else:
     pd = lazy("pandas")
 
@@ -104,7 +104,7 @@ def accuracies(found: Results, dataset: str) -> list[Chart]:
 
 def majority(found: Results, dataset: str) -> float | None:
     """The share of the most frequent class among the test images; None before the data set is prepared."""
-    stage = next(c.stage.inputs["data"] for c in found.plan.cells if c.dataset == dataset)
+    stage = next(c.stage.inputs["data"] for c in found.graph.cells if c.dataset == dataset)
     if not found.store.has(stage):
         return None
     labels = prepared.read(found.store.path(stage), mapped=True)["test"].labels
@@ -116,9 +116,9 @@ def memorisation(found: Results, dataset: str) -> list[Chart]:
 
     A line for each source, guidance and other setting that varies, of the amplifiers that were trained the longest.
     """
-    data = {cell.stage.inputs["data"].key for cell in found.plan.cells if cell.dataset == dataset}
-    agreed, curves = agreed_settings(found.plan), []
-    for run in found.plan.amplifiers.values():
+    data = {cell.stage.inputs["data"].key for cell in found.graph.cells if cell.dataset == dataset}
+    agreed, curves = agreed_settings(found.graph), []
+    for run in found.graph.amplifiers.values():
         curve = found.store.read_json(run.stage, "curve")
         # A bias that is not labelled, or that no image breaks, leaves nothing to count.
         if curve and curve[0]["conflicting_total"] and run.stage.inputs["data"].key in data:
@@ -178,7 +178,7 @@ def _curves(found: Results, dataset: str) -> Iterator[Chart]:
 def _topics(found: Results, own: pd.DataFrame, dataset: str) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
     """Name, title, first words of the note, and a row for each cell or amplifier with its value (NaN if missing)."""
     main = BENCHMARKS[dataset].metric
-    methods = {cell.method: cell.row.method.name for cell in found.plan.cells}
+    methods = {cell.method: cell.row.method.name for cell in found.graph.cells}
     criteria = ", ".join(dict.fromkeys(own["selection"]))
     for metric in [main, *(["aligned_accuracy"] if main == "conflicting_accuracy" else [])]:
         values = found.metrics[found.metrics["metric"] == metric].set_index("cell")["value"]
@@ -246,7 +246,7 @@ def _curve(
 
 def _axes(found: Results, *without: str) -> dict[str, str]:
     """The varied settings with their titles."""
-    axes = axis_titles(axis for axis in found.plan.experiment.axes if axis in found.cells)
+    axes = axis_titles(axis for axis in found.graph.experiment.axes if axis in found.cells)
     return {axis: title for axis, title in axes.items() if axis not in without}
 
 

@@ -1,6 +1,6 @@
 """What an experiment cost, and what its finished cells would have cost if no two of them had shared a stage.
 
-    found = costs(plan, store)
+    found = costs(graph, store)
     found.seconds, found.shared, found.unshared     # everything; the cells' stages, each once; each cell on its own
 
 Seconds are those of the process that finished a stage, from its record: a stage that was killed and resumed counts from
@@ -9,7 +9,7 @@ its last start, and stages that ran side by side count one after the other.
 
 from dataclasses import dataclass
 
-from ddb.experiment import Cell, Plan
+from ddb.experiment.graph import Cell, Graph
 from ddb.stages import KINDS
 from ddb.store import Stage, Store
 
@@ -31,9 +31,9 @@ class KindCost:
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds of the finished stages of a plan."""
+    """Seconds of the finished stages of a graph."""
 
-    kinds: tuple[KindCost, ...]  # those that the plan has, in the order of the pipeline
+    kinds: tuple[KindCost, ...]  # those that the graph has, in the order of the pipeline
     cells: int  # finished cells, all of whose inputs still have their records
     shared: float  # seconds of all stages that these cells rest on, each counted once
     unshared: float  # the same, had each cell computed them for itself
@@ -44,9 +44,9 @@ class Costs:
         return sum(kind.seconds for kind in self.kinds)
 
 
-def costs(plan: Plan, store: Store) -> Costs:
+def costs(graph: Graph, store: Store) -> Costs:
     """The costs so far; a cell that uses the first k of n synthetic images per class is charged k / n of their time."""
-    stages = plan.stages()
+    stages = graph.stages()
     seconds = {stage.key: store.record(stage)["seconds"] for stage in stages if store.has(stage)}
     kinds = []
     for name in KINDS:
@@ -54,7 +54,7 @@ def costs(plan: Plan, store: Store) -> Costs:
         done = [seconds[key] for key in planned if key in seconds]
         if planned:
             kinds.append(KindCost(name, len(planned), len(done), sum(done)))
-    used = [needed for cell in plan.cells if (needed := _needed(cell)).keys() <= seconds.keys()]
+    used = [needed for cell in graph.cells if (needed := _needed(cell)).keys() <= seconds.keys()]
     shared = sum(seconds[key] for key in {key for needed in used for key in needed})
     unshared = sum(seconds[key] * _share(stage, needed) for needed in used for key, stage in needed.items())
     return Costs(tuple(kinds), len(used), shared, unshared)

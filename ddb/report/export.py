@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ddb.errors import DDBError
-from ddb.frames import Results
+from ddb.experiment.results import Results
 from ddb.report.charts import charts
 from ddb.report.draw import save
 from ddb.report.figure import draw
@@ -21,21 +21,21 @@ from ddb.stages import KINDS
 from ddb.store import Stage, Store, canonical_json
 
 if TYPE_CHECKING:
-    from ddb.experiment import Plan
+    from ddb.experiment.graph import Graph
 
 SUFFIXES = {"markdown": "md", "latex": "tex", "csv": "csv", "json": "json"}
 
 
-def export(plan: "Plan", store: Store, directory: Path) -> list[Path]:
+def export(graph: "Graph", store: Store, directory: Path) -> list[Path]:
     """Write everything that is finished; returns the files. Charts that lay there before are removed.
 
     Raises DDBError where nothing is finished or `directory` cannot be written.
     """
-    finished = [stage for stage in plan.stages() if store.has(stage)]
+    finished = [stage for stage in graph.stages() if store.has(stage)]
     if not finished:
         raise DDBError(f"export: nothing of this experiment is finished in the store {store.root}")
-    table = rows(plan, store)
-    drawn = charts(Results(plan, store))
+    table = rows(graph, store)
+    drawn = charts(Results(graph, store))
     records = "".join(canonical_json(full_record(stage, store)) + "\n" for stage in finished)
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -46,7 +46,7 @@ def export(plan: "Plan", store: Store, directory: Path) -> list[Path]:
     except OSError as error:
         raise DDBError(f"export {directory}: {error.strerror}") from None
     pictures = [directory / "figure.png", directory / "figure.pdf"]
-    draw(plan, store, *pictures)
+    draw(graph, store, *pictures)
     written += pictures
     return written + [path for chart in drawn for path in save(chart, directory / "charts")]
 

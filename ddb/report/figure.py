@@ -1,6 +1,6 @@
 """The whole argument in one picture: what the CDPM draws, what the amplifier forgets, what the methods reach.
 
-    draw(plan, store, "results/colored_digits.png")
+    draw(graph, store, "results/colored_digits.png")
 
 Top left, real images beside synthetic ones; top right, the memorisation of the amplifiers; below, each row's
 accuracies. What is not finished is said to be missing, so the figure can be drawn while a run is under way; what an
@@ -22,13 +22,13 @@ from PIL import Image
 
 from ddb.data import Split, prepared
 from ddb.diffusion.synthetic import read as read_synthetic
-from ddb.frames import Results
+from ddb.experiment.results import Results
 from ddb.report.charts import accuracies, memorisation
 from ddb.report.draw import ROW, STYLE, draw_lines, draw_rows, write
 from ddb.store import Store
 
 if TYPE_CHECKING:
-    from ddb.experiment import Plan, SyntheticSet
+    from ddb.experiment.graph import Graph, SyntheticSet
 
 WIDTH, TOP_HEIGHT, MARGIN_HEIGHT = 12.0, 5.0, 1.3  # inches; the last: title and axis of the lower panel
 COLUMNS = 10  # images side by side, shared out over the classes
@@ -37,12 +37,12 @@ TILE, GAP = 64, 5  # pixels of one image and between two in the montage
 GREY = "#555555"
 
 
-def draw(plan: Plan, store: Store, *paths: str | Path) -> None:
+def draw(graph: Graph, store: Store, *paths: str | Path) -> None:
     """Write the figure, as PDF where a path ends in .pdf, else as PNG 1800 pixels wide; without a date in it.
 
     Raises DDBError where a path cannot be written.
     """
-    found, dataset = Results(plan, store), plan.cells[0].dataset
+    found, dataset = Results(graph, store), graph.cells[0].dataset
     below, beside = accuracies(found, dataset), memorisation(found, dataset)
     bottom = MARGIN_HEIGHT + ROW * max([len(chart.rows) for chart in below], default=1)
     style: dict[Any, Any] = STYLE | {"axes.titleweight": "bold", "axes.titlelocation": "left"}
@@ -53,7 +53,7 @@ def draw(plan: Plan, store: Store, *paths: str | Path) -> None:
         halves: Any = figure.subfigures(2, 1, height_ratios=(TOP_HEIGHT, bottom))
         upper, lower = halves
         images, *rest = np.atleast_1d(upper.subplots(1, 1 + len(beside), width_ratios=(7, 5)[: 1 + len(beside)]))
-        _draw_images(images, plan, store)
+        _draw_images(images, graph, store)
         for chart, axes in zip(beside, rest, strict=True):
             draw_lines(axes, chart.panels[""], chart)
             axes.set(title=chart.title, xlabel=chart.x_label, ylabel=chart.y_label, ylim=(-3, 103))
@@ -69,16 +69,16 @@ def draw(plan: Plan, store: Store, *paths: str | Path) -> None:
         write(figure, [Path(path) for path in paths])
 
 
-def _draw_images(axes: Axes, plan: Plan, store: Store) -> None:
+def _draw_images(axes: Axes, graph: Graph, store: Store) -> None:
     """A montage: a column block for each class; row blocks for real images and each guidance's synthetic ones."""
-    axes.set_title("Real and synthetic images" if plan.synthetic else "Training images")
-    if not store.has(plan.data):
+    axes.set_title("Real and synthetic images" if graph.synthetic else "Training images")
+    if not store.has(graph.data):
         _note(axes, "the data set is not prepared yet")
         return
-    dataset = prepared.read(store.path(plan.data))
+    dataset = prepared.read(store.path(graph.data))
     classes = dataset.classes[:COLUMNS]
     blocks = _real_blocks(dataset["train"])
-    sets = _synthetic_sets(plan, store)
+    sets = _synthetic_sets(graph, store)
     shown = list(sets)[:GUIDANCES]
     blocks += [(_synthetic_title(sets[w], store), read_synthetic(store.path(sets[w].stage))) for w in shown]
 
@@ -102,7 +102,7 @@ def _draw_images(axes: Axes, plan: Plan, store: Store) -> None:
     axes.spines[:].set_visible(False)
     axes.set_anchor("N")
     notes = []
-    if plan.synthetic and not sets:
+    if graph.synthetic and not sets:
         notes.append("no synthetic set is finished yet")
     if len(sets) > len(shown):
         notes.append(f"the first {len(shown)} of {len(sets)} guidances")
@@ -123,9 +123,9 @@ def _real_blocks(train: Split) -> list[tuple[str, Split]]:
     ]
 
 
-def _synthetic_sets(plan: Plan, store: Store) -> dict[float, SyntheticSet]:
+def _synthetic_sets(graph: Graph, store: Store) -> dict[float, SyntheticSet]:
     """Finished sets of the first data set and the lowest seed that has one, by guidance, ascending."""
-    done = [drawn for drawn in plan.synthetic.values() if store.has(drawn.stage) and drawn.data.key == plan.data.key]
+    done = [drawn for drawn in graph.synthetic.values() if store.has(drawn.stage) and drawn.data.key == graph.data.key]
     first = [drawn for drawn in done if drawn.seed == min(other.seed for other in done)]
     return {drawn.sampling.guidance: drawn for drawn in sorted(first, key=lambda drawn: drawn.sampling.guidance)}
 

@@ -1,6 +1,6 @@
 """One row of a table against another, seed by seed: is the difference more than the seeds' own spread?
 
-    found = differences(rows(plan, store), "erm")
+    found = differences(rows(graph, store), "erm")
     found[0].metrics["conflicting_accuracy"]      # {"mean", "low", "high", "n"}
     render_differences(found, "erm", "markdown")
 

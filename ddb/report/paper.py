@@ -11,10 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ddb.config_file import CONFIGS
+from ddb.experiment.config_file import CONFIGS
 
 if TYPE_CHECKING:
-    from ddb.config import ExperimentConfig, MethodConfig
+    from ddb.experiment.config import ExperimentConfig, MethodConfig
 
 METHODS = {  # ours -> the paper's name
     "erm": "ERM",
@@ -61,8 +61,8 @@ def setting_is_known(dataset: str, label: str) -> bool:
 
 @cache
 def _reference(dataset: str) -> "tuple[ExperimentConfig, list[MethodConfig]]":
-    from ddb.config import methods
-    from ddb.config_file import load
+    from ddb.experiment.config import methods
+    from ddb.experiment.config_file import load
 
     config = load(CONFIGS / "benchmarks" / f"{dataset}.yaml").config
     return config, methods(config)

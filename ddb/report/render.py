@@ -1,6 +1,6 @@
 """A results table as text: Markdown, LaTeX (booktabs), CSV, JSON, or rich tables for the terminal.
 
-    print(render(rows(plan, store), "markdown"))
+    print(render(rows(graph, store), "markdown"))
 
 Markdown, LaTeX and the terminal show the sheets for reading (`ddb.report.sheets`). CSV gives the same percents in one
 column per number; JSON the exact fractions.

@@ -1,6 +1,6 @@
 """What an experiment's report says of cells and stages: their numbers, their state and where each comes from.
 
-    report = gather(plan, store)
+    report = gather(graph, store)
     report.stages[cell.stage.key].record        # of a finished stage; .error of a failed one
     report.rows[0].results[0].metrics           # of one cell
 
@@ -20,15 +20,15 @@ from ddb.report.sheets import GUIDANCE, axis_title, value_text
 from ddb.store import Stage, Store, canonical_json
 
 if TYPE_CHECKING:
-    from ddb.config_file import Point
-    from ddb.experiment import Cell, Plan
+    from ddb.experiment.config_file import Point
+    from ddb.experiment.graph import Cell, Graph
 
 SEPARATE = ("base", "dataset.name")  # varied settings of which every value has settings of its own: a file for each
 
 
 @dataclass(frozen=True)
 class Facts:
-    """A stage of the plan and, where it is finished, where its result comes from."""
+    """A stage of the graph and, where it is finished, where its result comes from."""
 
     stage: Stage
     title: str
@@ -105,7 +105,7 @@ class Report:
     seeds: list[int]
     varied: dict[str, list[str]]  # title of each varied setting -> its values
     rows: list[ResultRow]
-    stages: dict[str, Facts]  # every stage of the plan, by key, inputs before what needs them
+    stages: dict[str, Facts]  # every stage of the graph, by key, inputs before what needs them
     failures: list[Failure]
     notes: list[str]  # what was left out of the experiment, and data that is not there
     provenance: Provenance
@@ -115,47 +115,47 @@ class Report:
         return sum(result.facts.state in states for row in self.rows for result in row.results)
 
 
-def gather(plan: "Plan", store: Store) -> Report:
-    """Everything that is known of the plan's cells and stages."""
-    stages = _stages(plan, store)
-    rows = [_row(row, stages, store) for row in table.rows(plan, store)]
+def gather(graph: "Graph", store: Store) -> Report:
+    """Everything that is known of the graph's cells and stages."""
+    stages = _stages(graph, store)
+    rows = [_row(row, stages, store) for row in table.rows(graph, store)]
     failures = [
-        Failure(facts, [stages[c.classifier.key].title for c in plan.cells if facts.stage.key in _needed(c)])
+        Failure(facts, [stages[c.classifier.key].title for c in graph.cells if facts.stage.key in _needed(c)])
         for facts in stages.values()
         if facts.state == "failed"
     ]
     varied: dict[str, dict[str, None]] = {}
-    for point in plan.experiment.points:
+    for point in graph.experiment.points:
         for name, value in point.varied.items():
             varied.setdefault(_axis(name), {})[value_text(value)] = None
     return Report(
-        list(dict.fromkeys(_dataset_title(cell) for cell in plan.cells)),
-        list(dict.fromkeys(cell.method for cell in plan.cells)),
-        sorted({cell.seed for cell in plan.cells}),
+        list(dict.fromkeys(_dataset_title(cell) for cell in graph.cells)),
+        list(dict.fromkeys(cell.method for cell in graph.cells)),
+        sorted({cell.seed for cell in graph.cells}),
         {title: list(values) for title, values in varied.items()},
         rows,
         stages,
         failures,
         [
-            *plan.experiment.notes,
-            *(f"cannot run yet: {reason}" for reason in dict.fromkeys(plan.missing_data.values())),
+            *graph.experiment.notes,
+            *(f"cannot run yet: {reason}" for reason in dict.fromkeys(graph.missing_data.values())),
         ],
-        _provenance(plan, stages),
+        _provenance(graph, stages),
     )
 
 
-def agreed_settings(plan: "Plan") -> dict[str, dict[str, Any]]:
+def agreed_settings(graph: "Graph") -> dict[str, dict[str, Any]]:
     """For every stage, by key: the varied settings of which all cells that rest on it have the same value.
 
     A stage on which no cell rests, such as an alignment, has those of its inputs.
     """
     found: dict[str, dict[str, Any]] = {}
-    for cell in plan.cells:
+    for cell in graph.cells:
         settings = {name: value for name, value in table.shown(cell.settings).items() if value is not None}
         for key in _needed(cell):
             known = found.setdefault(key, settings)
             found[key] = {name: value for name, value in known.items() if settings.get(name) == value}
-    for stage in plan.stages():
+    for stage in graph.stages():
         if stage.key not in found:
             found[stage.key] = {n: v for needed in stage.inputs.values() for n, v in found[needed.key].items()}
     return found
@@ -166,10 +166,10 @@ def settings_text(settings: dict[str, Any]) -> list[str]:
     return [f"{axis_title(name)} {value_text(value)}" for name, value in settings.items()]
 
 
-def _stages(plan: "Plan", store: Store) -> dict[str, Facts]:
-    titles = _titles(plan)
+def _stages(graph: "Graph", store: Store) -> dict[str, Facts]:
+    titles = _titles(graph)
     found: dict[str, Facts] = {}
-    for stage in plan.stages():
+    for stage in graph.stages():
         record = store.record(stage) if store.has(stage) else None
         error = None if record else store.failure(stage)
         stuck = any(found[needed.key].state in ("failed", "blocked") for needed in stage.inputs.values())
@@ -179,13 +179,13 @@ def _stages(plan: "Plan", store: Store) -> dict[str, Facts]:
     return found
 
 
-def _titles(plan: "Plan") -> dict[str, str]:
+def _titles(graph: "Graph") -> dict[str, str]:
     """Every stage in words, by key."""
-    methods = {cell.classifier.key: cell.method for cell in plan.cells}
-    guidances = {cell.classifier.key: cell.guidance for cell in plan.cells}
-    settings, found = agreed_settings(plan), {}
-    several = len({cell.dataset for cell in plan.cells}) > 1
-    for stage in plan.stages():
+    methods = {cell.classifier.key: cell.method for cell in graph.cells}
+    guidances = {cell.classifier.key: cell.guidance for cell in graph.cells}
+    settings, found = agreed_settings(graph), {}
+    several = len({cell.dataset for cell in graph.cells}) > 1
+    for stage in graph.stages():
         if "classifier" in stage.inputs:
             found[stage.key] = f"{stage.name}, {found[stage.inputs['classifier'].key]}"
             continue
@@ -232,7 +232,7 @@ def _row(row: table.Row, stages: dict[str, Facts], store: Store) -> ResultRow:
     return ResultRow(row, sorted(results, key=lambda result: result.cell.seed), pretty)
 
 
-def _provenance(plan: "Plan", stages: dict[str, Facts]) -> Provenance:
+def _provenance(graph: "Graph", stages: dict[str, Facts]) -> Provenance:
     records = [facts.record for facts in stages.values() if facts.record]
     packages: dict[str, dict[str, None]] = {}
     for record in records:
@@ -244,7 +244,7 @@ def _provenance(plan: "Plan", stages: dict[str, Facts]) -> Provenance:
         first, last = min(end - timedelta(seconds=seconds) for end, seconds in ends), max(end for end, _ in ends)
         period = (first.isoformat(timespec="seconds"), last.isoformat(timespec="seconds"))
     return Provenance(
-        _configurations(plan.experiment.points),
+        _configurations(graph.experiment.points),
         dict(Counter(facts.commit for facts in stages.values() if facts.commit).most_common()),
         dict(Counter(facts.machine for facts in stages.values() if facts.machine).most_common()),
         {name: ", ".join(versions) for name, versions in packages.items()},

@@ -1,9 +1,9 @@
 """The pictures of an experiment's report: synthetic images by guidance from the same noise, and what breaks the bias.
 
-    found = gallery(plan, store)            # rows: real images, then each synthetic set; a column is the same noise
-    hardest = conflicts(plan, store)        # training images on which the Bias Amplifier has the highest loss
+    found = gallery(graph, store)            # rows: real images, then each synthetic set; a column is the same noise
+    hardest = conflicts(graph, store)        # training images on which the Bias Amplifier has the highest loss
 
-Both take the first data set of the plan, from what is finished; None where that is nothing.
+Both take the first data set of the graph, from what is finished; None where that is nothing.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from ddb.signals.table import Signals
 from ddb.store import Store
 
 if TYPE_CHECKING:
-    from ddb.experiment import AmplifierRun, Plan, SyntheticSet
+    from ddb.experiment.graph import AmplifierRun, Graph, SyntheticSet
 
 CLASSES, COLUMNS, MOST_COLUMNS = 10, 30, 8  # classes shown; images of a row, shared out over them; at most per class
 SETS = 12  # synthetic sets shown
@@ -76,18 +76,18 @@ class Conflicts:
         return sum(bool(image.conflicting) for image in self.images)
 
 
-def gallery(plan: "Plan", store: Store) -> Gallery | None:
+def gallery(graph: "Graph", store: Store) -> Gallery | None:
     """Real images and the finished synthetic sets of the lowest seed that has one; None before the data is prepared."""
-    if not store.has(plan.data):
+    if not store.has(graph.data):
         return None
-    dataset = prepared.read(store.path(plan.data))
+    dataset = prepared.read(store.path(graph.data))
     classes = dataset.classes[:CLASSES]
     columns = min(MOST_COLUMNS, COLUMNS // len(classes))
-    planned = [drawn for drawn in plan.synthetic.values() if drawn.data.key == plan.data.key]
+    planned = [drawn for drawn in graph.synthetic.values() if drawn.data.key == graph.data.key]
     done = [drawn for drawn in planned if store.has(drawn.stage)]
     seed = min((drawn.seed for drawn in done), default=None)
     sets = sorted((drawn for drawn in done if drawn.seed == seed), key=lambda drawn: drawn.sampling.guidance)
-    details = _differences(plan, [drawn for drawn in planned if drawn.seed == seed])
+    details = _differences(graph, [drawn for drawn in planned if drawn.seed == seed])
     strips = _real(dataset["train"], len(classes), columns)
     for drawn in sets[:SETS]:
         parts = _parts(synthetic.read(store.path(drawn.stage), columns), None, len(classes), columns)
@@ -143,21 +143,21 @@ def _guidance(drawn: "SyntheticSet") -> str:
     return f"w = {drawn.sampling.guidance:g}"
 
 
-def _differences(plan: "Plan", sets: "list[SyntheticSet]") -> dict[str, list[str]]:
+def _differences(graph: "Graph", sets: "list[SyntheticSet]") -> dict[str, list[str]]:
     """What beside the guidance tells each of the sets from the others, by key."""
-    agreed = agreed_settings(plan)
+    agreed = agreed_settings(graph)
     settings = {drawn.stage.key: agreed[drawn.stage.key] for drawn in sets}
     names = {name for each in settings.values() for name in each}
     differing = {name for name in names if len({value_text(each.get(name)) for each in settings.values()}) > 1}
     return {key: settings_text({n: v for n, v in each.items() if n in differing}) for key, each in settings.items()}
 
 
-def conflicts(plan: "Plan", store: Store) -> Conflicts | None:
-    """The list of the plan's first finished source of signals, if possible `synthetic`; None if there is none yet.
+def conflicts(graph: "Graph", store: Store) -> Conflicts | None:
+    """The list of the graph's first finished source of signals, if possible `synthetic`; None if there is none yet.
 
     `real` is left out: it is trained for its curve, and has memorised the images.
     """
-    runs = sorted(plan.amplifiers.values(), key=lambda run: run.source != "synthetic")
+    runs = sorted(graph.amplifiers.values(), key=lambda run: run.source != "synthetic")
     done = (run for run in runs if store.has(run.stage) and store.has(run.stage.inputs["data"]))
     run = next((run for run in done if run.source != "real"), None)
     if run is None:

@@ -1,6 +1,6 @@
 """An experiment as one HTML page: its tables, pictures, curves and costs, and where every number comes from.
 
-    Path("report.html").write_text(render_report(plan, store), encoding="utf-8")
+    Path("report.html").write_text(render_report(graph, store), encoding="utf-8")
 
 One file that needs no network. Its policy allows the page's own script, which sorts tables, by its hash and nothing
 else, so that nothing in a name can bring one in. What is not finished is said to be missing, so the page can be made
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ddb.frames import Results
+from ddb.experiment.results import Results
 from ddb.progress import duration
 from ddb.report.charts import Chart, charts
 from ddb.report.costs import costs
@@ -32,7 +32,7 @@ from ddb.report.table import METRICS
 from ddb.store import Store
 
 if TYPE_CHECKING:
-    from ddb.experiment import Plan
+    from ddb.experiment.graph import Graph
 
 NUMBER = re.compile(r"([+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?)((?: ± [\d.]+)?(?: \(\d+\))?)")  # mean; ± std (n)
 
@@ -47,9 +47,9 @@ class Table:
     caption: str
 
 
-def render_report(plan: "Plan", store: Store, command: str | None = None) -> str:
+def render_report(graph: "Graph", store: Store, command: str | None = None) -> str:
     """The page as text that can be written as UTF-8; `command` makes the experiment again, where it is known."""
-    report = gather(plan, store)
+    report = gather(graph, store)
     rows = [entry.row for entry in report.rows]
     accuracies, *signals = [_table(sheet) for sheet in sheets(rows)]
     filters = {
@@ -69,11 +69,11 @@ def render_report(plan: "Plan", store: Store, command: str | None = None) -> str
         report=report,
         accuracies=accuracies,
         signals=signals[0] if signals else None,
-        gallery=gallery(plan, store),
-        conflicts=conflicts(plan, store),
-        charts=[(chart, chart_uri(chart), _chart_tables(chart)) for chart in charts(Results(plan, store))],
-        costs=costs(plan, store),
-        bias_labels=any(cell.config.dataset.bias_labels for cell in plan.cells),
+        gallery=gallery(graph, store),
+        conflicts=conflicts(graph, store),
+        charts=[(chart, chart_uri(chart), _chart_tables(chart)) for chart in charts(Results(graph, store))],
+        costs=costs(graph, store),
+        bias_labels=any(cell.config.dataset.bias_labels for cell in graph.cells),
         metrics={name: TITLES[name] for name in METRICS},
         command=command,
         store=str(store.root),

@@ -1,6 +1,6 @@
 """The tables for reading, as text cells: accuracies, and how good the signal behind them was.
 
-    for sheet in sheets(rows(plan, store)):
+    for sheet in sheets(rows(graph, store)):
         sheet.header, sheet.lines, sheet.caption
 
 Numbers are percent with one decimal as `mean ± std (n)`; each caption names what ± is, the selection criterion and

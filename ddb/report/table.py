@@ -1,6 +1,6 @@
-"""The numbers of a results table: mean and sample standard deviation over seeds, for each method of a plan.
+"""The numbers of a results table: mean and sample standard deviation over seeds, for each method of a graph.
 
-    for row in rows(plan, store):
+    for row in rows(graph, store):
         row.as_json()       # {"dataset", "method", "selection", "guidance", "seeds", "failed", "metrics", ...}
         row.state           # "2/3 seeds, 1 failed"
 
@@ -12,12 +12,12 @@ import statistics
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ddb.frames import Results
+from ddb.experiment.results import Results
 from ddb.report.paper import published, setting_is_known
 from ddb.store import Stage, Store, canonical_json
 
 if TYPE_CHECKING:
-    from ddb.experiment import Cell, Plan
+    from ddb.experiment.graph import Cell, Graph
 
 METRICS = (  # in the order of the table's columns; each as defined in ddb.training.metrics
     "average_accuracy",
@@ -30,7 +30,13 @@ METRICS = (  # in the order of the table's columns; each as defined in ddb.train
     "co_occur_obj_gap",
     "bg_co_occur_obj_gap",
 )
-SIGNALS = ("aligned_share", "right_class_share", "precision", "recall", "auroc")  # ddb.probe, ddb.signals.amplifier
+SIGNALS = (
+    "aligned_share",
+    "right_class_share",
+    "precision",
+    "recall",
+    "auroc",
+)  # of synthetic sets and of signals
 ELSEWHERE = ("dataset.name", "sampling.guidance")  # varied settings that have a column of their own
 Summary = dict[str, Any]  # mean, std, n
 
@@ -52,7 +58,7 @@ class Row:
     method: str
     selection: str  # criterion that chose the weights
     guidance: float | None  # the paper's w; None for a method that uses no synthetic images
-    planned: int  # seeds that the plan asks for
+    planned: int  # seeds that the graph asks for
     seeds: list[int]  # seeds that finished, ascending
     failed: int  # seeds that cannot finish, as their evaluation or a stage that it needs failed
     metrics: dict[str, Summary] = field(default_factory=dict)
@@ -104,10 +110,10 @@ class Row:
         return ", ".join(parts)
 
 
-def rows(plan: "Plan", store: Store) -> list[Row]:
-    """One row for each data set, method and combination of settings, in this order, each as the plan first has it."""
-    found, together = Results(plan, store), {}
-    for number, cell in enumerate(plan.cells):
+def rows(graph: "Graph", store: Store) -> list[Row]:
+    """One row for each data set, method and combination of settings, in this order, each as the graph first has it."""
+    found, together = Results(graph, store), {}
+    for number, cell in enumerate(graph.cells):
         key = (cell.dataset, cell.method, cell.selection, cell.guidance, canonical_json(shown(cell.settings)))
         together.setdefault(key, []).append(number)
     datasets, methods = (list(dict.fromkeys(key[i] for key in together)) for i in (0, 1))
@@ -126,8 +132,8 @@ def data_notes(data: Stage, store: Store) -> tuple[str, ...]:
 
 
 def _row(numbers: list[int], found: Results) -> Row:
-    """The row of some cells, by their numbers in the plan."""
-    cells = tuple(found.plan.cells[number] for number in numbers)
+    """The row of some cells, by their numbers in the graph."""
+    cells = tuple(found.graph.cells[number] for number in numbers)
     first, state = cells[0], found.cells.loc[numbers, "state"]
     amplified = not {"amplifier", "synthetic"}.isdisjoint(first.classifier.inputs)
     known = found.metrics[found.metrics["cell"].isin(numbers)].pivot(index="seed", columns="metric", values="value")

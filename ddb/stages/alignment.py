@@ -17,7 +17,7 @@ class Alignment(Kind):
     def compute(self, job: Job) -> dict[str, Any]:
         """Classify the synthetic images."""
         from ddb.diffusion import synthetic
-        from ddb.probe import alignment
+        from ddb.diffusion.probe import alignment
         from ddb.training.classifier import load_classifier
 
         folder = job.input("probe")

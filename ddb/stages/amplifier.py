@@ -9,7 +9,7 @@ from ddb.stages.needs import Demand
 from ddb.store import Stage
 
 if TYPE_CHECKING:
-    from ddb.cost import Probe, Size
+    from ddb.stages.speed import Size, Speed
 
 
 class Amplifier(Kind):
@@ -76,7 +76,7 @@ class Amplifier(Kind):
         settings = stage.config["amplifier"]
         return training_memory(stage, settings, demand) if "network" in settings else super().memory(stage, demand)
 
-    def cost(self, stage: Stage, probe: Probe, size: Size) -> tuple[float, float]:
+    def cost(self, stage: Stage, speed: Speed, size: Size) -> tuple[float, float]:
         """Epochs over its images, and looks at the real training images for the curve; a closed form costs nothing."""
         from ddb.signals import SOURCES
         from ddb.signals.amplifier import AmplifierSettings
@@ -87,5 +87,5 @@ class Amplifier(Kind):
         images = size.train
         if sampled:
             images = size.classes * (settings.images_per_class or sampled.config["sampling"]["images_per_class"])
-        epoch, whole = probe.training(settings, images, size.train)
+        epoch, whole = speed.training(settings, images, size.train)
         return epoch, whole * SOURCES[settings.source].networks * stage.config["amplifier"].get("folds", 1)

@@ -11,8 +11,8 @@ from ddb.stages.needs import Capacity, Demand
 from ddb.store import Stage
 
 if TYPE_CHECKING:
-    from ddb.config import ResourceSettings
-    from ddb.cost import Probe, Size
+    from ddb.stages.needs import ResourceSettings
+    from ddb.stages.speed import Size, Speed
 
 
 class CDPM(Kind):
@@ -77,10 +77,10 @@ class CDPM(Kind):
         settings: Any = CDPMSettings.model_validate(stage.config["cdpm"])  # frozen, so it has a hash
         return process + cdpm_bytes(settings, pixels_of(stage), classes=10, workers=demand.workers)
 
-    def cost(self, stage: Stage, probe: Probe, size: Size) -> tuple[float, float]:
+    def cost(self, stage: Stage, speed: Speed, size: Size) -> tuple[float, float]:
         """Steps of the optimizer."""
         from ddb.diffusion.settings import CDPMSettings
 
         settings = CDPMSettings.model_validate(stage.config["cdpm"])
-        step = probe.unet(settings)[0] * settings.batch_size
+        step = speed.unet(settings)[0] * settings.batch_size
         return step, step * settings.steps

@@ -9,7 +9,7 @@ from ddb.stages.needs import Demand
 from ddb.store import Stage
 
 if TYPE_CHECKING:
-    from ddb.cost import Probe, Size
+    from ddb.stages.speed import Size, Speed
 
 
 class Classifier(Kind):
@@ -63,9 +63,9 @@ class Classifier(Kind):
         """Of one network; a method that trains a second one beside it takes more."""
         return training_memory(stage, stage.config["settings"], demand)
 
-    def cost(self, stage: Stage, probe: Probe, size: Size) -> tuple[float, float]:
+    def cost(self, stage: Stage, speed: Speed, size: Size) -> tuple[float, float]:
         """Epochs over the training images, and looks at the validation images."""
         from ddb.recipes import get_method
 
         settings = get_method(stage.config["method"]).settings_class.model_validate(stage.config["settings"])
-        return probe.training(settings, size.train, size.val)
+        return speed.training(settings, size.train, size.val)

@@ -10,7 +10,7 @@ from ddb.stages.needs import Capacity, Demand
 from ddb.store import Stage
 
 if TYPE_CHECKING:
-    from ddb.config import ResourceSettings
+    from ddb.stages.needs import ResourceSettings
 
 
 class Data(Kind):

@@ -19,8 +19,8 @@ from ddb.store import Stage, Workspace
 if TYPE_CHECKING:
     import torch
 
-    from ddb.cost import Probe, Size
     from ddb.data import BiasedDataset, Split
+    from ddb.stages.speed import Size, Speed
 else:
     torch = lazy("torch")
 
@@ -57,9 +57,9 @@ class Features(ActorKind):
         """Memory of an actor, with its share of the task that feeds the actors."""
         return CELL + CELL // demand.workers
 
-    def cost(self, stage: Stage, probe: Probe, size: Size) -> tuple[float, float]:
+    def cost(self, stage: Stage, speed: Speed, size: Size) -> tuple[float, float]:
         """One forward pass for each image; the test images are not counted, since their number may be unknown."""
-        image = probe.encoder(stage.config["features"]["encoder"])
+        image = speed.encoder(stage.config["features"]["encoder"])
         return image, image * (size.train + size.val)
 
 

@@ -21,10 +21,9 @@ from ddb.stages.needs import Capacity, Demand
 from ddb.store import Stage, Store, Workspace
 
 if TYPE_CHECKING:
-    from ddb.config import ResourceSettings
-    from ddb.cost import Probe, Size
     from ddb.data import BiasedDataset
-    from ddb.experiment import Plan
+    from ddb.stages.needs import ResourceSettings
+    from ddb.stages.speed import Size, Speed
 
 Progress = Callable[[int, int, dict[str, Any]], None]  # (step, total, numbers)
 
@@ -132,7 +131,7 @@ class Kind(ABC):
         """The stage that a title speaks of: its settings tell stages of this kind apart."""
         return stage
 
-    def cost(self, stage: Stage, probe: Probe, size: Size) -> tuple[float, float]:
+    def cost(self, stage: Stage, speed: Speed, size: Size) -> tuple[float, float]:
         """Seconds of one `unit` and of the whole stage; asked only if there is a unit."""
         return 0.0, 0.0
 
@@ -140,8 +139,8 @@ class Kind(ABC):
         """Share of its work that a table row with only these `users` would have asked for."""
         return 1.0
 
-    def more_stages(self, plan: Plan) -> list[Stage]:
-        """Stages that this kind adds to every plan, beside those that the cells need."""
+    def more_stages(self, stages: list[Stage]) -> list[Stage]:
+        """Stages that this kind adds to a graph of `stages`."""
         return []
 
 

@@ -1,7 +1,32 @@
-"""What a cluster has, and what a stage needs of it at once."""
+"""What a cluster has, what a stage needs of it at once, and the settings that spread the work out."""
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ddb.settings import Renamed, Settings
+
+
+class ResourceSettings(Settings):
+    """How the work is spread out. Changes no number beyond floating-point summation order."""
+
+    cdpm_workers: int = Field(
+        default=1, ge=1, description="processes that train one CDPM, each on a GPU where there are any"
+    )
+    checkpoint_every: int = Field(default=200, ge=1, description="CDPM steps between checkpoints")
+    sampling_actors: int | None = Field(default=None, ge=1, description="null: one per GPU, or one per CPU")
+    sampling_batch: int = Field(default=50, ge=1, description="images per network call of a sampling actor")
+    cpus_per_run: Annotated[int, Renamed("cell_cpus")] = Field(
+        default=1,
+        ge=1,
+        description="CPUs of each amplifier or classifier; as many processes load its images from files",
+    )
+    lost_node: Literal["shrink", "wait"] = Field(
+        default="shrink",
+        description="when a stage no longer fits: go on with fewer workers, or wait for a node to replace it",
+    )
 
 
 @dataclass(frozen=True)

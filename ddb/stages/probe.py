@@ -20,7 +20,7 @@ class Probe(Kind):
 
     def compute(self, job: Job) -> dict[str, Any]:
         """Train both."""
-        from ddb.probe import bias_names, train_probe
+        from ddb.diffusion.probe import bias_names, train_probe
         from ddb.training.classifier import Description, save_classifier
 
         dataset = job.data()

@@ -10,7 +10,7 @@ from ddb.stages.needs import Demand
 from ddb.store import Stage
 
 if TYPE_CHECKING:
-    from ddb.cost import Probe, Size
+    from ddb.stages.speed import Size, Speed
 
 
 class Synthetic(ActorKind):
@@ -53,13 +53,13 @@ class Synthetic(ActorKind):
         """Of an actor, with its share of the task that feeds the actors."""
         return SAMPLER + SAMPLING_TASK // demand.workers
 
-    def cost(self, stage: Stage, probe: Probe, size: Size) -> tuple[float, float]:
+    def cost(self, stage: Stage, speed: Speed, size: Size) -> tuple[float, float]:
         """Network passes; guidance doubles them."""
         from ddb.diffusion.settings import CDPMSettings, SamplingSettings
 
         settings = SamplingSettings.model_validate(stage.config["sampling"])
         cdpm = CDPMSettings.model_validate(stage.inputs["cdpm"].config["cdpm"])
-        image = probe.unet(cdpm)[1] * settings.sampler_steps * (2 if settings.guidance else 1)
+        image = speed.unet(cdpm)[1] * settings.sampler_steps * (2 if settings.guidance else 1)
         return image, image * settings.images_per_class * size.classes
 
     def share(self, stage: Stage, users: list[Stage]) -> float:

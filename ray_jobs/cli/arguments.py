@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from ddb import config_file
 from ddb.errors import DDBError
+from ddb.experiment import config_file
 from ddb.store import Store
 from ray_jobs.output import free, out
 
@@ -48,7 +48,7 @@ def experiment_of(
     import torch
 
     from ddb import yaml_text
-    from ddb.defaults import configuration_for, features_configuration_for
+    from ddb.experiment.defaults import configuration_for, features_configuration_for
 
     chosen: dict = {}
     for override in arguments:  # of the data set, since they may say how the folder is to be read

@@ -2,8 +2,8 @@
 
 import typer
 
-from ddb import config_file
-from ddb.experiment import plan
+from ddb.experiment import config_file
+from ddb.experiment.graph import build_graph
 from ddb.store import Store
 from ray_jobs.cli.arguments import STORE, Overrides, StoreOption
 from ray_jobs.cli.table import print_table
@@ -15,7 +15,7 @@ EXAMPLE = "ddb demo"
 def demo(overrides: Overrides = None, store: StoreOption = STORE) -> None:
     """The paper's whole argument on Colored Digits, one seed, in minutes; ends with a table and a figure."""
     experiment = config_file.load(config_file.CONFIGS / "colored_digits.yaml", ["seeds=[0]", *(overrides or [])])
-    graph, opened = plan(experiment), Store(store)
+    graph, opened = build_graph(experiment), Store(store)
     failed = execute(graph, opened)
     print_table(graph, opened)
     from ddb.report.figure import draw

@@ -15,7 +15,7 @@ Result = Annotated[str, typer.Argument(metavar="RESULT", help="KIND/KEY, a key o
 
 def explain(result: Result, store: StoreOption = STORE) -> None:
     """Print what a result was made from, by which code, and what would cause it to be computed again."""
-    from ddb import explain as module
+    from ddb.experiment import explain as module
 
     opened = Store(store)
     for line in module.explain(opened, module.find(opened, result)):

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from ddb import config_file
-from ddb.experiment import plan
+from ddb.experiment import config_file
+from ddb.experiment.graph import build_graph
 from ddb.store import Store
 from ray_jobs.cli.arguments import STORE, ConfigArgument, Overrides, StoreOption
 from ray_jobs.output import out
@@ -22,5 +22,5 @@ def export(
     """Tables in every format, the figure and the records behind them, as a folder to publish."""
     from ddb.report.export import export as write
 
-    for path in write(plan(config_file.load(config, overrides)), Store(store), directory):
+    for path in write(build_graph(config_file.load(config, overrides)), Store(store), directory):
         out.print(str(path))

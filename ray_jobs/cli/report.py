@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from ddb import config_file
 from ddb.errors import DDBError
-from ddb.experiment import plan
+from ddb.experiment import config_file
+from ddb.experiment.graph import build_graph
 from ddb.store import Store
 from ray_jobs.cli.arguments import STORE, ConfigArgument, Overrides, StoreOption
 from ray_jobs.output import out
@@ -26,7 +26,7 @@ def report(
 
     output = output or Path(f"report-{config.stem}.html")
     command = shlex.join(["ddb", "run", str(config), *(overrides or [])])
-    text = render_report(plan(config_file.load(config, overrides)), Store(store), command)
+    text = render_report(build_graph(config_file.load(config, overrides)), Store(store), command)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(text, encoding="utf-8")

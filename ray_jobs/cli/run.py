@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
-from ddb import config_file, yaml_text
-from ddb.experiment import Plan, plan
+from ddb import yaml_text
+from ddb.experiment import config_file
+from ddb.experiment.graph import Graph, build_graph
 from ddb.store import Stage, Store
 from ray_jobs.cli.arguments import STORE, DataOption, StoreOption, experiment_of
 from ray_jobs.cli.status import show_stages
@@ -35,13 +36,13 @@ def run(
 ) -> None:
     """Compute whatever an experiment still misses, and print its table."""
     experiment, _ = experiment_of(arguments, data, store, keep=not dry_run)
-    graph, opened = plan(experiment), Store(store)
+    graph, opened = build_graph(experiment), Store(store)
     config, *overrides = arguments or [""]
     for preset in [override for override in overrides if override.startswith("preset=")]:
         for change in config_file.preset_changes(config, overrides):
             out.print(f"{preset}: {change}")
     if dry_run:
-        show_plan(graph, opened, only)
+        show_graph(graph, opened, only)
         return
     failed = execute(graph, opened, only, local)
     if only is None:
@@ -49,7 +50,7 @@ def run(
     raise typer.Exit(1 if failed else 0)
 
 
-def show_plan(graph: Plan, store: Store, only: str | None = None) -> None:
+def show_graph(graph: Graph, store: Store, only: str | None = None) -> None:
     """What a run would do: settings of the first point, what varies, every stage, the cost of what is missing."""
     out.print(yaml_text.write(graph.config.model_dump(mode="json")))
     for name in graph.experiment.axes:
@@ -65,11 +66,11 @@ def show_plan(graph: Plan, store: Store, only: str | None = None) -> None:
         _show_cost(graph, missing)
 
 
-def _show_cost(graph: Plan, missing: list[Stage]) -> None:
+def _show_cost(graph: Graph, missing: list[Stage]) -> None:
     import torch
     from rich.table import Table
 
-    from ddb.cost import estimate
+    from ddb.experiment.cost import estimate
     from ddb.progress import duration
 
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -8,6 +8,6 @@ EXAMPLE = "ddb schema > experiment.schema.json"
 
 def schema() -> None:
     """JSON Schema of configuration files, for editors that complete and check them."""
-    from ddb.schema import json_schema
+    from ddb.experiment.schema import json_schema
 
     sys.stdout.write(json.dumps(json_schema(), indent=1) + "\n")

@@ -2,8 +2,9 @@
 
 from rich.style import Style
 
-from ddb import config_file, progress
-from ddb.experiment import Plan, plan
+from ddb import progress
+from ddb.experiment import config_file
+from ddb.experiment.graph import Graph, build_graph
 from ddb.store import Stage, Store
 from ray_jobs.cli.arguments import STORE, ConfigArgument, Overrides, StoreOption
 from ray_jobs.output import out
@@ -15,7 +16,7 @@ EXAMPLE = "ddb status configs/colored_digits.yaml"
 def status(config: ConfigArgument, overrides: Overrides = None, store: StoreOption = STORE) -> None:
     """Which stages are done, under way, failed or missing, and the SLURM jobs (of a search only these)."""
     search = "sweep" in config_file.read_file(config)
-    graph, opened = None if search else plan(config_file.load(config, overrides)), Store(store)
+    graph, opened = None if search else build_graph(config_file.load(config, overrides)), Store(store)
     jobs = queue.states(opened.root, config)
     for line in jobs:
         out.print(line)
@@ -25,7 +26,7 @@ def status(config: ConfigArgument, overrides: Overrides = None, store: StoreOpti
         out.print(f"no SLURM job is known of the search {config}")
 
 
-def show_stages(graph: Plan, store: Store, only: str | None = None) -> set[str]:
+def show_stages(graph: Graph, store: Store, only: str | None = None) -> set[str]:
     """Print every stage with its state and its place in the store; keys of the finished ones."""
     from ray_jobs.console import titles
 

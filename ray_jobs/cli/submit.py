@@ -9,9 +9,9 @@ from typing import Annotated
 import platformdirs
 import typer
 
-from ddb import config_file
 from ddb.errors import DDBError
-from ddb.experiment import Plan, plan
+from ddb.experiment import config_file
+from ddb.experiment.graph import Graph, build_graph
 from ddb.store import Store
 from ddb.store.record import git_state
 from ray_jobs.cli.arguments import STORE, ConfigArgument, StoreOption
@@ -85,14 +85,14 @@ def submit(
     out.print(f"look in: slurm/attach {job}")
 
 
-def _check(config: Path, overrides: list[str]) -> Plan | None:
+def _check(config: Path, overrides: list[str]) -> Graph | None:
     """The planned experiment; None for a search. Raises DDBError if the configuration has a mistake."""
     if "sweep" in config_file.read_file(config):
-        from ddb.sweep import load_sweep
+        from ddb.experiment.sweep import load_sweep
 
         load_sweep(config, overrides)
         return None
-    graph = plan(config_file.load(config, overrides))
+    graph = build_graph(config_file.load(config, overrides))
     show_notes(graph)
     for reason in dict.fromkeys(graph.missing_data.values()):
         err.print(f"cannot run yet on this machine: {reason}", style="yellow")

@@ -18,7 +18,7 @@ def sweep(
     config: ConfigArgument, overrides: Overrides = None, dry_run: DryRun = False, store: StoreOption = STORE
 ) -> None:
     """Search over settings with Ray Tune and Optuna; the same command goes on where a killed one stopped."""
-    from ddb.sweep import load_sweep
+    from ddb.experiment.sweep import load_sweep
 
     search = load_sweep(config, overrides)
     if dry_run:

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from ddb import config_file
 from ddb.errors import DDBError
-from ddb.experiment import Plan, plan
+from ddb.experiment import config_file
+from ddb.experiment.graph import Graph, build_graph
 from ddb.store import Store
 from ray_jobs.cli.arguments import STORE, ConfigArgument, Overrides, StoreOption
 from ray_jobs.job import out, show_notes
@@ -37,7 +37,7 @@ def table(
 
     if format not in FORMATS:
         raise DDBError(f"--format: {format!r} is unknown; known: {', '.join(FORMATS)}")
-    graph = plan(config_file.load(config, overrides))
+    graph = build_graph(config_file.load(config, overrides))
     show_notes(graph)
     found = rows(graph, Store(store))
     if against is None:
@@ -47,7 +47,7 @@ def table(
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
 
 
-def print_table(graph: Plan, store: Store) -> None:
+def print_table(graph: Graph, store: Store) -> None:
     """The table for reading, from what is finished."""
     from ddb.report import rows, terminal_tables
 

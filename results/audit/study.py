@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ddb.audit import LEAST_GAIN, Observations, weigh
-from ddb.evidence import CONFIDENCE, interval
+from ddb.audit.audit import LEAST_GAIN, Observations, weigh
+from ddb.audit.evidence import CONFIDENCE, interval
 from ddb.randomness import numpy_generator
 
 SHAPES = [  # flagged clusters, images per cluster, `changed`, seeds, `training`

@@ -3,7 +3,7 @@
     python results/features/flips_study.py [--store runs] [--seeds 5]
 
 Flips the labels of 2 % of the training images of pacs_biased, finds signals by the closed form `lda` in the features of
-EfficientNet-Lite0, and counts the suggestions of `ddb.second_opinion`. Features are computed if the store lacks them.
+EfficientNet-Lite0, and counts the suggestions of `ddb.audit.second_opinion`. Features are computed where missing.
 """
 
 import argparse
@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ddb.config import methods
-from ddb.config_file import load
+from ddb.audit.second_opinion import second_opinion
 from ddb.data import prepared
-from ddb.experiment import plan
+from ddb.experiment.config import methods
+from ddb.experiment.config_file import load
+from ddb.experiment.graph import build_graph
+from ddb.experiment.local import compute
 from ddb.features import table
-from ddb.local import compute
-from ddb.second_opinion import second_opinion
 from ddb.signals.amplifier import AmplifierSettings
 from ddb.signals.judge import judge
 from ddb.store import Store
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     arguments = parser.parse_args()
     store = Store(arguments.store)
-    graph = plan(load(CONFIG))
+    graph = build_graph(load(CONFIG))
     compute(graph.stages("features"), store, graph.config.resources.sampling_batch, print)
     features = store.path(graph.stages("features")[-1])
     dataset = prepared.read(store.path(graph.data))

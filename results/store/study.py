@@ -21,8 +21,8 @@ from pathlib import Path
 
 import yaml
 
-from ddb.config_file import load
-from ddb.experiment import plan
+from ddb.experiment.config_file import load
+from ddb.experiment.graph import build_graph
 from ddb.store import Store
 from ddb.store.record import write_record
 
@@ -56,7 +56,7 @@ def make_store(directory: Path, stages: int, seeds: int = SEEDS) -> tuple[Path, 
     }
     config = directory / "large.yaml"
     config.write_text(yaml.safe_dump(values))
-    store, all_stages = Store(directory / "runs"), plan(load(config)).stages()
+    store, all_stages = Store(directory / "runs"), build_graph(load(config)).stages()
     for stage in all_stages:
         result = store.path(stage)
         result.mkdir(parents=True)

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ddb.audit import audit_plan
+from ddb.audit.audit import audit_graph
 from ddb.clean import needed, remove, size, unneeded
-from ddb.config_file import load
 from ddb.errors import DDBError
-from ddb.experiment import plan
+from ddb.experiment.config_file import load
+from ddb.experiment.graph import build_graph
+from ddb.experiment.sweep import load_sweep, open_study
 from ddb.store import Store, claim
-from ddb.sweep import load_sweep, open_study
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def kept(tmp_path):
     config = {"methods": {"erm": {"steps": 2}, "ddb_two_step": {"steps": 2}}, "memorisation": False}
     (tmp_path / "all.yaml").write_text(yaml.safe_dump(config))
     (tmp_path / "erm.yaml").write_text(yaml.safe_dump(config | {"methods": {"erm": {"steps": 2}}}))
-    graph, store = plan(load(tmp_path / "all.yaml")), Store(tmp_path / "runs")
+    graph, store = build_graph(load(tmp_path / "all.yaml")), Store(tmp_path / "runs")
     for stage in graph.stages():
         with store.produce(stage) as work:
             (work.result / "file").write_text("0123456789")
@@ -33,7 +33,7 @@ def test_what_a_configuration_needs_stays(kept):
     assert unneeded(store, needed(store, [folder / "all.yaml"])) == []
     assert unneeded(store, needed(store, [folder / "erm.yaml", folder / "all.yaml"])) == []
     spare = unneeded(store, needed(store, [folder / "erm.yaml"]))
-    few = {stage.key for stage in plan(load(folder / "erm.yaml")).stages()}
+    few = {stage.key for stage in build_graph(load(folder / "erm.yaml")).stages()}
     assert {path.name for path in spare} == {stage.key for stage in graph.stages()} - few and few
     assert size(spare[0]) > 10
     remove(store, spare)
@@ -44,7 +44,7 @@ def test_what_a_configuration_needs_stays(kept):
 def test_what_an_audit_needs_stays(kept):
     store, _, folder = kept
     names = needed(store, [folder / "all.yaml"])
-    control = [cell for cell in audit_plan(load(folder / "all.yaml").config).cells if "control" in cell.method]
+    control = [cell for cell in audit_graph(load(folder / "all.yaml").config).cells if "control" in cell.method]
     assert control and all(f"classifier/{cell.classifier.key}" in names for cell in control)
 
 
@@ -86,7 +86,7 @@ def test_what_a_search_has_tried_stays(kept):
     study.ask().suggest_float(name, 0, 3)
     names = needed(store, [folder / "sweep.yaml"])
     for point in (sweep.default, other):
-        assert {f"{stage.name}/{stage.key}" for stage in plan(sweep.experiment(point)).stages()} <= names
+        assert {f"{stage.name}/{stage.key}" for stage in build_graph(sweep.experiment(point)).stages()} <= names
 
 
 def test_a_data_set_that_is_not_here_is_refused_since_its_keys_are_unknown(kept, monkeypatch, tmp_path):

@@ -15,16 +15,15 @@ import torch
 from PIL import Image
 from torchvision import models
 
-from ddb import probe
-from ddb.config_file import resolve
 from ddb.data import prepared
-from ddb.diffusion import synthetic
+from ddb.diffusion import probe, synthetic
 from ddb.diffusion.denoisers import DENOISERS, build_denoiser
 from ddb.diffusion.noise_schedules import noise_schedule
 from ddb.diffusion.pipeline import CDPMPipeline
 from ddb.diffusion.samplers import SAMPLERS
 from ddb.diffusion.settings import CDPMSettings, SamplingSettings
-from ddb.experiment import plan
+from ddb.experiment.config_file import resolve
+from ddb.experiment.graph import build_graph
 from ddb.features import table
 from ddb.recipes import METHODS
 from ddb.signals import SOURCES
@@ -59,7 +58,7 @@ def one_thread():
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, one_thread):
     """An experiment with a cell of every method, computed in this process; the probe trains for 12 steps."""
-    graph, store = plan(resolve(VALUES)), Store(tmp_path_factory.mktemp("runs"))
+    graph, store = build_graph(resolve(VALUES)), Store(tmp_path_factory.mktemp("runs"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(probe, "SETTINGS", probe.SETTINGS.model_copy(update={"steps": 12}))
         for stage in graph.stages():
@@ -129,7 +128,7 @@ def test_every_source_of_signals(finished, source):
     graph, store = finished
     if source not in ("synthetic", "real"):
         values = VALUES | {"methods": {"ddb_two_step": {"amplifier": {"source": source}}}, "memorisation": False}
-        graph = plan(resolve(values))
+        graph = build_graph(resolve(values))
         (stage,) = (run.stage for run in graph.amplifiers.values())
         with store.produce(stage) as work:
             KINDS[stage.name].compute(Job(stage, store, work, lambda *progress: None))
@@ -153,7 +152,7 @@ def test_features(tmp_path):
         "methods": {"erm": {}},
         "memorisation": False,
     }
-    graph, store = plan(resolve(values)), Store(tmp_path / "runs")
+    graph, store = build_graph(resolve(values)), Store(tmp_path / "runs")
     for stage in graph.stages("features"):
         with store.produce(stage) as work:
             KINDS[stage.name].compute(Job(stage, store, work, lambda *progress: None))

@@ -7,10 +7,10 @@ PROGRAM = """
 import sys
 import ray_jobs.cli
 from ddb.store import Store
-from ddb.config_file import load
-from ddb.experiment import plan
+from ddb.experiment.config_file import load
+from ddb.experiment.graph import build_graph
 from ddb.report import render, rows
-graph = plan(load("configs/ablations/guidance.yaml"))
+graph = build_graph(load("configs/ablations/guidance.yaml"))
 assert len(graph.stages()) > 100
 render(rows(graph, Store(sys.argv[1])), "markdown")
 print([name for name in ("torch", "torchvision", "sklearn", "scipy", "ray", "matplotlib") if name in sys.modules])

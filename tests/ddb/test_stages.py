@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from ddb.config_file import resolve
 from ddb.data import BiasedDataset, Split
-from ddb.experiment import plan
+from ddb.experiment.config_file import resolve
+from ddb.experiment.graph import build_graph
+from ddb.experiment.sweep import validation_numbers
 from ddb.settings import AddedLater, HashedAs, NotHashed, Settings
 from ddb.signals.table import Signals
 from ddb.stages import KINDS, make_stage
 from ddb.stages.kind import Job
 from ddb.store import Store
-from ddb.sweep import validation_numbers
 from ddb.training import metrics, predictions
 from ddb.training.networks import build_network
 
@@ -24,7 +24,7 @@ from ddb.training.networks import build_network
 def finished(tmp_path_factory):
     """ERM on Colored Digits, a few steps, computed in this process."""
     values = {"dataset": {"image_size": 8}, "methods": {"erm": {"steps": 10, "batch_size": 16}}, "memorisation": False}
-    graph, store = plan(resolve(values)), Store(tmp_path_factory.mktemp("runs"))
+    graph, store = build_graph(resolve(values)), Store(tmp_path_factory.mktemp("runs"))
     for stage in graph.stages():
         compute(stage, store)
     return graph, store
@@ -74,7 +74,7 @@ def test_weights_are_in_the_key_by_their_content(tmp_path):
     def trained(weights):
         erm = {"network": "resnet18", "pretrained": str(weights)}
         values = {"dataset": {"image_size": 32}, "methods": {"erm": erm}, "memorisation": False}
-        return plan(resolve(values)).cells[0].classifier
+        return build_graph(resolve(values)).cells[0].classifier
 
     assert trained(first).key == trained(copy).key != trained(other).key
     assert trained(copy).config["settings"]["pretrained"] == str(copy)
@@ -83,11 +83,11 @@ def test_weights_are_in_the_key_by_their_content(tmp_path):
 @pytest.mark.parametrize("changed", ["evaluation", "classifier", "erm", "small_cnn", "colored_digits"])
 def test_a_version_makes_new_keys_of_what_its_code_computes_and_of_what_needs_that(monkeypatch, changed):
     values = resolve({"methods": {"erm": {}}, "memorisation": False})
-    before = {stage.name: stage for stage in plan(values).stages()}
+    before = {stage.name: stage for stage in build_graph(values).stages()}
     stage = next(stage for stage in before.values() if changed in stage.code)
     kind, code = KINDS[stage.name], KINDS[stage.name].code
     monkeypatch.setattr(kind, "code", lambda config: code(config) | {changed: 99}, raising=False)
-    after = {stage.name: stage for stage in plan(values).stages()}
+    after = {stage.name: stage for stage in build_graph(values).stages()}
     new = {name for name in before if before[name].key != after[name].key}
     assert new == {each.name for each in before.values() if stage.key in {a.key for a in each.ancestors()}}
 
@@ -98,7 +98,7 @@ def test_a_new_metric_trains_nothing_again(finished, monkeypatch):
     monkeypatch.setattr(KINDS["evaluation"], "version", 99)
     evaluate = metrics.evaluate
     monkeypatch.setattr(metrics, "evaluate", lambda *arguments: evaluate(*arguments) | {"mine": 0.5})
-    again = plan(graph.experiment)
+    again = build_graph(graph.experiment)
     missing = [stage for stage in again.stages() if not store.has(stage)]
     assert missing == [again.cells[0].stage]
     compute(missing[0], store)
@@ -123,7 +123,7 @@ def test_predictions_are_a_row_for_each_image_and_the_metrics_come_from_them(fin
 
 def test_a_classifier_is_judged_by_hand(tmp_path):
     """Six of eight validation images right, and the judge misclassifies images 1 and 7, whatever their bias."""
-    graph, store = plan(resolve({"methods": {"ddb_two_step": {}}, "memorisation": False})), Store(tmp_path)
+    graph, store = build_graph(resolve({"methods": {"ddb_two_step": {}}, "memorisation": False})), Store(tmp_path)
     cell = graph.cells[0]
     labels, aligned = np.arange(8) // 4, np.arange(8) // 2 % 2 == 0
     right = np.array([1, 1, 1, 0, 1, 0, 1, 1], bool)

@@ -3,9 +3,9 @@
 import pytest
 import yaml
 
-from ddb.config_file import load
 from ddb.data.fetch import load_sources
 from ddb.errors import DDBError
+from ddb.experiment.config_file import load
 from ddb.yaml_text import read, write
 
 

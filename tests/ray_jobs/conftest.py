@@ -1,4 +1,4 @@
-"""One local Ray on loopback per test session, a plan that is small enough to run in it, and what came of it once."""
+"""One local Ray on loopback per test session, a graph that is small enough to run in it, and what came of it once."""
 
 import os
 
@@ -6,8 +6,8 @@ import pytest
 
 os.environ.pop("RAY_ADDRESS", None)  # never join a cluster that somebody else runs
 
-from ddb.config_file import resolve
-from ddb.experiment import plan
+from ddb.experiment.config_file import resolve
+from ddb.experiment.graph import build_graph
 from ddb.store import Store
 from ray_jobs.cluster import connected
 
@@ -26,12 +26,12 @@ SMALL = {
 }
 
 
-def small_plan(**sections):
-    """A plan of SMALL with settings of some sections changed."""
+def small_graph(**sections):
+    """A graph of SMALL with settings of some sections changed."""
     values = {key: dict(value) if isinstance(value, dict) else value for key, value in SMALL.items()}
     for name, change in sections.items():
         values[name] = {**values[name], **change} if name != "methods" and isinstance(change, dict) else change
-    return plan(resolve(values))
+    return build_graph(resolve(values))
 
 
 @pytest.fixture(scope="session")
@@ -45,11 +45,11 @@ def capacity():
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory, capacity):
-    """The plan of SMALL and a store in which all of it is computed. Stages may be added to it, none changed."""
-    from ray_jobs.runner import run_plan
+    """The graph of SMALL and a store in which all of it is computed. Stages may be added to it, none changed."""
+    from ray_jobs.runner import run_graph
 
-    graph, store = small_plan(), Store(tmp_path_factory.mktemp("runs"))
-    outcome = run_plan(graph, store, capacity, lambda event: None)
+    graph, store = small_graph(), Store(tmp_path_factory.mktemp("runs"))
+    outcome = run_graph(graph, store, capacity, lambda event: None)
     assert not outcome.failed, outcome.failed
     return graph, store
 

@@ -142,7 +142,7 @@ def test_a_job_runs_the_code_as_it_was_at_submission(ddb, fake, tmp_path):
     (code,) = (tmp_path / "runs" / "slurm" / "code").iterdir()  # both have the same
     words = fake.read("args")[1].splitlines()
     assert f"{code}/slurm/ddb.sbatch" in words and f"DDB_CODE={code}" in words
-    for path in ("ddb/store/record.py", "ray_jobs/cli/run.py", "slurm/ddb.sbatch", "configs/colored_digits.yaml"):
+    for path in ("ddb/store/record.py", "ray_jobs/cli/run.py", "slurm/ddb.sbatch", "ddb/configs/colored_digits.yaml"):
         assert (code / path).read_bytes() == Path(path).read_bytes()
     assert os.access(code / "slurm" / "attach", os.X_OK) and code.stat().st_mode & 0o777 == 0o700
     code.chmod(0o770)

@@ -7,8 +7,8 @@ import sys
 import pytest
 import yaml
 
-from ddb.config_file import load
-from ddb.experiment import plan
+from ddb.experiment.config_file import load
+from ddb.experiment.graph import build_graph
 from ddb.store import Store
 from tests.ray_jobs.conftest import SMALL
 
@@ -26,7 +26,7 @@ def test_after_a_failed_cdpm_the_rest_goes_on_and_the_run_ends(tmp_path):
     environment = os.environ | {"GLOO_DEVICE_TRANSPORT": "PIGEON", "RAY_worker_niceness": "0"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 1, done.stdout[-3000:] + done.stderr[-3000:]
-    graph = plan(load(path))
+    graph = build_graph(load(path))
     cells = {cell.method: cell.stage for cell in graph.cells}
     assert store.has(cells["erm"]) and not store.has(cells["ddb_two_step"])
     (cdpm,) = (stage for stage in graph.stages() if stage.name == "cdpm")

@@ -13,15 +13,15 @@ import torch
 from PIL import Image
 from torchvision import models
 
-from ddb.config_file import resolve
-from ddb.experiment import plan
+from ddb.experiment.config_file import resolve
+from ddb.experiment.graph import build_graph
 from ddb.features import table
 from ddb.features.classifier import FeatureClassifier
 from ddb.stages import KINDS
 from ddb.stages.kind import Job
 from ddb.store import Store
 from ray_jobs import audit, debias
-from ray_jobs.runner import run_plan
+from ray_jobs.runner import run_graph
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long, pytest.mark.timeout(600)]
 NUMBER = 80
@@ -58,10 +58,10 @@ def values(tmp_path, monkeypatch):
 
 def test_a_killed_actor_changes_no_number(values, tmp_path, capacity):
     """The parts that it had written are kept; all is what one process computes."""
-    graph = plan(resolve(values))
+    graph = build_graph(resolve(values))
     stage, store, killed = graph.stages("features")[-1], Store(tmp_path / "runs"), []
     threading.Thread(target=kill_actor, args=(store, killed), daemon=True).start()
-    outcome = run_plan(graph, store, capacity, lambda event: None, only="features")
+    outcome = run_graph(graph, store, capacity, lambda event: None, only="features")
     assert not outcome.failed, outcome.failed
     assert killed
     alone = Store(tmp_path / "alone")
@@ -97,7 +97,7 @@ def kill_actor(store, killed):
 
 def test_audit_and_debias_of_a_folder(values, tmp_path, capacity, monkeypatch):
     def execute(graph, store):
-        return len(run_plan(graph, store, capacity, lambda event: None).failed)
+        return len(run_graph(graph, store, capacity, lambda event: None).failed)
 
     for module in (audit, debias):
         monkeypatch.setattr(module, "execute", execute)  # on the session's Ray

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ddb import interrupt, progress
-from ray_jobs.runner import run_plan
-from tests.ray_jobs.conftest import lend, small_plan
+from ray_jobs.runner import run_graph
+from tests.ray_jobs.conftest import lend, small_graph
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
@@ -38,18 +38,18 @@ def interrupted_then_finished(graph, store, capacity, only, ask, condition):
     """Run `only` until the condition, look at what an interruption leaves, and run again to the end."""
     stage = next(stage for stage in graph.stages() if stage.name == only)
     ask(lambda: condition(store.work_path(stage)))
-    outcome = run_plan(graph, store, capacity, lambda event: None, only=only)
+    outcome = run_graph(graph, store, capacity, lambda event: None, only=only)
     assert stage in outcome.interrupted and not outcome.failed and not store.has(stage)
     assert store.interrupted(stage) and store.failure(stage) is None
     yield stage
     Path(os.environ[interrupt.FILE]).unlink()
-    outcome = run_plan(graph, store, capacity, lambda event: None, only=only)
+    outcome = run_graph(graph, store, capacity, lambda event: None, only=only)
     assert not outcome.interrupted and not outcome.failed and store.has(stage)
     yield stage
 
 
 def test_cdpm_training_goes_on_after_the_step_that_it_was_in(finished, tmp_path, capacity, ask):
-    graph = small_plan(cdpm={"steps": 1500}, resources={"checkpoint_every": 100_000}, methods={"ddb_two_step": {}})
+    graph = small_graph(cdpm={"steps": 1500}, resources={"checkpoint_every": 100_000}, methods={"ddb_two_step": {}})
     store, logged = lend(finished, tmp_path), []
 
     def far_enough(work):
@@ -67,13 +67,13 @@ def test_cdpm_training_goes_on_after_the_step_that_it_was_in(finished, tmp_path,
 def test_another_number_of_workers_than_zero_2_can_go_on_with_is_one_line(finished, tmp_path, capacity, ask):
     cdpm, store = {"steps": 4000, "zero_stage": 2}, lend(finished, tmp_path)
     one, two = (
-        small_plan(cdpm=cdpm, resources={"cdpm_workers": workers}, methods={"ddb_two_step": {}}) for workers in (1, 2)
+        small_graph(cdpm=cdpm, resources={"cdpm_workers": workers}, methods={"ddb_two_step": {}}) for workers in (1, 2)
     )
     (stage,) = (stage for stage in two.stages() if stage.name == "cdpm")
     ask(lambda: (progress.read(store.work_path(stage)) or {}).get("step", 0) >= 40)
-    assert stage in run_plan(two, store, capacity, lambda event: None, only="cdpm").interrupted
+    assert stage in run_graph(two, store, capacity, lambda event: None, only="cdpm").interrupted
     Path(os.environ[interrupt.FILE]).unlink()
-    outcome = run_plan(one, store, capacity, lambda event: None, only="cdpm")
+    outcome = run_graph(one, store, capacity, lambda event: None, only="cdpm")
     folder = store.work_path(stage)
     assert folder.is_dir() and outcome.failed[stage.key][1] == (
         "resources.cdpm_workers: 1 cannot go on from a checkpoint that 2 wrote with cdpm.zero_stage 2; set "
@@ -83,7 +83,7 @@ def test_another_number_of_workers_than_zero_2_can_go_on_with_is_one_line(finish
 
 def test_sampling_keeps_every_batch_that_it_has_drawn(finished, tmp_path, capacity, ask):
     sampling = {"images_per_class": 10, "sampler_steps": 30}
-    graph = small_plan(sampling=sampling, resources={"sampling_batch": 2}, methods={"ddb_two_step": {}})
+    graph = small_graph(sampling=sampling, resources={"sampling_batch": 2}, methods={"ddb_two_step": {}})
     store, drawn = lend(finished, tmp_path), []
 
     def parts(work):
@@ -98,7 +98,7 @@ def test_sampling_keeps_every_batch_that_it_has_drawn(finished, tmp_path, capaci
 
 
 def test_a_cell_stops_and_is_no_failure(finished, tmp_path, capacity, ask):
-    graph, store = small_plan(methods={"erm": {"steps": 4000}}), lend(finished, tmp_path)
+    graph, store = small_graph(methods={"erm": {"steps": 4000}}), lend(finished, tmp_path)
     for stage in interrupted_then_finished(
         graph, store, capacity, "classifier", ask, lambda work: (progress.read(work) or {}).get("step", 0) > 20
     ):

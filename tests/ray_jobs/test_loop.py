@@ -16,7 +16,7 @@ from ddb.store import Store
 from ddb.store.claim import Claim
 from ray_jobs import cluster, console, runner
 from ray_jobs.runner import Run
-from tests.ray_jobs.conftest import small_plan
+from tests.ray_jobs.conftest import small_graph
 from tests.ray_jobs.pretended_ray import PretendedRay
 
 TWO_CPUS = Capacity(((2, 0),))
@@ -41,7 +41,7 @@ except SystemExit:
 
 @pytest.fixture
 def pretend(monkeypatch, tmp_path):
-    """Events of a run of a plan in which tasks leave an empty result, and the run itself."""
+    """Events of a run of a graph in which tasks leave an empty result, and the run itself."""
     monkeypatch.setattr(runner, "LISTING_EVERY", 0.2)
     monkeypatch.setattr(runner.placement, "release", lambda stage, store: None)
     monkeypatch.setenv(interrupt.FILE, str(tmp_path / "flag"))
@@ -89,7 +89,7 @@ def to_the_end(run, until=lambda: False):
 
 
 def cells():
-    graph = small_plan(
+    graph = small_graph(
         methods={"erm": {}, "erm 2": {"method": "erm", "steps": 5}, "erm 3": {"method": "erm", "steps": 6}}
     )
     return graph, [cell.classifier for cell in graph.cells]
@@ -139,7 +139,7 @@ def test_an_interruption_ends_the_wait(pretend, holder, tmp_path):
 
 
 def test_a_failure_blocks_what_needs_it_and_nothing_else(pretend, tmp_path):
-    graph, store = small_plan(), Store(tmp_path / "runs")
+    graph, store = small_graph(), Store(tmp_path / "runs")
 
     def done(stage):
         if stage.name == "cdpm":
@@ -159,7 +159,7 @@ def test_a_lost_node_ends_the_run_at_once_where_its_job_is_queued_again(requeue,
     monkeypatch.setattr(runner, "CLUSTER_EVERY", 0.0)
     if requeue:
         monkeypatch.setenv(runner.REQUEUE, "1")
-    graph, store = small_plan(resources={"cdpm_workers": 4, "lost_node": "wait"}), Store(tmp_path / "runs")
+    graph, store = small_graph(resources={"cdpm_workers": 4, "lost_node": "wait"}), Store(tmp_path / "runs")
     run, events = pretend(graph, store, Capacity(((2, 0), (2, 0))))
     monkeypatch.setattr(cluster, "capacity", lambda: TWO_CPUS)
     (cdpm,) = [stage for stage in graph.stages() if stage.name == "cdpm"]
@@ -172,7 +172,7 @@ def test_a_lost_node_ends_the_run_at_once_where_its_job_is_queued_again(requeue,
 
 def test_what_ran_on_a_lost_node_is_counted_on_those_that_are_left(pretend, tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "CLUSTER_EVERY", 0.0)
-    graph = small_plan(methods={"erm": {}, "erm 2": {"method": "erm", "steps": 5}}, resources={"cpus_per_run": 2})
+    graph = small_graph(methods={"erm": {}, "erm 2": {"method": "erm", "steps": 5}}, resources={"cpus_per_run": 2})
     run, _ = pretend(graph, Store(tmp_path / "runs"), Capacity(((1, 0), (2, 0))))
     # A cell is at work on the second node, which is the only one that it fits.
     to_the_end(run, lambda: [each.stage.name for each in run.running.values()] == ["classifier"])
@@ -185,7 +185,7 @@ def test_what_ran_on_a_lost_node_is_counted_on_those_that_are_left(pretend, tmp_
 
 def test_nothing_is_submitted_while_the_workers_of_a_cdpm_wait_for_their_place(pretend, tmp_path):
     """One worker of 2 CPUs on two nodes of 2 CPUs: a cell that is submitted before it begins might take its place."""
-    graph, store = small_plan(methods={"erm": {}, "ddb_two_step": {}}), Store(tmp_path / "runs")
+    graph, store = small_graph(methods={"erm": {}, "ddb_two_step": {}}), Store(tmp_path / "runs")
     run, _ = pretend(graph, store, Capacity(((2, 0), (2, 0))))
     cdpm = next(stage for stage in graph.stages() if stage.name == "cdpm")
     to_the_end(run, lambda: cdpm in [each.stage for each in run.running.values()])
@@ -208,7 +208,7 @@ def test_nothing_is_submitted_while_the_workers_of_a_cdpm_wait_for_their_place(p
 
 def test_an_interruption_ends_at_once_what_waits_in_ray(pretend, tmp_path):
     """A CDPM whose workers have no place, and a cell whose task has not begun: nothing of them would be lost."""
-    graph, store = small_plan(methods={"erm": {}, "ddb_two_step": {}}), Store(tmp_path / "runs")
+    graph, store = small_graph(methods={"erm": {}, "ddb_two_step": {}}), Store(tmp_path / "runs")
     run, events = pretend(graph, store)
     to_the_end(run, lambda: bool(run.outcome.computed))
     runner.ray.seconds = (1e6, 1e6)
@@ -222,7 +222,7 @@ def test_an_interruption_ends_at_once_what_waits_in_ray(pretend, tmp_path):
 
 def test_sampling_begins_with_the_first_actor_that_has_room(pretend, tmp_path):
     """A cell has one of two CPUs, and sampling wants two actors, which need not begin together."""
-    graph, store = small_plan(methods={"erm": {}, "ddb_two_step": {}}), Store(tmp_path / "runs")
+    graph, store = small_graph(methods={"erm": {}, "ddb_two_step": {}}), Store(tmp_path / "runs")
     run, _ = pretend(graph, store)
     synthetic = next(stage for stage in graph.stages() if stage.name == "synthetic")
     to_the_end(run, lambda: synthetic.inputs["cdpm"] in run.outcome.computed)
@@ -237,7 +237,7 @@ def test_sampling_begins_with_the_first_actor_that_has_room(pretend, tmp_path):
 
 def test_nothing_less_urgent_goes_before_a_stage_that_has_no_room(pretend, tmp_path, monkeypatch):
     """A cell of 1 CPU runs when a CDPM that needs both becomes ready: the other cells have to wait for the CDPM."""
-    graph = small_plan(methods={"erm": {}, "erm 2": {"method": "erm", "steps": 5}, "ddb_two_step": {}})
+    graph = small_graph(methods={"erm": {}, "erm 2": {"method": "erm", "steps": 5}, "ddb_two_step": {}})
     store = Store(tmp_path / "runs")
     run, events = pretend(graph, store)
     cells, cdpm = [cell.classifier for cell in graph.cells], next(s for s in graph.stages() if s.name == "cdpm")
@@ -281,7 +281,7 @@ def test_a_listing_asks_after_a_limited_number_of_claims(pretend, tmp_path, monk
 def test_an_interrupted_stage_is_not_counted_as_done(tmp_path, pretend):
     from ddb.errors import Interrupted
 
-    graph, store = small_plan(methods={"erm": {}}), Store(tmp_path / "runs")
+    graph, store = small_graph(methods={"erm": {}}), Store(tmp_path / "runs")
 
     def done(stage):
         if stage.name == "classifier":

@@ -15,14 +15,14 @@ import pytest
 
 from ddb.report import rows
 from ddb.store import Store
-from tests.ray_jobs.conftest import lend, small_plan
+from tests.ray_jobs.conftest import lend, small_graph
 
 pytestmark = pytest.mark.cluster
 
 
 def cells(number, cpus):
     methods = {f"erm {i}": {"method": "erm", "steps": 1200 + i} for i in range(number)}
-    return small_plan(methods=methods, resources={"cpus_per_run": cpus})
+    return small_graph(methods=methods, resources={"cpus_per_run": cpus})
 
 
 def run(*arguments):
@@ -66,7 +66,7 @@ def main(root, head_cpus, cpus_per_run, number):
     from ray.cluster_utils import Cluster
 
     from ray_jobs.cluster import capacity
-    from ray_jobs.runner import run_plan
+    from ray_jobs.runner import run_graph
 
     store, graph = Store(root), cells(number, cpus_per_run)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": head_cpus})
@@ -82,7 +82,7 @@ def main(root, head_cpus, cpus_per_run, number):
         cluster.remove_node(doomed, allow_graceful=False)
 
     threading.Thread(target=kill_when_all_are_at_work, daemon=True).start()
-    outcome = run_plan(graph, store, capacity(), lambda event: None)
+    outcome = run_graph(graph, store, capacity(), lambda event: None)
     print(f"lost {len(lost)}, failed {len(outcome.failed)}")
     while sorted(node["Alive"] for node in ray.nodes()) != [False, True]:  # Ray may notice after the cells have run
         time.sleep(0.2)

@@ -9,7 +9,7 @@ from ddb.stages import KINDS, make_stage
 from ddb.stages.kind import Kind
 from ddb.store import Store
 from ray_jobs.runner import Run
-from tests.ray_jobs.conftest import small_plan
+from tests.ray_jobs.conftest import small_graph
 
 pytestmark = pytest.mark.cluster
 
@@ -20,7 +20,7 @@ class Large(Kind):
     name = "large"
     bytes = 0
 
-    def more_stages(self, plan):
+    def more_stages(self, stages):
         return [make_stage(self.name, {"number": number}) for number in range(2)]
 
     def compute(self, job):
@@ -38,7 +38,7 @@ def test_two_runs_on_one_cluster_do_not_overbook_its_memory(share, capacity, tmp
     kind = Large()
     kind.bytes = int(share * max(capacity.memory))
     monkeypatch.setitem(KINDS, Large.name, kind)
-    graph, stores = small_plan(methods={"erm": {}}), [Store(tmp_path / name) for name in ("first", "second")]
+    graph, stores = small_graph(methods={"erm": {}}), [Store(tmp_path / name) for name in ("first", "second")]
     runs = [Run(graph, store, capacity, lambda event: None, only="large") for store in stores]
     while any(run.unfinished() for run in runs):
         for run in runs:

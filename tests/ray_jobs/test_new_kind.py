@@ -8,10 +8,10 @@ from ddb.report.report_page import render_report
 from ddb.stages import KINDS, make_stage
 from ddb.stages.kind import Kind
 from ddb.store import Store
-from ray_jobs.cli.run import show_plan
+from ray_jobs.cli.run import show_graph
 from ray_jobs.cli.status import show_stages
-from ray_jobs.runner import run_plan
-from tests.ray_jobs.conftest import small_plan
+from ray_jobs.runner import run_graph
+from tests.ray_jobs.conftest import small_graph
 
 pytestmark = pytest.mark.cluster
 
@@ -23,8 +23,8 @@ class ClassMean(Kind):
     unit = "class"
     numbers = ("brightness",)
 
-    def more_stages(self, plan):
-        return [make_stage(self.name, {}, data=plan.data)]
+    def more_stages(self, stages):
+        return [make_stage(self.name, {}, data=each) for each in stages if each.name == "data"]
 
     def compute(self, job):
         train = job.data()["train"]
@@ -42,15 +42,15 @@ def registered(monkeypatch):
 
 
 def test_a_kind_that_a_test_defines_is_planned_computed_and_shown(registered, capacity, tmp_path, capsys):
-    graph, store = small_plan(methods={"erm": {}}), Store(tmp_path / "runs")
+    graph, store = small_graph(methods={"erm": {}}), Store(tmp_path / "runs")
     (stage,) = graph.more
-    show_plan(graph, store)
+    show_graph(graph, store)
     planned = capsys.readouterr().out
     assert f"class_mean/{stage.key}" in planned and "missing" in planned
     (cost,) = [line for line in planned.splitlines() if "class_mean" in line and "per class" in line]
     assert "0.001 s per class" in cost
 
-    outcome = run_plan(graph, store, capacity, lambda event: None)
+    outcome = run_graph(graph, store, capacity, lambda event: None)
     assert not outcome.failed and stage in outcome.computed
     record = store.record(stage)
     assert record["classes"] == 10 and record["files"] == ["brightness.json"]

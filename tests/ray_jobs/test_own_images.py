@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddb.config_file import resolve
 from ddb.errors import DDBError
-from ddb.experiment import plan
+from ddb.experiment.config_file import resolve
+from ddb.experiment.graph import build_graph
 from ddb.report import rows
 from ddb.store import Store
 from ray_jobs.job import execute
-from ray_jobs.runner import run_plan
+from ray_jobs.runner import run_graph
 from tests.ray_jobs.conftest import SMALL
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long]
@@ -37,9 +37,9 @@ def values(tmp_path, monkeypatch):
 
 
 def test_what_is_not_known_is_absent_from_stages_metrics_and_table(values, tmp_path, capacity):
-    graph, store = plan(resolve(values)), Store(tmp_path / "runs")
+    graph, store = build_graph(resolve(values)), Store(tmp_path / "runs")
     assert not {"probe", "alignment"} & {stage.name for stage in graph.stages()}
-    outcome = run_plan(graph, store, capacity, lambda event: None)
+    outcome = run_graph(graph, store, capacity, lambda event: None)
     assert not outcome.failed, outcome.failed
     for cell in graph.cells:
         metrics = json.loads((store.path(cell.stage) / "metrics.json").read_text())
@@ -50,21 +50,21 @@ def test_what_is_not_known_is_absent_from_stages_metrics_and_table(values, tmp_p
 
 
 def test_a_changed_image_is_another_data_set(values, tmp_path):
-    before = plan(resolve(values)).data.key
-    assert plan(resolve(values)).data.key == before
+    before = build_graph(resolve(values)).data.key
+    assert build_graph(resolve(values)).data.key == before
     Image.new("RGB", (20, 24)).save(tmp_path / "images/cat/0.png")
-    assert plan(resolve(values)).data.key != before
+    assert build_graph(resolve(values)).data.key != before
 
 
 def test_a_broken_image_is_told_before_anything_is_trained(values, tmp_path, capacity):
     (tmp_path / "images/cat/0.png").write_bytes(b"")
-    graph, store = plan(resolve(values)), Store(tmp_path / "runs")
-    outcome = run_plan(graph, store, capacity, lambda event: None)
+    graph, store = build_graph(resolve(values)), Store(tmp_path / "runs")
+    outcome = run_graph(graph, store, capacity, lambda event: None)
     assert not outcome.computed and "cat/0.png: an empty file" in store.failure(graph.data)
 
 
 def test_absent_data_is_told_before_a_ray_is_started(values, tmp_path):
     values["dataset"]["root"] = str(tmp_path / "nowhere")
-    graph = plan(resolve(values))
+    graph = build_graph(resolve(values))
     with pytest.raises(DDBError, match=f"not found at {tmp_path}/nowhere"):
         execute(graph, Store(tmp_path / "runs"))

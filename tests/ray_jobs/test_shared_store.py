@@ -9,8 +9,8 @@ from collections import Counter
 import pytest
 import yaml
 
-from ddb.config_file import load
-from ddb.experiment import plan
+from ddb.experiment.config_file import load
+from ddb.experiment.graph import build_graph
 from ddb.store import Store
 from tests.ray_jobs.conftest import SMALL
 
@@ -32,5 +32,5 @@ def test_two_runs_share_the_stages_and_compute_each_once(tmp_path):
     printed = [run.communicate()[0] for run in runs]
     assert [run.returncode for run in runs] == [0, 0], printed
     computed = [OURS.findall(text) for text in printed]
-    wanted = [f"{stage.name}/{stage.key}" for stage in plan(load(path)).stages()]
+    wanted = [f"{stage.name}/{stage.key}" for stage in build_graph(load(path)).stages()]
     assert Counter(computed[0] + computed[1]) == Counter(wanted) and all(computed)

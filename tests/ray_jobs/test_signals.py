@@ -13,8 +13,8 @@ import psutil
 import pytest
 import yaml
 
-from ddb.config_file import load
-from ddb.experiment import plan
+from ddb.experiment.config_file import load
+from ddb.experiment.graph import build_graph
 from ddb.store import Store
 from ray_jobs.exit_codes import INTERRUPTED
 from tests.ray_jobs.conftest import SMALL
@@ -38,7 +38,7 @@ def run(tmp_path):
         start_new_session=True,
         env=os.environ | {"TMPDIR": str(long)},
     )
-    (cell,) = plan(load(config)).cells
+    (cell,) = build_graph(load(config)).cells
     store, printed = Store(tmp_path / "runs"), ""
     while "classifier erm seed 3: started" not in printed:
         printed += (line := run.stdout.readline())

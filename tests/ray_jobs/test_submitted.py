@@ -15,8 +15,8 @@ import psutil
 import pytest
 import yaml
 
-from ddb.config_file import load
-from ddb.experiment import plan
+from ddb.experiment.config_file import load
+from ddb.experiment.graph import build_graph
 from ddb.store import Store
 from tests.printed_commands import JOB_SERVER, WAYS, line, run_by
 from tests.ray_jobs.conftest import SMALL
@@ -79,7 +79,7 @@ def test_an_experiment_runs_as_a_submitted_job(cluster, tmp_path):
     path.write_text(yaml.safe_dump(SMALL | {"methods": {"erm": {}}}))
     job = "ray job submit --working-dir . -- python -m ray_jobs.runner"
     submitted(f"{job} {path} --store {store.root}", cluster)
-    graph = plan(load(path))
+    graph = build_graph(load(path))
     assert {stage.name for stage in graph.stages() if store.has(stage)} == {"data", "classifier", "evaluation"}
     metrics = json.loads((store.path(graph.cells[0].stage) / "metrics.json").read_text())
     assert 0 <= metrics["average_accuracy"] <= 1

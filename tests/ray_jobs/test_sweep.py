@@ -13,10 +13,10 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._storage import JournalOperation
 from optuna.trial import TrialState
 
-from ddb.config_file import load
-from ddb.experiment import plan
+from ddb.experiment.config_file import load
+from ddb.experiment.graph import build_graph
+from ddb.experiment.sweep import AGAIN, INTERRUPTED, STUDY, load_sweep
 from ddb.store import Store
-from ddb.sweep import AGAIN, INTERRUPTED, STUDY, load_sweep
 from ray_jobs.sweep import judge_stages, main
 from tests.ray_jobs.conftest import SMALL, lend
 
@@ -107,7 +107,7 @@ def test_every_trial_is_judged_by_the_defaults_amplifier(killed_and_continued):
     search = load_sweep(killed_and_continued[0])
     judges = judge_stages(search)
     points = (search.default | {"sampling.guidance": 0}, search.default)
-    (own,), (default,) = (plan(search.experiment(point)).cells for point in points)
+    (own,), (default,) = (build_graph(search.experiment(point)).cells for point in points)
     judge = judges[own.seed]
     assert judge.key == default.classifier.inputs["amplifier"].key != own.classifier.inputs["amplifier"].key
 
@@ -121,7 +121,7 @@ def test_trials_share_cdpm_and_images(killed_and_continued):
 def test_the_choice_is_a_configuration_whose_results_are_there(killed_and_continued):
     _, folder, _, printed = killed_and_continued
     store, found = Store(folder.parent.parent), json.loads((folder / "sweep.json").read_text())
-    graph = plan(load(folder / "best.yaml"))
+    graph = build_graph(load(folder / "best.yaml"))
     assert all(store.has(stage) for stage in graph.stages())
     outcomes = {each["name"]: each for each in found["outcomes"]}
     objective = "val_pseudo_worst_group"

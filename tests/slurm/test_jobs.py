@@ -15,9 +15,9 @@ import psutil
 import pytest
 import torch
 
-from ddb.config_file import load
 from ddb.diffusion.pipeline import CDPMPipeline
-from ddb.experiment import plan
+from ddb.experiment.config_file import load
+from ddb.experiment.graph import build_graph
 from ddb.store import Store
 from tests.slurm.conftest import FINAL, experiment, log, start_and_end_a_launcher, submitted, until
 
@@ -43,7 +43,7 @@ def reference(tmp_path_factory):
 
 
 def stage(path, name):
-    return next(each for each in plan(load(path)).stages() if each.name == name)
+    return next(each for each in build_graph(load(path)).stages() if each.name == name)
 
 
 def weights(store, path):
@@ -53,7 +53,7 @@ def weights(store, path):
 
 
 def metrics(store, path):
-    cells = plan(load(path)).cells
+    cells = build_graph(load(path)).cells
     return {cell.method: json.loads((store.path(cell.stage) / "metrics.json").read_text()) for cell in cells}
 
 

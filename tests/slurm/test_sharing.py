@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from ddb.config_file import load
-from ddb.experiment import plan
+from ddb.experiment.config_file import load
+from ddb.experiment.graph import build_graph
 from ddb.store import Store
 from tests.slurm.conftest import FINAL, experiment, until
 
@@ -27,7 +27,7 @@ def test_three_tasks_of_an_array_compute_every_stage_once_and_one_is_requeued_al
     variables = {"DDB_STORE": str(tmp_path / "runs"), "DDB_PYTHON": sys.executable}
     job = slurm.sbatch(*options, "run", str(path), *settings, **variables)
     store = Store(tmp_path / "runs")
-    stages = plan(load(path, settings)).stages()
+    stages = build_graph(load(path, settings)).stages()
 
     def state(task):
         return slurm.job(f"{job}_{task}")

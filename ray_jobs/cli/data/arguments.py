@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from ddb.config_file import apply_override
 from ddb.data import BENCHMARKS, DatasetConfig, dataset_settings
 from ddb.errors import DDBError
+from ddb.experiment.config_file import apply_override
 
 NameArgument = Annotated[
     str, typer.Argument(metavar="NAME|DIR", help="A name that ddb data list shows, or a folder of images.")

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddb.config_file import resolve
 from ddb.data import dataset_settings, load_dataset
 from ddb.errors import DDBError
-from ddb.experiment import plan
+from ddb.experiment.config_file import resolve
+from ddb.experiment.graph import build_graph
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_the_content_of_the_file_is_in_the_key(root):
     def key(text, name="review.csv"):
         (root.parent / name).write_text(text)
         dataset = {"name": "folder", "root": str(root), "review": str(root.parent / name)}
-        return plan(resolve({"dataset": dataset, "methods": {"erm": {}}})).data.key
+        return build_graph(resolve({"dataset": dataset, "methods": {"erm": {}}})).data.key
 
     first = "file_name,verdict\ncat/0.png,drop\n"
     assert key(first) == key(first, "copy.csv") != key("file_name,verdict\ncat/1.png,drop\n")

@@ -7,15 +7,15 @@ import pytest
 import torch
 from PIL import Image
 
-from ddb.config_file import resolve
-from ddb.cost import estimate
 from ddb.diffusion import synthetic
 from ddb.diffusion.denoisers import build_denoiser
 from ddb.diffusion.noise_schedules import noise_schedule
 from ddb.diffusion.pipeline import CDPMPipeline
 from ddb.diffusion.settings import CDPMSettings, SamplingSettings
 from ddb.errors import DDBError
-from ddb.experiment import plan
+from ddb.experiment.config_file import resolve
+from ddb.experiment.cost import estimate
+from ddb.experiment.graph import build_graph
 from ddb.stages import KINDS
 from ddb.stages.kind import Job
 from ddb.store import Store
@@ -40,7 +40,7 @@ def folder(tmp_path):
 
 
 def graph_of(folder, **changes):
-    return plan(resolve(VALUES | {"cdpm": {"pipeline": str(folder)}} | changes))
+    return build_graph(resolve(VALUES | {"cdpm": {"pipeline": str(folder)}} | changes))
 
 
 def compute(graph, store, names):

@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 from torchvision import models
 
-from ddb.config_file import resolve
-from ddb.experiment import plan
+from ddb.experiment.config_file import resolve
+from ddb.experiment.graph import build_graph
 from ddb.stages import KINDS
 from ddb.stages.kind import Job
 from ddb.store import Store
@@ -50,6 +50,6 @@ def compute(graph, store):
 
 @pytest.fixture(scope="module")
 def finished(values, tmp_path_factory):
-    graph, store = plan(resolve(values)), Store(tmp_path_factory.mktemp("runs"))
+    graph, store = build_graph(resolve(values)), Store(tmp_path_factory.mktemp("runs"))
     compute(graph, store)
     return graph, store

@@ -7,10 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from ddb.config_file import resolve
 from ddb.data import prepared
 from ddb.errors import DDBError
-from ddb.experiment import plan
+from ddb.experiment.config_file import resolve
+from ddb.experiment.graph import build_graph
 from ddb.features import table
 from ddb.signals.table import Signals
 from ddb.stages import KINDS
@@ -64,7 +64,7 @@ def test_the_key_contains_the_content_of_the_weights_and_not_their_place(values,
         state = torch.load(values["features"]["weights"], weights_only=True)
         state["classifier.3.bias"] = state["classifier.3.bias"] + change
         torch.save(state, tmp_path / name)
-        graph = plan(resolve(values | {"features": values["features"] | {"weights": str(tmp_path / name)}}))
+        graph = build_graph(resolve(values | {"features": values["features"] | {"weights": str(tmp_path / name)}}))
         return graph.cells[0].stage.inputs["features"].key
 
     (tmp_path / "folder").mkdir()
@@ -116,10 +116,10 @@ def test_an_interrupted_encoding_resumes_with_the_parts_it_has(finished, values,
 )
 def test_settings_that_do_not_fit_together_are_refused(values, changes, message):
     with pytest.raises(DDBError, match=message):
-        plan(resolve({"dataset": values["dataset"], "methods": {"ddb_two_step": {}}} | changes))
+        build_graph(resolve({"dataset": values["dataset"], "methods": {"ddb_two_step": {}}} | changes))
 
 
 def test_a_missing_encoder_is_reported_before_any_work(values, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    graph = plan(resolve(values | {"features": {"encoder": "resnet18"}}))
+    graph = build_graph(resolve(values | {"features": {"encoder": "resnet18"}}))
     assert "the weights of resnet18 are not in torchvision's cache" in graph.lacks_data(graph.cells[0].stage)

@@ -1,14 +1,14 @@
-"""A plan and a store with hand-made results, so that the reports are tested without training anything."""
+"""A graph and a store with hand-made results, so that the reports are tested without training anything."""
 
 import json
 from dataclasses import dataclass
 
 import pytest
 
-from ddb.config import methods
-from ddb.config_file import Experiment, Point, resolve
 from ddb.diffusion.settings import SamplingSettings
-from ddb.experiment import AmplifierRun, Cell, Plan, SyntheticSet
+from ddb.experiment.config import methods
+from ddb.experiment.config_file import Experiment, Point, resolve
+from ddb.experiment.graph import AmplifierRun, Cell, Graph, SyntheticSet
 from ddb.recipes import METHODS
 from ddb.store import Stage, Store
 
@@ -18,8 +18,8 @@ DATA = Stage("data", {"seed": 0}, 1)
 
 
 @dataclass
-class Fake(Plan):
-    """A plan that is put together by hand, and the store that its results are in."""
+class Fake(Graph):
+    """A graph that is put together by hand, and the store that its results are in."""
 
     store: Store | None = None
 

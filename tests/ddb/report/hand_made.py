@@ -7,10 +7,10 @@ import json
 
 import numpy as np
 
-from ddb.config_file import resolve
 from ddb.data import BiasedDataset, Split, prepared
 from ddb.diffusion import synthetic
-from ddb.experiment import plan
+from ddb.experiment.config_file import resolve
+from ddb.experiment.graph import build_graph
 from ddb.signals.table import Signals
 
 VALUES = {
@@ -35,8 +35,8 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def make_plan(*overrides, **values):
-    """The plan of VALUES with other sections."""
-    return plan(resolve(VALUES | values, list(overrides)))
+    """The graph of VALUES with other sections."""
+    return build_graph(resolve(VALUES | values, list(overrides)))
 
 
 def dataset(classes=("cat", "dog"), bias_labels=True, paths=tuple(f"train/{i}.png" for i in range(6))):
@@ -78,7 +78,7 @@ def finish(store, stage, write=lambda directory: None, **files):
 
 
 def complete(graph, store, data=None, skip=()):
-    """Finish every stage of the plan that is not finished and whose name is not in `skip`."""
+    """Finish every stage of the graph that is not finished and whose name is not in `skip`."""
     data = data or dataset()
     known = data["train"].aligned is not None
     cells = {cell.stage.key: cell for cell in graph.cells}

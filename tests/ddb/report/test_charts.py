@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import yaml
 
-from ddb.config_file import resolve
 from ddb.data import prepared
-from ddb.experiment import plan
-from ddb.frames import Results
+from ddb.experiment.config_file import resolve
+from ddb.experiment.graph import build_graph
+from ddb.experiment.results import Results
 from ddb.report.charts import charts
 from ddb.report.draw import chart_figure
 from ddb.store import Store
@@ -314,7 +314,7 @@ def test_without_conflicting_images_or_several_steps_there_is_no_memorisation_cu
 
 
 def made(tmp_path, **values):
-    """The charts of a plan of `hand_made` whose results are written by hand."""
+    """The charts of a graph of `hand_made` whose results are written by hand."""
     graph, store = hand_made.make_plan(**values), Store(tmp_path / "runs")
     hand_made.complete(graph, store)
     return {chart.name: chart for chart in charts(Results(graph, store))}
@@ -334,7 +334,7 @@ def test_two_bases_of_one_data_set_are_not_mixed(tmp_path):
     (tmp_path / "a.yaml").write_text(yaml.safe_dump(hand_made.VALUES))
     (tmp_path / "b.yaml").write_text(yaml.safe_dump(hand_made.VALUES | {"training": {"steps": 9}}))
     experiment = resolve({"vary": {"base": [str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml")]}})
-    graph, store = plan(experiment), Store(tmp_path / "runs")
+    graph, store = build_graph(experiment), Store(tmp_path / "runs")
     hand_made.complete(graph, store)
     chart = {chart.name: chart for chart in charts(Results(graph, store))}["accuracy"]
     assert len(chart.rows) == 4 and chart.panels[""][0].points["n"].tolist() == [2] * 4

@@ -3,8 +3,8 @@
 import pytest
 import yaml
 
-from ddb.config_file import CONFIGS, load, resolve
-from ddb.experiment import plan
+from ddb.experiment.config_file import CONFIGS, load, resolve
+from ddb.experiment.graph import build_graph
 from ddb.report import report_images
 from ddb.report.report_data import gather
 from ddb.report.report_images import conflicts, gallery
@@ -38,10 +38,10 @@ def test_titles_of_stages_have_what_varies(store):
 )
 def test_the_configurations_repeat_the_experiment(name, titles, store):
     vary = [f"vary.base=[{', '.join(titles)}]"] if len(titles) > 1 else []
-    graph = plan(load(CONFIGS / f"{name}.yaml", ["seeds=[0]", *vary]))
+    graph = build_graph(load(CONFIGS / f"{name}.yaml", ["seeds=[0]", *vary]))
     found = gather(graph, store).provenance.configurations
     assert [title for title, _ in found] == titles
-    again = [plan(resolve(yaml.safe_load(text))) for _, text in found]
+    again = [build_graph(resolve(yaml.safe_load(text))) for _, text in found]
     assert [cell.stage.key for each in again for cell in each.cells] == [cell.stage.key for cell in graph.cells]
     assert {stage.key for each in again for stage in each.stages()} == {stage.key for stage in graph.stages()}
 

@@ -19,7 +19,7 @@ def text_of(graph, store, command=None):
 
 
 def own_images(tmp_path, name, label):
-    """The plan of a folder of images at a path and with a method label that are `name` and `label`."""
+    """The graph of a folder of images at a path and with a method label that are `name` and `label`."""
     root = tmp_path / name
     for each in ("cat", "dog"):
         (root / each).mkdir(parents=True)
@@ -31,7 +31,7 @@ def own_images(tmp_path, name, label):
 
 @pytest.fixture
 def hostile(tmp_path, store):
-    """A finished plan of which everything that a person can name is called EVIL."""
+    """A finished graph of which everything that a person can name is called EVIL."""
     graph = own_images(tmp_path, EVIL, EVIL)
     paths = [f"{EVIL}/{i}.png" for i in range(6)]
     complete(

@@ -10,10 +10,10 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from ddb.config import methods
-from ddb.config_file import load, resolve
 from ddb.errors import DDBError
-from ddb.experiment import plan
+from ddb.experiment.config import methods
+from ddb.experiment.config_file import load, resolve
+from ddb.experiment.graph import build_graph
 from ddb.report.paper import SEEN, published
 from ddb.report.render import render, terminal_tables
 from ddb.report.sheets import ERROR_SET, PAPER, axis_title, caption, sheets
@@ -78,7 +78,7 @@ def test_rows_are_grouped_by_data_set_and_method_in_the_order_of_the_plan(fake):
 def test_a_method_that_a_setting_does_not_touch_is_one_row(fake):
     """Two counts of synthetic images: two rows of Recipe I, one of ERM, whose two seeds are trained once each."""
     values = {"methods": {"erm": {}, "ddb_two_step": {}}, "seeds": [0, 1]}
-    graph = plan(resolve(values | {"vary": {"sampling.images_per_class": [5, 10], "sampling.guidance": [1]}}))
+    graph = build_graph(resolve(values | {"vary": {"sampling.images_per_class": [5, 10], "sampling.guidance": [1]}}))
     assert [(row.method, row.settings, row.guidance, row.planned) for row in rows(graph, fake.store)] == [
         ("erm", {"sampling.images_per_class": None}, None, 2),
         ("ddb_two_step", {"sampling.images_per_class": 5}, 1.0, 2),

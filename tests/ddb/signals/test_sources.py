@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 from sklearn.naive_bayes import GaussianNB
 
-from ddb.config_file import resolve
 from ddb.data import Split, load_dataset
 from ddb.data.colored_digits import ColoredDigitsConfig
 from ddb.errors import DDBError
-from ddb.experiment import plan
+from ddb.experiment.config_file import resolve
+from ddb.experiment.graph import build_graph
 from ddb.signals import SOURCES
 from ddb.signals.amplifier import AmplifierSettings
 from ddb.signals.closed_form import fitted
@@ -125,7 +125,7 @@ def test_a_file_that_is_no_table_of_scores_is_one_line(dataset, tmp_path, name, 
 )
 def test_a_configuration_that_cannot_work_is_refused(changes, message):
     with pytest.raises(DDBError, match=message):
-        plan(resolve(VALUES | changes))
+        build_graph(resolve(VALUES | changes))
 
 
 def compute(graph, store):
@@ -153,7 +153,7 @@ def test_an_amplifier_is_trained_on_the_images_of_any_generator(samples, tmp_pat
     """Without a CDPM; folders have the classes' names, here digits, and their content is in the key."""
     folder = samples("0123456789")
     values = VALUES | {"amplifier": {"source": "generated", "generated": folder, "steps": 5}}
-    graph, store = plan(resolve(values)), Store(tmp_path / "runs")
+    graph, store = build_graph(resolve(values)), Store(tmp_path / "runs")
     assert [stage.name for stage in graph.stages()] == ["data", "amplifier", "classifier", "evaluation"]
     compute(graph, store)
     (amplifier,) = (run.stage for run in graph.amplifiers.values())
@@ -162,7 +162,7 @@ def test_an_amplifier_is_trained_on_the_images_of_any_generator(samples, tmp_pat
     same, other = samples("0123456789", "same"), samples("0123456789", "other")
     Image.new("RGB", (20, 20)).save(tmp_path / "other" / "3" / "0000.png")
     keys = [
-        plan(resolve(VALUES | {"amplifier": {"source": "generated", "generated": each, "steps": 5}}))
+        build_graph(resolve(VALUES | {"amplifier": {"source": "generated", "generated": each, "steps": 5}}))
         for each in (same, other)
     ]
     first, second = (each.cells[0].classifier.key for each in keys)
@@ -175,12 +175,12 @@ def test_folders_that_are_not_the_classes_are_one_line(samples, dataset, tmp_pat
     with pytest.raises(DDBError, match=r"amplifier\.generated: .*has the folders 0, .* x; needed are the classes 0, 1"):
         SOURCES["generated"].function(dataset["train"], dataset["val"], None, settings, run)
     with pytest.raises(DDBError, match=r"amplifier\.generated: no folder .*nowhere"):
-        plan(resolve(VALUES | {"amplifier": {"source": "generated", "generated": "nowhere"}}))
+        build_graph(resolve(VALUES | {"amplifier": {"source": "generated", "generated": "nowhere"}}))
 
 
 def test_a_recipe_takes_the_signals_of_a_file_whose_content_is_in_the_key(scores, tmp_path):
     file = {"amplifier": {"source": "file", "file": scores()}}
-    graph, store = plan(resolve(VALUES | file)), Store(tmp_path / "runs")
+    graph, store = build_graph(resolve(VALUES | file)), Store(tmp_path / "runs")
     assert [stage.name for stage in graph.stages()] == ["data", "amplifier", "classifier", "evaluation"]
     compute(graph, store)
     (amplifier,) = (run.stage for run in graph.amplifiers.values())
@@ -188,7 +188,7 @@ def test_a_recipe_takes_the_signals_of_a_file_whose_content_is_in_the_key(scores
     assert '"auroc": 1.0' in (store.path(amplifier) / "quality.json").read_text()
     copy = {"amplifier": {"source": "file", "file": scores("copy.csv")}}
     other = {"amplifier": {"source": "file", "file": scores("other.csv", score=0.5)}}
-    same, changed = (plan(resolve(VALUES | each)).cells[0].classifier for each in (copy, other))
+    same, changed = (build_graph(resolve(VALUES | each)).cells[0].classifier for each in (copy, other))
     assert same.key == graph.cells[0].classifier.key != changed.key
 
 
@@ -326,7 +326,7 @@ def test_twins_do_not_learn_the_images_that_they_judge():
 @pytest.mark.parametrize("name", CLOSED)
 def test_the_key_of_a_closed_form_has_only_what_it_reads(name):
     def amplifier(**settings):
-        graph = plan(resolve(VALUES | {"amplifier": {"source": name} | settings, "seeds": [0, 1]}))
+        graph = build_graph(resolve(VALUES | {"amplifier": {"source": name} | settings, "seeds": [0, 1]}))
         (stage,) = {run.stage.key: run.stage for run in graph.amplifiers.values()}.values()  # one for both seeds
         return stage
 
@@ -338,7 +338,7 @@ def test_the_key_of_a_closed_form_has_only_what_it_reads(name):
 
 def test_the_key_of_an_amplifier_has_no_setting_that_only_other_sources_read():
     def key(source, **settings):
-        graph = plan(resolve(VALUES | {"amplifier": {"source": source} | settings}))
+        graph = build_graph(resolve(VALUES | {"amplifier": {"source": source} | settings}))
         return next(run.stage.key for run in graph.amplifiers.values())
 
     values = {"images_per_class": 9, "folds": 3, "q": 0.5}
@@ -357,7 +357,7 @@ def test_a_source_that_a_test_defines_drives_a_recipe(dataset, monkeypatch, tmp_
         predicted = np.where(train.aligned, train.labels, (train.labels + 1) % 10)
         return Found(Signals(train.paths, train.labels, predicted, loss, np.exp(-loss), ~train.aligned), None)
 
-    graph, store = plan(resolve(VALUES | {"amplifier": {"source": "oracle"}})), Store(tmp_path)
+    graph, store = build_graph(resolve(VALUES | {"amplifier": {"source": "oracle"}})), Store(tmp_path)
     compute(graph, store)
     (amplifier,) = (run.stage for run in graph.amplifiers.values())
     assert amplifier.code["source oracle"] == 3
@@ -374,7 +374,8 @@ def test_other_rows_of_a_file_do_not_change_the_error_set(dataset, scores, tmp_p
 
 def test_a_file_that_changes_between_planning_and_reading_is_refused(scores, tmp_path):
     path = scores()
-    graph, store = plan(resolve(VALUES | {"amplifier": {"source": "file", "file": path}})), Store(tmp_path / "runs")
+    values = VALUES | {"amplifier": {"source": "file", "file": path}}
+    graph, store = build_graph(resolve(values)), Store(tmp_path / "runs")
     scores(score=0.5)
     with pytest.raises(DDBError, match=rf"^file: {path} changed while the command ran"):
         compute(graph, store)
@@ -382,6 +383,6 @@ def test_a_file_that_changes_between_planning_and_reading_is_refused(scores, tmp
 
 def test_a_choice_by_validation_signals_that_a_file_lacks_is_one_line(scores, tmp_path):
     rows = {"ddb_two_step": {"steps": 3, "selection": "val_pseudo_worst_group"}}
-    graph = plan(resolve(VALUES | {"amplifier": {"source": "file", "file": scores()}, "methods": rows}))
+    graph = build_graph(resolve(VALUES | {"amplifier": {"source": "file", "file": scores()}, "methods": rows}))
     with pytest.raises(DDBError, match=r"^val_pseudo_worst_group: .* add their rows to amplifier\.file"):
         compute(graph, Store(tmp_path / "runs"))

@@ -1,6 +1,6 @@
 """From an experiment to the graph of stages: what has to be computed, and which results are shared.
 
-    plan(load("configs/ablations/guidance.yaml")).stages()      # inputs before what needs them
+    build_graph(load("configs/ablations/guidance.yaml")).stages()      # inputs before what needs them
 
     data -> cdpm -> synthetic -> amplifier -> classifier -> evaluation (a cell: method x seed x varied settings)
                     synthetic + probe -> alignment
@@ -15,11 +15,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from ddb.config import ExperimentConfig, MethodConfig, methods, setting_value
-from ddb.config_file import Experiment, Point
 from ddb.data import DataMissing, DatasetConfig, FilesConfig, data_root, fingerprint, load_dataset
 from ddb.diffusion.settings import CDPMSettings, SamplingSettings
 from ddb.errors import DDBError
+from ddb.experiment.config import ExperimentConfig, MethodConfig, methods, setting_value
+from ddb.experiment.config_file import Experiment, Point
 from ddb.features.settings import FeatureSettings
 from ddb.settings import Part, file_content
 from ddb.signals import SOURCES
@@ -74,7 +74,7 @@ class AmplifierRun:
 
 
 @dataclass
-class Plan:
+class Graph:
     """The stage graph of an experiment, by what people ask of it. Dictionaries go by the stage's key."""
 
     experiment: Experiment
@@ -147,9 +147,9 @@ class _Request:
         return canonical_json([self.cdpm.key, self.seed, sampler])
 
 
-def plan(experiment: Experiment) -> Plan:
+def build_graph(experiment: Experiment) -> Graph:
     """The stages of `experiment`. Alignment is measured where the data set knows its bias attributes."""
-    graph = Plan(experiment)
+    graph = Graph(experiment)
     requests = list(_requests(graph))
     largest: dict[str, int] = {}
     for request in requests:
@@ -163,7 +163,8 @@ def plan(experiment: Experiment) -> Plan:
         cells[cell.method, cell.seed, cell.stage.key] = replace(known, settings=settings)
         _add_real_amplifier(graph, request)
     graph.cells = _without_base(list(cells.values()))
-    graph.more = [stage for kind in KINDS.values() for stage in kind.more_stages(graph)]
+    needed = graph.stages()
+    graph.more = [stage for kind in KINDS.values() for stage in kind.more_stages(needed)]
     return graph
 
 
@@ -175,7 +176,7 @@ def _without_base(cells: list[Cell]) -> list[Cell]:
     return [replace(cell, settings={n: v for n, v in cell.settings.items() if n != "base"}) for cell in cells]
 
 
-def _requests(graph: Plan) -> Iterator[_Request]:
+def _requests(graph: Graph) -> Iterator[_Request]:
     """Every row of every point and seed."""
     data: dict[str, Stage] = {}
     for point in graph.experiment.points:
@@ -233,7 +234,7 @@ def features_stage(settings: FeatureSettings, data: Stage) -> tuple[Stage, str |
     return replace(stage, location=location), missing
 
 
-def _cell(graph: Plan, request: _Request, largest: int) -> Cell:
+def _cell(graph: Graph, request: _Request, largest: int) -> Cell:
     """One classifier with the inputs that its method asks for; its synthetic set has `largest` images per class."""
     row, dataset = request.row, request.point.config.dataset
     config = {"method": row.method.name, "settings": row.settings, "seed": request.seed}
@@ -273,7 +274,7 @@ def _setting(request: _Request, name: str) -> Any:
     return "none" if value is None else value
 
 
-def _synthetic(graph: Plan, sampling: SamplingSettings, request: _Request, bias_labels: bool) -> Stage:
+def _synthetic(graph: Graph, sampling: SamplingSettings, request: _Request, bias_labels: bool) -> Stage:
     stage = make_stage("synthetic", {"sampling": sampling, "seed": request.seed}, cdpm=request.cdpm)
     if stage.key not in graph.synthetic:
         alignment = None
@@ -295,7 +296,7 @@ def _amplifier(settings: AmplifierSettings, request: _Request, drawn: Stage | No
     return make_stage("amplifier", config, **inputs)
 
 
-def _add_real_amplifier(graph: Plan, request: _Request) -> None:
+def _add_real_amplifier(graph: Graph, request: _Request) -> None:
     """The amplifier on real images whose curve shows memorisation, where the experiment asks for it."""
     config = request.point.config
     if config.memorisation:

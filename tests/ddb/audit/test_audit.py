@@ -9,12 +9,12 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from ddb.audit import Evidence, Observations, audit_plan, clusters, suggestions, weigh, write_scores
-from ddb.config import check
+from ddb.audit.audit import Evidence, Observations, audit_graph, clusters, suggestions, weigh, write_scores
+from ddb.audit.evidence import Interval, interval
+from ddb.audit.second_opinion import Opinion
 from ddb.data import BiasedDataset, Split
 from ddb.errors import DDBError
-from ddb.evidence import Interval, interval
-from ddb.second_opinion import Opinion
+from ddb.experiment.config import check
 from ddb.signals.table import Signals
 
 
@@ -94,7 +94,7 @@ def test_the_reason_has_the_numbers_and_what_is_not_in_them():
 
 def test_the_plan_has_the_control_with_the_recipes_settings_and_every_seed():
     config = check({"methods": {"lff": {}, "ddb_two_step": {"gamma": 2, "steps": 7}}, "seeds": [3, 4]})
-    cells = {(cell.method, cell.seed): cell for cell in audit_plan(config).cells}
+    cells = {(cell.method, cell.seed): cell for cell in audit_graph(config).cells}
     rows = ("erm", "ddb_two_step", "ddb_two_step_control")
     assert set(cells) == {(name, seed) for name in rows for seed in (3, 4)}
     control, recipe = cells["ddb_two_step_control", 4], cells["ddb_two_step", 4]
@@ -107,7 +107,7 @@ def test_a_choice_by_the_validation_images_is_refused(values):
     with pytest.raises(
         DDBError, match=r"^methods\.\w+\.selection: val_\w+ chooses by the validation images, which are"
     ):
-        audit_plan(check(values))
+        audit_graph(check(values))
 
 
 def dataset(name, images, paths):

@@ -6,12 +6,12 @@
 Sections: `dataset`, `features`, `cdpm`, `sampling`, `amplifier`, `training` (defaults of every method), `methods`,
 `seeds`, `memorisation`, and `resources`, which says how to compute and changes no number, so it is not hashed.
 A method is `label: {settings}`; `method:` names it where the label is another, and `sampling:` and `amplifier:` in it
-override those sections for this row alone. How a file becomes plain values: `ddb.config_file`.
+override those sections for this row alone. How a file becomes plain values: `ddb.experiment.config_file`.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from pydantic import Field
 
@@ -21,33 +21,14 @@ from ddb.diffusion.settings import CDPMSettings, SamplingSettings
 from ddb.errors import DDBError
 from ddb.features.settings import FeatureSettings
 from ddb.recipes import Method, get_method
-from ddb.settings import Renamed, Settings, build, unknown
+from ddb.settings import Settings, build, unknown
 from ddb.signals import SOURCES
 from ddb.signals.amplifier import AmplifierSettings
+from ddb.stages.needs import ResourceSettings
 from ddb.training.loop import TrainingSettings
 from ddb.training.networks import HEADS, SMALLEST
 
 OVERRIDABLE = {"sampling": SamplingSettings, "amplifier": AmplifierSettings}  # sections that a method may override
-
-
-class ResourceSettings(Settings):
-    """How the work is spread out. Changes no number beyond floating-point summation order."""
-
-    cdpm_workers: int = Field(
-        default=1, ge=1, description="processes that train one CDPM, each on a GPU where there are any"
-    )
-    checkpoint_every: int = Field(default=200, ge=1, description="CDPM steps between checkpoints")
-    sampling_actors: int | None = Field(default=None, ge=1, description="null: one per GPU, or one per CPU")
-    sampling_batch: int = Field(default=50, ge=1, description="images per network call of a sampling actor")
-    cpus_per_run: Annotated[int, Renamed("cell_cpus")] = Field(
-        default=1,
-        ge=1,
-        description="CPUs of each amplifier or classifier; as many processes load its images from files",
-    )
-    lost_node: Literal["shrink", "wait"] = Field(
-        default="shrink",
-        description="when a stage no longer fits: go on with fewer workers, or wait for a node to replace it",
-    )
 
 
 class ExperimentConfig(DatasetSection):

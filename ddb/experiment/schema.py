@@ -5,9 +5,9 @@ from typing import Annotated, Any
 from pydantic import Field, WithJsonSchema
 from pydantic.json_schema import GenerateJsonSchema
 
-from ddb.config import OVERRIDABLE, ExperimentConfig
+from ddb.experiment.config import OVERRIDABLE, ExperimentConfig
+from ddb.experiment.sweep import SweepSettings
 from ddb.recipes import METHODS
-from ddb.sweep import SweepSettings
 
 
 def _row() -> dict[str, Any]:

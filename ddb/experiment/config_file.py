@@ -23,13 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from ddb import yaml_text
-from ddb.config import ExperimentConfig, check
 from ddb.data import dataset_settings
 from ddb.errors import DDBError
+from ddb.experiment.config import ExperimentConfig, check
 from ddb.recipes import METHODS
 from ddb.settings import unknown
 
-CONFIGS = Path(__file__).parent.parent / "configs"
+CONFIGS = Path(__file__).parents[1] / "configs"  # a part of the package
 EARLY = ("base", "vary", "preset")  # overrides of these decide which settings the others change
 COMMON = ("seeds", "resources", "memorisation", "vary", "preset", "presets")  # the same at every point
 
@@ -62,7 +62,7 @@ class Experiment:
 
 def load(path: str | Path, overrides: list[str] | None = None) -> Experiment:
     """Read a configuration file and resolve it. Raises DDBError, a line per mistake."""
-    return resolve(read_file(path), overrides, Path(path))
+    return resolve(read_file(path), overrides, locate(path))
 
 
 def resolve(values: dict[str, Any], overrides: list[str] | None = None, path: Path = Path()) -> Experiment:
@@ -118,9 +118,17 @@ def _point(values: dict[str, Any], varied: dict[str, Any], late: list[str], path
     return Point(varied, check(values)), notes
 
 
+def locate(path: str | Path) -> Path:
+    """The file at `path`, or else the one of that name that the package brings along; `path` if there is neither."""
+    path = Path(path)
+    name = path.relative_to("configs") if path.is_relative_to("configs") else path
+    places = (path, CONFIGS / name, CONFIGS / f"{name}.yaml", CONFIGS / "benchmarks" / f"{name}.yaml")
+    return next((place for place in places if place.is_file()), path)
+
+
 def read_file(path: str | Path) -> dict[str, Any]:
     """The plain values of a configuration file. Raises DDBError where it is none."""
-    values = yaml_text.read_file(Path(path), "configuration")
+    values = yaml_text.read_file(locate(path), "configuration")
     if not isinstance(values, dict):
         raise DDBError(f"configuration {path}: must hold sections such as 'methods:'")
     return values
@@ -216,8 +224,7 @@ def _row(label: str, entry: dict[str, Any] | None, known: dict[str, Any]) -> dic
 
 
 def _find(name: str, path: Path) -> Path:
-    places = (path.parent / name, Path(name), CONFIGS / f"{name}.yaml", CONFIGS / "benchmarks" / f"{name}.yaml")
-    for place in places:
+    for place in (path.parent / name, locate(name)):
         if place.is_file():
             return place
     known = [each.stem for folder in (CONFIGS, CONFIGS / "benchmarks") for each in folder.glob("*.yaml")]

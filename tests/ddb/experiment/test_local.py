@@ -2,9 +2,9 @@ import json
 import subprocess
 import sys
 
-from ddb.config_file import load
 from ddb.diffusion.synthetic import read
-from ddb.experiment import plan
+from ddb.experiment.config_file import load
+from ddb.experiment.graph import build_graph
 from ddb.store import Store
 
 CONFIG = "configs/colored_digits.yaml"
@@ -37,7 +37,7 @@ def test_a_whole_experiment_in_one_process_where_there_is_no_ray(tmp_path):
     """Every stage of the graph is there under the key that a cluster would use; a second time nothing is computed."""
     first = run(tmp_path)
     assert first.returncode == 0, first.stderr
-    stages, store = plan(load(CONFIG, SMALL)).stages(), Store(tmp_path)
+    stages, store = build_graph(load(CONFIG, SMALL)).stages(), Store(tmp_path)
     assert {"data", "cdpm", "synthetic", "amplifier", "classifier", "evaluation", "alignment"} <= {
         stage.name for stage in stages
     }

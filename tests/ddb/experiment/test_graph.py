@@ -1,9 +1,9 @@
-from ddb.config_file import resolve
-from ddb.experiment import plan
+from ddb.experiment.config_file import resolve
+from ddb.experiment.graph import build_graph
 
 
 def _plan(**values):
-    return plan(resolve({"methods": {"erm": {}, "ddb_two_step": {}}} | values))
+    return build_graph(resolve({"methods": {"erm": {}, "ddb_two_step": {}}} | values))
 
 
 def _stage(graph, method, seed=0):
@@ -82,9 +82,9 @@ def test_cells_know_the_value_of_an_axis_that_their_grid_does_not_vary():
 def test_two_bases_of_one_data_set_are_told_apart(monkeypatch, tmp_path):
     monkeypatch.setenv("DDB_DATA", str(tmp_path))
     values = {"base": "bar", "methods": {"erm": {}}}
-    same = plan(resolve(values | {"vary": {"base": ["bar", "bar_small"]}}))
+    same = build_graph(resolve(values | {"vary": {"base": ["bar", "bar_small"]}}))
     assert [cell.settings for cell in same.cells[::3]] == [{"base": "bar"}, {"base": "bar_small"}]
-    other = plan(resolve(values | {"vary": {"base": ["bar", "bffhq"]}}))
+    other = build_graph(resolve(values | {"vary": {"base": ["bar", "bffhq"]}}))
     assert all(cell.settings == {} for cell in other.cells)
 
 
@@ -97,7 +97,7 @@ def test_the_smaller_of_two_sets_alone_is_drawn_as_it_is():
 def test_each_data_set_of_a_grid_has_its_own_stages_and_a_missing_one_is_told(monkeypatch, tmp_path):
     monkeypatch.setenv("DDB_DATA", str(tmp_path))
     values = {"base": "colored_digits", "vary": {"base": ["colored_digits", "bar"]}, "methods": {"ddb_two_step": {}}}
-    graph = plan(resolve(values))
+    graph = build_graph(resolve(values))
     here, absent = (next(cell.stage for cell in graph.cells if cell.dataset == n) for n in ("colored_digits", "bar"))
     assert graph.lacks_data(here) is None and "bar" in graph.lacks_data(absent)
     assert here.inputs["data"].key != absent.inputs["data"].key

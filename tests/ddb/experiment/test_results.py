@@ -17,7 +17,7 @@ from tests.ddb.report.hand_made import GUIDED, VALUES, complete, dataset, finish
 
 @pytest.fixture
 def made(tmp_path):
-    """A configuration file, its plan with two guidances and two seeds, and an empty store."""
+    """A configuration file, its graph with two guidances and two seeds, and an empty store."""
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(VALUES | GUIDED))
     return tmp_path / "mine.yaml", make_plan(**GUIDED), Store(tmp_path / "runs")
 

@@ -5,10 +5,10 @@ import pytest
 from optuna.trial import TrialState
 from PIL import Image
 
-from ddb.config import methods
 from ddb.errors import DDBError
-from ddb.experiment import plan
-from ddb.sweep import AGAIN, INTERRUPTED, Dimension, Sweep, ended, load_sweep, open_study
+from ddb.experiment.config import methods
+from ddb.experiment.graph import build_graph
+from ddb.experiment.sweep import AGAIN, INTERRUPTED, Dimension, Sweep, ended, load_sweep, open_study
 
 SPACE = {
     "sampling.guidance": {"choices": [0, 1, 3]},
@@ -42,12 +42,12 @@ def test_trials_share_the_cdpm_and_the_images_of_their_guidance():
     search = sweep()
     point = search.default | {"sampling.images_per_class": 20, "methods.ddb_two_step.gamma": 0.5}
     few, many = (
-        plan(search.experiment(each)).cells[0].classifier.inputs["amplifier"] for each in (point, search.default)
+        build_graph(search.experiment(each)).cells[0].classifier.inputs["amplifier"] for each in (point, search.default)
     )
     assert few.inputs["synthetic"].key == many.inputs["synthetic"].key
     assert few.inputs["synthetic"].config["sampling"]["images_per_class"] == 100
     assert few.config["amplifier"]["images_per_class"] == 20
-    other = plan(search.experiment(point | {"sampling.guidance": 3})).cells[0].classifier.inputs["amplifier"]
+    other = build_graph(search.experiment(point | {"sampling.guidance": 3})).cells[0].classifier.inputs["amplifier"]
     cdpms = [each.inputs["synthetic"].inputs["cdpm"].key for each in (few, other)]
     assert cdpms[0] == cdpms[1] and other.inputs["synthetic"].key != few.inputs["synthetic"].key
 

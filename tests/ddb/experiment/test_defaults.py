@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddb.config import check
-from ddb.defaults import configuration_for
+from ddb.experiment.config import check
+from ddb.experiment.defaults import configuration_for
 
 
 def folder(root, side, number=10):

@@ -3,9 +3,9 @@
 import pytest
 import yaml
 
-from ddb.config import methods
-from ddb.config_file import load, resolve
 from ddb.errors import DDBError
+from ddb.experiment.config import methods
+from ddb.experiment.config_file import load, resolve
 
 BASE = {
     "dataset": {"name": "colored_digits", "conflict_ratio": 0.1},

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ddb.config_file import CONFIGS, read_file
 from ddb.data import SPLITS, BiasedDataset, load_dataset
 from ddb.data.folder import FolderConfig
+from ddb.experiment.config_file import CONFIGS, read_file
 from ddb.settings import build
 
 SIZES = (16, 32, 64)  # pixels of the CDPM's images

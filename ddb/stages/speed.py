@@ -1,10 +1,7 @@
-"""What an experiment would cost on this machine: a short probe of each kind of work, times how often it is asked for.
+"""Seconds of each kind of work on this machine, by a short probe.
 
-    for line in estimate(plan, missing_stages, "cpu"): ...
-
-The probe runs each network of the configuration for a few steps on random images (a batch as small as needed to stay
-within seconds) and scales by the number of images: seconds per CDPM step, per synthetic image, per classifier epoch.
-Start-up of workers and reading of files are not in it; a stage's seconds are those of one worker with all cores.
+It runs a network for a few steps on random images (a batch as small as needed to stay within seconds) and divides by
+the number of images.
 """
 
 import time
@@ -17,31 +14,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ddb.data import BENCHMARKS, DataMissing, load_dataset
 from ddb.diffusion import imported
 from ddb.diffusion.denoisers import build_denoiser
 from ddb.diffusion.settings import CDPMSettings
-from ddb.experiment import Plan
 from ddb.features.encoders import build_encoder
-from ddb.stages import KINDS
 from ddb.stages.features import CPU_BATCH
-from ddb.store import Stage
 from ddb.training.loop import TrainingSettings
 from ddb.training.networks import HEADS, build_network
 
 BUDGET = 3.0  # seconds after which a measurement takes no larger batch
 BATCHES = (1, 4, 16, 64)
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Stages of one kind together: `unit` says what one of the measured things is."""
-
-    name: str
-    stages: int
-    unit: str
-    unit_seconds: float
-    seconds: float  # of all stages of this kind, one after the other
 
 
 @dataclass(frozen=True)
@@ -53,37 +35,7 @@ class Size:
     val: int
 
 
-def data_size(settings: Any) -> Size:
-    """From the data set itself where it is here, else from what is published of it."""
-    try:
-        dataset = load_dataset(settings)
-    except DataMissing:
-        benchmark = BENCHMARKS[settings.name]
-        if benchmark.size is None:
-            raise
-        return Size(*benchmark.size)
-    return Size(len(dataset.classes), len(dataset["train"]), len(dataset["val"]))
-
-
-def estimate(plan: Plan, stages: list[Stage], device: str = "cpu") -> list[Cost]:
-    """Cost of `stages`, by kind, in the order of the pipeline. Raises DataMissing where the data's size is unknown."""
-    settings = {cell.stage.inputs["data"].key: cell.config.dataset for cell in plan.cells}
-    known = {key: (data_size(each), each.image_size) for key, each in settings.items()}
-    probes = {shape: Probe(*shape, device) for shape in {(size.classes, pixels) for size, pixels in known.values()}}
-    found: dict[str, list[tuple[float, float]]] = {}  # kind -> (seconds of the unit, seconds of the stage)
-    for stage in stages:
-        if KINDS[stage.name].unit:
-            size, pixels = known[next(each.key for each in stage.ancestors() if each.key in known)]
-            cost = KINDS[stage.name].cost(stage, probes[size.classes, pixels], size)
-            found.setdefault(stage.name, []).append(cost)
-    return [
-        Cost(name, len(found[name]), kind.unit, found[name][0][0], sum(seconds for _, seconds in found[name]))
-        for name, kind in KINDS.items()
-        if name in found
-    ]
-
-
-class Probe:
+class Speed:
     """Seconds per image of networks, each measured once."""
 
     def __init__(self, classes: int, pixels: int, device: str):

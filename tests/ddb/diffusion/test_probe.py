@@ -4,8 +4,8 @@ import torch
 from torch import nn
 
 from ddb.data import BiasedDataset, Split
+from ddb.diffusion.probe import alignment, corrected_share
 from ddb.errors import DDBError
-from ddb.probe import alignment, corrected_share
 
 
 class _Channel(nn.Module):

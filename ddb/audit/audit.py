@@ -1,6 +1,6 @@
 """The practitioner's question: is there a shortcut in my images, which of them break it, and does it matter?
 
-    graph = audit_plan(config)                 # ERM, Recipe I and its control, every seed; compute it, then
+    graph = audit_graph(config)                 # ERM, Recipe I and its control, every seed; compute it, then
     result = audit(graph, store)
     write_scores(result, Path("audit"))        # conflicts.parquet, conflicts.csv, summary.json
 
@@ -13,8 +13,8 @@ removal helps where it misleads. Two numbers are computed on the flagged validat
     lead    accuracy of the debiased model minus that of the control, which weights as many other hard images of each
             class (`ddb.recipes.hard_control` says what this rules out, and what it does not)
 
-Each has a 95 % confidence interval (`ddb.evidence`). All seeds of the experiment take part, each with its own flags:
-which images an amplifier flags depends on its training, and the recipe of a seed uses the flags of this seed. A
+Each has a 95 % confidence interval (`evidence`). All seeds of the experiment take part, each with its own flags: which
+images an amplifier flags depends on its training, and the recipe of a seed uses the flags of this seed. A
 shortcut is called where both intervals lie above 0 and the gain is at least 5 points. Without one, each lies above 0 by
 accident at most once in 40, so both together do not more often. None is called where the interval of the gain lies
 below 5 points: where there is such a gain, at most once in 40. All else is too little evidence.
@@ -29,17 +29,17 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from ddb.config import ExperimentConfig, methods
-from ddb.config_file import Experiment, Point
+from ddb.audit.evidence import CONFIDENCE, Interval, interval
+from ddb.audit.second_opinion import Opinion, second_opinion
 from ddb.data import BENCHMARKS, BiasedDataset, Split, prepared
 from ddb.data.duplicates import near_duplicates
 from ddb.data.loading import View
 from ddb.diffusion import synthetic
 from ddb.errors import DDBError
-from ddb.evidence import CONFIDENCE, Interval, interval
-from ddb.experiment import Cell, Plan, plan
+from ddb.experiment.config import ExperimentConfig, methods
+from ddb.experiment.config_file import Experiment, Point
+from ddb.experiment.graph import Cell, Graph, build_graph
 from ddb.features import table
-from ddb.second_opinion import Opinion, second_opinion
 from ddb.signals.amplifier import compute_signals
 from ddb.signals.table import Signals, check_signals, signal_quality, validation_signals
 from ddb.store import Stage, Store
@@ -158,7 +158,7 @@ class AuditResult:
     amplifier: Stage
 
 
-def audit_plan(config: ExperimentConfig) -> Plan:
+def audit_graph(config: ExperimentConfig) -> Graph:
     """What the verdict needs, for every seed. Raises DDBError where a row is chosen by the validation images."""
     # The audit needs the recipe itself, also if it would harm.
     recipe = {name: value for name, value in (config.methods.get(RECIPE) or {}).items() if name != "safeguard"}
@@ -168,11 +168,11 @@ def audit_plan(config: ExperimentConfig) -> Plan:
         if row.settings.selection != "last":
             raise DDBError(f"methods.{row.label}.selection: {row.settings.selection} chooses by the validation images, "
                            "which are the audit's evidence; ddb audit needs last")  # fmt: skip
-    return plan(Experiment((Point({}, config),)))
+    return build_graph(Experiment((Point({}, config),)))
 
 
-def audit(graph: Plan, store: Store) -> AuditResult:
-    """From the finished stages of an `audit_plan`. Raises DDBError where they are not there."""
+def audit(graph: Graph, store: Store) -> AuditResult:
+    """From the finished stages of an `audit_graph`. Raises DDBError where they are not there."""
     dataset = prepared.read(store.path(graph.data))
     seeds = graph.config.seeds
     cells = {name: [_cell(graph, store, seed, name) for seed in seeds] for name in (BASELINE, RECIPE, CONTROL)}
@@ -299,7 +299,7 @@ def _bounds(found: Interval) -> dict[str, float]:
     return {"estimate": found.estimate, "low": found.low, "high": found.high}
 
 
-def _cell(graph: Plan, store: Store, seed: int, method: str) -> Cell:
+def _cell(graph: Graph, store: Store, seed: int, method: str) -> Cell:
     cells = [cell for cell in graph.cells if cell.seed == seed and cell.row.method.name == method]
     if not cells:
         raise DDBError(f"audit: the experiment has no method {method}, which the verdict needs")

@@ -1,7 +1,7 @@
 import pytest
 
-from ddb.config import check, methods
 from ddb.errors import DDBError
+from ddb.experiment.config import check, methods
 
 MINIMAL = {"methods": {"erm": None, "ddb_two_step": {"gamma": 2}}}
 

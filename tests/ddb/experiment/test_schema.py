@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 import yaml
 
-from ddb.schema import json_schema
+from ddb.experiment.schema import json_schema
 
 FILES = sorted(Path("configs").rglob("*.yaml"))
 

@@ -18,9 +18,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ddb.config_file import load
 from ddb.errors import DDBError
-from ddb.experiment import Plan, plan
+from ddb.experiment.config_file import load
+from ddb.experiment.graph import Graph, build_graph
 from ddb.lazy import lazy
 from ddb.settings import unknown
 from ddb.store import Stage, Store
@@ -37,24 +37,24 @@ def results(config: str | Path, store: str | Path = "runs", overrides: list[str]
 
     Raises DDBError where the configuration is wrong.
     """
-    return Results(plan(load(config, overrides)), Store(store))
+    return Results(build_graph(load(config, overrides)), Store(store))
 
 
 class Results:
-    """The results of a plan in a store."""
+    """The results of a graph in a store."""
 
-    def __init__(self, plan: Plan, store: Store):
-        self.plan, self.store = plan, store
+    def __init__(self, graph: Graph, store: Store):
+        self.graph, self.store = graph, store
 
     @cached_property
     def cells(self) -> pd.DataFrame:
-        """One row for each trained and tested classifier of the plan, with its state and the keys of its stages.
+        """One row for each trained and tested classifier of the graph, with its state and the keys of its stages.
 
-        state is finished, failed (it, or a stage that it needs) or missing. The index is the cell's place in the plan.
+        state is finished, failed (it, or a stage that it needs) or missing. The index is the cell's place in the graph.
         """
-        finished, errors = self.store.finished([cell.stage for cell in self.plan.cells]), _Failures(self.store)
+        finished, errors = self.store.finished([cell.stage for cell in self.graph.cells]), _Failures(self.store)
         rows = []
-        for cell in self.plan.cells:
+        for cell in self.graph.cells:
             done, inputs = cell.stage.key in finished, cell.classifier.inputs
             state = "finished" if done else "failed" if errors.any(cell.stage) else "missing"
             keys: dict[str, str | None] = {"evaluation": cell.stage.key, "classifier": cell.classifier.key}
@@ -71,21 +71,21 @@ class Results:
         """
         rows = []
         for number in self.cells.index[self.cells["state"] == "finished"]:
-            found = self.store.read_json(self.plan.cells[number].stage, "metrics") or {}
+            found = self.store.read_json(self.graph.cells[number].stage, "metrics") or {}
             rows += [{"cell": number, "metric": name, "value": value} for name, value in _flat(found)]
         long = pd.DataFrame(rows, columns=["cell", "metric", "value"])
         return self._identity.join(long.set_index("cell"), how="inner").rename_axis("cell").reset_index()
 
     @cached_property
     def signals(self) -> pd.DataFrame:
-        """One row for each source of signals of the plan: its quality and that of its synthetic images, where known."""
+        """One row for each source of signals: its quality and that of its synthetic images, where known."""
         rows = []
-        for run in self.plan.amplifiers.values():
+        for run in self.graph.amplifiers.values():
             drawn = run.stage.inputs.get("synthetic")
             row = {"amplifier": run.stage.key, "source": run.source, "seed": run.seed}
             row["synthetic"] = drawn.key if drawn else None
             row["guidance"] = drawn.config["sampling"]["guidance"] if drawn else None
-            alignment = self.plan.synthetic[drawn.key].alignment if drawn else None
+            alignment = self.graph.synthetic[drawn.key].alignment if drawn else None
             numbers = [self.store.read_json(run.stage, "quality")]
             numbers += [self.store.read_json(alignment, "alignment")] if alignment else []
             rows.append(row | {name: value for each in numbers for name, value in _flat(each or {})})
@@ -94,7 +94,7 @@ class Results:
     @cached_property
     def synthetic(self) -> pd.DataFrame:
         """One row for each synthetic set that is finished, with the Parquet file of its images."""
-        done = [drawn for drawn in self.plan.synthetic.values() if self.store.has(drawn.stage)]
+        done = [drawn for drawn in self.graph.synthetic.values() if self.store.has(drawn.stage)]
         rows = [
             {"synthetic": drawn.stage.key, "seed": drawn.seed, **drawn.sampling.model_dump(mode="json")}
             | {"file": str(self.store.path(drawn.stage) / "images.parquet")}
@@ -105,7 +105,7 @@ class Results:
     @cached_property
     def records(self) -> pd.DataFrame:
         """One row for each finished stage: when, where, by what and for how long it was computed."""
-        done = [stage for stage in self.plan.stages() if self.store.has(stage)]
+        done = [stage for stage in self.graph.stages() if self.store.has(stage)]
         return pd.DataFrame([self.store.record(stage) for stage in done])
 
     def predictions(self, split: str = "test", **which: Any) -> pd.DataFrame:
@@ -121,7 +121,7 @@ class Results:
             chosen &= self.cells[name].isna() if wanted is None else self.cells[name].map(lambda v, w=wanted: v == w)
         parts = []
         for number in self.cells.index[chosen]:
-            file = self.store.path(self.plan.cells[number].stage) / "predictions.parquet"
+            file = self.store.path(self.graph.cells[number].stage) / "predictions.parquet"
             parts.append(predictions.read(file, split).assign(cell=number))
         if not parts:
             return pd.DataFrame(columns=[*self._identity, "cell"])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from ddb.evidence import Interval, interval
+from ddb.audit.evidence import Interval, interval
 
 
 def row(*values):

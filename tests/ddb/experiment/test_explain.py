@@ -4,18 +4,18 @@ from collections import Counter
 
 import pytest
 
-from ddb import explain as module
-from ddb.config_file import resolve
 from ddb.errors import DDBError
-from ddb.experiment import plan
-from ddb.explain import explain, find, versions_now
+from ddb.experiment import explain as module
+from ddb.experiment.config_file import resolve
+from ddb.experiment.explain import explain, find, versions_now
+from ddb.experiment.graph import build_graph
 from ddb.store import Store
 
 
 @pytest.fixture(scope="module")
 def known(tmp_path_factory):
     """A store whose results are empty but for their records, and its graph."""
-    graph, store = plan(resolve({"methods": {"ddb_two_step": {}}})), Store(tmp_path_factory.mktemp("runs"))
+    graph, store = build_graph(resolve({"methods": {"ddb_two_step": {}}})), Store(tmp_path_factory.mktemp("runs"))
     for stage in graph.stages():
         with store.produce(stage) as work:
             work.numbers["device"] = "cpu"

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from ddb.config_file import resolve
 from ddb.diffusion.denoisers import build_denoiser
 from ddb.diffusion.settings import CDPMSettings
-from ddb.experiment import plan
-from ddb.memory import needs
+from ddb.experiment.config_file import resolve
+from ddb.experiment.graph import build_graph
+from ddb.experiment.memory import needs
 from ddb.process_memory import CELL
 from ddb.stages import KINDS
 from ddb.stages.needs import Demand
@@ -65,7 +65,7 @@ def test_optimizer_states_are_divided_where_zero_divides_them():
 
 def test_only_what_is_missing_is_told():
     values = {"methods": {"erm": {}, "ddb_two_step": {}}, "seeds": [0, 1], "resources": {"cdpm_workers": 2}}
-    graph = plan(resolve(values))
+    graph = build_graph(resolve(values))
     cdpm, synthetic, amplifier, classifier, head = needs(graph, graph.stages())
     assert cdpm == "about 2.5 GB for each of 2 workers of a cdpm" and synthetic == "about 2.1 GB for each synthetic"
     assert (
@@ -78,7 +78,7 @@ def test_only_what_is_missing_is_told():
 def test_a_stage_asks_for_the_memory_of_its_network_but_not_for_that_of_a_gpu():
     methods = {"small": {"method": "erm"}, "large": {"method": "erm", "network": "resnet50"}}
     values = {"dataset": {"image_size": 32}, "methods": methods, "memorisation": False}
-    small, large = (cell.classifier for cell in plan(resolve(values)).cells)
+    small, large = (cell.classifier for cell in build_graph(resolve(values)).cells)
     kind = KINDS["classifier"]
     difference = kind.memory(large, Demand()) - kind.memory(small, Demand())
     assert difference == classifier_bytes("resnet50", 10, 64, 32) - classifier_bytes("small_cnn", 10, 64, 32) > 400e6

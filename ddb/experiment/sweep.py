@@ -28,10 +28,10 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import Field, model_validator
 
-from ddb.config import ExperimentConfig, MethodConfig, methods, setting_value
-from ddb.config_file import Experiment, apply_override, read_file, resolve
 from ddb.errors import DDBError
-from ddb.experiment import Cell, plan
+from ddb.experiment.config import ExperimentConfig, MethodConfig, methods, setting_value
+from ddb.experiment.config_file import Experiment, apply_override, read_file, resolve
+from ddb.experiment.graph import Cell, build_graph
 from ddb.json_lines import mend
 from ddb.settings import Settings, build
 from ddb.signals.table import error_set, pseudo_groups, validation_signals
@@ -173,7 +173,7 @@ class Sweep:
     def key(self) -> str:
         """What the study depends on, hashed: with another space, default, data or code it is another study."""
         settings = self.settings.model_dump(mode="json", exclude={"trials", "seed"})
-        default = [cell.stage.key for cell in plan(self.experiment(self.default)).cells]
+        default = [cell.stage.key for cell in build_graph(self.experiment(self.default)).cells]
         content = canonical_json({"sweep": settings, "default": default})
         return hashlib.sha256(content.encode()).hexdigest()[:KEY_LENGTH]
 

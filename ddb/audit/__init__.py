@@ -1,0 +1,1 @@
+"""From signals and classifiers to a verdict: is there a shortcut, and which images break it."""
