@@ -33,7 +33,7 @@ from ddb.audit.evidence import CONFIDENCE, Interval, interval
 from ddb.audit.second_opinion import Opinion, second_opinion
 from ddb.data import BENCHMARKS, BiasedDataset, Split, prepared
 from ddb.data.duplicates import near_duplicates
-from ddb.data.loading import View
+from ddb.data.loading import ImageTransform
 from ddb.diffusion import synthetic
 from ddb.errors import DDBError
 from ddb.experiment.config import ExperimentConfig, methods
@@ -192,8 +192,8 @@ def audit(graph: Graph, store: Store) -> AuditResult:
     typical, loss = dataset["train"], signals["train"].loss
     if "synthetic" in amplifier.inputs:
         typical = synthetic.read(store.path(amplifier.inputs["synthetic"]))
-        view = View(amplifier.config["amplifier"]["image_size"])
-        loss = compute_signals(load_classifier(store.path(amplifier)), typical, view).loss
+        transform = ImageTransform(amplifier.config["amplifier"]["image_size"])
+        loss = compute_signals(load_classifier(store.path(amplifier)), typical, transform).loss
     opinions: dict[str, Opinion] = {}
     if "features" in amplifier.inputs:
         features = store.path(amplifier.inputs["features"])

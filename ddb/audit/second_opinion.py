@@ -26,7 +26,7 @@ from ddb.signals.cross_fit import folds
 from ddb.signals.judge import judge
 from ddb.signals.table import Signals
 from ddb.training.classifier import predict
-from ddb.training.loop import Run, TrainingSettings
+from ddb.training.loop import Context, TrainingSettings
 
 NEIGHBOURS = 10
 COMPONENTS = 64  # principal components in which neighbours are found
@@ -50,7 +50,7 @@ def second_opinion(
     """Opinions on every image of the splits of `signals`, from the features of each layer, the last one last."""
     other = OTHER.get(source, "class_mean")
     settings = AmplifierSettings(source=other, space="features")
-    found = judge(layers, None, settings, Run(0, "second opinion"))
+    found = judge(layers, None, settings, Context(0, "second opinion"))
     agreeing = {"train": found.train, "val": found.val, "test": found.test}
     predicted, neighbours = _debiased(layers[-1], training), _neighbours(layers[-1])
     return {
@@ -72,9 +72,9 @@ def _debiased(dataset: BiasedDataset, training: TrainingSettings) -> dict[str, n
     predicted = {"train": np.zeros(len(train), np.int64)}
     for number in np.unique(fold):
         held = np.flatnonzero(fold == number)
-        model = lff(train.take(np.flatnonzero(fold != number)), None, settings, Run(0, "second opinion"))
+        model = lff(train.take(np.flatnonzero(fold != number)), None, settings, Context(0, "second opinion"))
         predicted["train"][held] = predict(model, train.take(held)).argmax(1).numpy()
-    model = lff(train, None, settings, Run(0, "second opinion"))
+    model = lff(train, None, settings, Context(0, "second opinion"))
     rest = {name: predict(model, dataset[name]).argmax(1).numpy() for name in ("val", "test")}
     return predicted | rest
 

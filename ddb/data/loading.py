@@ -1,7 +1,7 @@
 """From a split to the batches that a classifier sees: arrays as they are, or images at another size, augmented or not.
 
-    view = View(image_size=224, augment=True, workers=4)
-    for images in batches(split, rows, view): ...           # (B, 3, S, S) float32 in [-1, 1]
+    transform = ImageTransform(image_size=224, augment=True, workers=4)
+    for images in batches(split, rows, transform): ...         # (B, 3, S, S) float32 in [-1, 1]
 
 Files are read by worker processes through torchvision's v2 transforms: stretched to 256/224 of the size, then cropped
 to it, at the centre or, augmented, at random with a random mirror (the field's transform for these benchmarks). Without
@@ -35,7 +35,7 @@ Items = list[tuple[int, int | None]]  # (row, key of the augmentation's random n
 
 
 @dataclass(frozen=True)
-class View:
+class ImageTransform:
     """How a classifier sees images."""
 
     image_size: int | None = None  # pixels; None: the prepared arrays as they are
@@ -57,20 +57,20 @@ def to_tensor(images: np.ndarray) -> Tensor:
     return tensor.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
-def batches(split: Split, items: Iterable[Items], view: View) -> Iterator[Tensor]:
+def batches(split: Split, items: Iterable[Items], transform: ImageTransform) -> Iterator[Tensor]:
     """One (B, 3, S, S) float32 batch for each list of items, in order. `items` may be endless.
 
     Raises DDBError that names the file where one can no longer be read.
     """
-    if view.plain:
+    if transform.plain:
         for rows in items:
             yield to_tensor(split.array[[row for row, _ in rows]])
         return
-    dataset: Any = _Images(split, view)
+    dataset: Any = _Images(split, transform)
     loader = torch.utils.data.DataLoader(
         dataset,
         batch_sampler=_Once(items),
-        num_workers=view.workers,
+        num_workers=transform.workers,
         collate_fn=_stack,
         generator=torch.Generator(),  # else it would draw from the global one
     )
@@ -80,24 +80,24 @@ def batches(split: Split, items: Iterable[Items], view: View) -> Iterator[Tensor
         yield torch.as_tensor(batch)
 
 
-def in_order(split: Split, view: View, batch_size: int) -> Iterator[Tensor]:
+def in_order(split: Split, transform: ImageTransform, batch_size: int) -> Iterator[Tensor]:
     """Every image of `split` once, without augmentation."""
     starts = range(0, len(split), batch_size)
     rows: Iterator[Items] = (
         [(row, None) for row in range(start, min(start + batch_size, len(split)))] for start in starts
     )
-    return batches(split, rows, replace(view, augment=False))
+    return batches(split, rows, replace(transform, augment=False))
 
 
-def at_once(split: Split, rows: Tensor, view: View) -> Tensor:
+def at_once(split: Split, rows: Tensor, transform: ImageTransform) -> Tensor:
     """The prepared arrays of `rows` (B,) without augmentation, (B, 3, S, S) float32, made where `rows` lies.
 
-    Equal to what `in_order` gives for them with a view that is not `from_files`.
+    Equal to what `in_order` gives for them with a transform that is not `from_files`.
     """
     images = split.array[rows.cpu().numpy()]  # (B, H, W, 3) uint8
-    if view.image_size is None:
+    if transform.image_size is None:
         return to_tensor(images).to(rows.device)
-    return _Images(split, view).plain(torch.from_numpy(images).to(rows.device).permute(0, 3, 1, 2))
+    return _Images(split, transform).plain(torch.from_numpy(images).to(rows.device).permute(0, 3, 1, 2))
 
 
 class _Once:
@@ -113,10 +113,13 @@ class _Once:
 class _Images:
     """Single images: (3, S, S) float32 in [-1, 1], or the error that names a broken file."""
 
-    def __init__(self, split: Split, view: View):
-        self.split, self.from_files = split, view.from_files and view.image_size is not None and split.root is not None
-        size = view.image_size or split.array.shape[1]
-        if view.image_size is None:
+    def __init__(self, split: Split, transform: ImageTransform):
+        self.split, self.from_files = (
+            split,
+            transform.from_files and transform.image_size is not None and split.root is not None,
+        )
+        size = transform.image_size or split.array.shape[1]
+        if transform.image_size is None:
             before = []
             crop = v2.RandomCrop(size, padding=size // 8, padding_mode="reflect")
         else:

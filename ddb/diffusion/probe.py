@@ -18,7 +18,7 @@ from torch import nn
 from ddb.data import BiasedDataset, Split
 from ddb.errors import DDBError
 from ddb.training.classifier import predict
-from ddb.training.loop import Run, TrainingSettings, fit, mean_loss
+from ddb.training.loop import Context, TrainingSettings, fit, mean_loss
 
 SETTINGS = TrainingSettings(steps=400)
 
@@ -38,10 +38,10 @@ def train_probe(
     weights = 1 / np.bincount(pair)[pair]  # (N,), every pair equally often
     models, accuracies = {}, {}
     for name, answers in (("class", lambda split: split.labels), ("bias", lambda split: bias_value(split, dataset))):
-        run = Run(0, f"probe/{name}", stream=f"probe/{name}", device=device)
+        context = Context(0, f"probe/{name}", stream=f"probe/{name}", device=device)
         if progress:
-            run.progress = progress
-        models[name] = fit(replace(real, labels=answers(real)), mean_loss, SETTINGS, run, weights)
+            context.progress = progress
+        models[name] = fit(replace(real, labels=answers(real)), mean_loss, SETTINGS, context, weights)
         correct = predict(models[name], dataset["test"]).argmax(1).numpy() == answers(dataset["test"])
         accuracies[f"probe_{name}_accuracy"] = float(correct.mean())
     return models, accuracies

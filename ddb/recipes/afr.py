@@ -18,7 +18,7 @@ from ddb.errors import DDBError
 from ddb.lazy import lazy, np
 from ddb.recipes.last_layer import embeddings, last_layer, replace_last_layer
 from ddb.recipes.registry import method
-from ddb.training.loop import Run, TrainingSettings, fit, mean_loss
+from ddb.training.loop import Context, TrainingSettings, fit, mean_loss
 
 if TYPE_CHECKING:
     import torch
@@ -40,12 +40,12 @@ class AfrSettings(TrainingSettings):
 
 
 @method("afr", AfrSettings)
-def afr(train: Split, signals: None, settings: AfrSettings, run: Run) -> nn.Module:
+def afr(train: Split, signals: None, settings: AfrSettings, context: Context) -> nn.Module:
     """ERM on 1 - `share` of the images, the last layer on the rest."""
-    most, rest = hold_out(train, settings.share, run.seed)
-    model = fit(most, mean_loss, settings, run)
+    most, rest = hold_out(train, settings.share, context.seed)
+    model = fit(most, mean_loss, settings, context)
     layer = last_layer(model)
-    x = embeddings(model, rest, settings.view(run.workers))  # (M, D)
+    x = embeddings(model, rest, settings.transform(context.workers))  # (M, D)
     start = [each.detach().cpu() for each in (layer.weight, layer.bias)]  # (C, D), (C,)
     labels = torch.from_numpy(rest.labels)  # (M,)
     weights = afr_weights(torch.softmax(x @ start[0].T + start[1], 1), labels, settings.gamma)  # (M,)

@@ -18,7 +18,7 @@ from ddb.lazy import lazy, np
 from ddb.randomness import numpy_generator
 from ddb.recipes.last_layer import embeddings, replace_last_layer
 from ddb.recipes.registry import method
-from ddb.training.loop import Run, TrainingSettings, fit, mean_loss
+from ddb.training.loop import Context, TrainingSettings, fit, mean_loss
 
 if TYPE_CHECKING:
     import torch
@@ -35,21 +35,21 @@ class DfrSettings(TrainingSettings):
 
 
 @method("dfr", DfrSettings, groups=True)
-def dfr(train: Split, signals: None, settings: DfrSettings, run: Run) -> nn.Module:
+def dfr(train: Split, signals: None, settings: DfrSettings, context: Context) -> nn.Module:
     """ERM on the training images, the last layer on the validation images."""
     import sklearn
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
-    if run.validation is None or run.validation.aligned is None:
+    if context.validation is None or context.validation.aligned is None:
         raise DDBError("dfr: needs validation images with bias labels")
-    group_of = groups(run.validation)  # (V,)
-    if missing := set(train.labels.tolist()) - set(run.validation.labels.tolist()):
+    group_of = groups(context.validation)  # (V,)
+    if missing := set(train.labels.tolist()) - set(context.validation.labels.tolist()):
         raise DDBError(f"dfr: no validation images of class {min(missing)}")
-    model = fit(train, mean_loss, settings, run)
-    x = embeddings(model, run.validation, settings.view(run.workers)).numpy()  # (V, D)
-    scaler, random = StandardScaler().fit(x), numpy_generator("dfr", run.seed)
+    model = fit(train, mean_loss, settings, context)
+    x = embeddings(model, context.validation, settings.transform(context.workers)).numpy()  # (V, D)
+    scaler, random = StandardScaler().fit(x), numpy_generator("dfr", context.seed)
     old = tuple(map(int, sklearn.__version__.split(".")[:2])) < (1, 8)
     l1: dict[str, Any] = {"penalty": "l1"} if old else {"l1_ratio": 1}
     weights, biases = [], []
@@ -60,7 +60,7 @@ def dfr(train: Split, signals: None, settings: DfrSettings, run: Run) -> nn.Modu
         )
         with warnings.catch_warnings():  # the last digits of the weights do not matter: subsets differ by far more
             warnings.simplefilter("ignore", ConvergenceWarning)
-            regression.fit(scaler.transform(x[rows]), run.validation.labels[rows])
+            regression.fit(scaler.transform(x[rows]), context.validation.labels[rows])
         weights.append(_for_every_class(regression.coef_))  # (C, D)
         biases.append(_for_every_class(regression.intercept_[:, None])[:, 0])  # (C,)
     weight = np.mean(weights, 0) / scaler.scale_  # of inputs that are not standardised

@@ -24,7 +24,7 @@ from ddb.settings import AddedLater
 from ddb.signals.amplifier import AmplifierSettings
 from ddb.signals.calibration import Temperature, calibrated
 from ddb.signals.table import check_signals
-from ddb.training.loop import Batch, Learner, Run, TrainingSettings, first_per_class, fit, mean_loss
+from ddb.training.loop import Batch, Context, Learner, TrainingSettings, first_per_class, fit, mean_loss
 
 if TYPE_CHECKING:
     import torch
@@ -81,40 +81,44 @@ def weighted_loss(amplifier_loss: Tensor, target_loss: Tensor) -> Tensor:
 
 
 @method("ddb_end_to_end", EndToEndSettings, signals=True)
-def end_to_end(train: Split, signals: Signals, settings: EndToEndSettings, run: Run) -> nn.Module:
+def end_to_end(train: Split, signals: Signals, settings: EndToEndSettings, context: Context) -> nn.Module:
     """Weight by the frozen amplifier's loss on each training image."""
     check_signals(signals, train)
 
-    def weighted(train: Split, signals: Signals, run: Run) -> nn.Module:
-        amplifier_loss = torch.from_numpy(signals.loss).to(run.device)  # (N,)
-        return fit(train, lambda batch: weighted_loss(amplifier_loss[batch.index], batch.cross_entropy), settings, run)
+    def weighted(train: Split, signals: Signals, context: Context) -> nn.Module:
+        amplifier_loss = torch.from_numpy(signals.loss).to(context.device)  # (N,)
+        return fit(
+            train, lambda batch: weighted_loss(amplifier_loss[batch.index], batch.cross_entropy), settings, context
+        )
 
-    return by_temperature(train, signals, settings, run, weighted)
+    return by_temperature(train, signals, settings, context, weighted)
 
 
 def by_temperature(
-    train: Split, signals: Signals, settings: WeightingSettings, run: Run, weighted: Candidate
+    train: Split, signals: Signals, settings: WeightingSettings, context: Context, weighted: Candidate
 ) -> nn.Module:
     """Train `weighted` on calibrated signals; with a safeguard, at the smallest of MULTIPLES that passes."""
 
     def candidate(multiple: float) -> Candidate:
         at = calibrated(signals, settings.temperature, multiple)
         rows = {path: row for row, path in enumerate(signals.paths)}
-        return lambda train, part, run: weighted(train, at.take(np.array([rows[path] for path in part.paths])), run)
+        return lambda train, part, context: weighted(
+            train, at.take(np.array([rows[path] for path in part.paths])), context
+        )
 
     several = settings.safeguard is not None and signals.log_probabilities is not None
     multiples = MULTIPLES if several else (1.0,)
-    return safeguarded(train, signals, settings, run, {f"temperature x {m:g}": candidate(m) for m in multiples})
+    return safeguarded(train, signals, settings, context, {f"temperature x {m:g}": candidate(m) for m in multiples})
 
 
 @method("ddb_end_to_end_joint", JointSettings, synthetic=True)
-def end_to_end_joint(train: Split, signals: None, settings: JointSettings, run: Run) -> nn.Module:
+def end_to_end_joint(train: Split, signals: None, settings: JointSettings, context: Context) -> nn.Module:
     """Weight by the loss of an amplifier that learns from `run.synthetic` alongside the target."""
-    amplifier = joint_amplifier(train, run)
-    view = amplifier.settings.view()
+    amplifier = joint_amplifier(train, context)
+    transform = amplifier.settings.transform()
 
     def loss(batch: Batch) -> Tensor:
-        images = batch.images if view.from_files else at_once(train, batch.index, view)
+        images = batch.images if transform.from_files else at_once(train, batch.index, transform)
         # Evaluation mode: in training mode the real images would enter its batch-norm statistics.
         amplifier.model.eval()
         with torch.no_grad():
@@ -123,15 +127,17 @@ def end_to_end_joint(train: Split, signals: None, settings: JointSettings, run: 
             )  # (B,)
         return weighted_loss(amplifier_loss, batch.cross_entropy)
 
-    return fit(train, loss, settings, run, before_step=amplifier.step)
+    return fit(train, loss, settings, context, before_step=amplifier.step)
 
 
-def joint_amplifier(train: Split, run: Run) -> Learner:
+def joint_amplifier(train: Split, context: Context) -> Learner:
     """The untrained amplifier of a joint run; its step t is that of one that is trained beforehand."""
-    if run.synthetic is None or not isinstance(run.amplifier_settings, AmplifierSettings):
-        raise DDBError(f"{run.name}: needs synthetic images and the amplifier's settings")
-    synthetic = first_per_class(run.synthetic, run.amplifier_settings.images_per_class)
+    if context.synthetic is None or not isinstance(context.amplifier_settings, AmplifierSettings):
+        raise DDBError(f"{context.name}: needs synthetic images and the amplifier's settings")
+    synthetic = first_per_class(context.synthetic, context.amplifier_settings.images_per_class)
     missing = sorted(set(train.labels.tolist()) - set(synthetic.labels.tolist()))
     if missing:
-        raise DDBError(f"{run.name}: no synthetic images of class {', '.join(map(str, missing))}")
-    return Learner(synthetic, mean_loss, run.amplifier_settings, replace(run, name="amplifier", stream="amplifier"))
+        raise DDBError(f"{context.name}: no synthetic images of class {', '.join(map(str, missing))}")
+    return Learner(
+        synthetic, mean_loss, context.amplifier_settings, replace(context, name="amplifier", stream="amplifier")
+    )

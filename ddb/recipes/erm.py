@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ddb.data import Split
 from ddb.recipes.registry import method
-from ddb.training.loop import Run, TrainingSettings, fit, mean_loss
+from ddb.training.loop import Context, TrainingSettings, fit, mean_loss
 
 if TYPE_CHECKING:
     from torch import nn
@@ -17,6 +17,6 @@ class ErmSettings(TrainingSettings):
 
 
 @method("erm", ErmSettings)
-def erm(train: Split, signals: None, settings: ErmSettings, run: Run) -> nn.Module:
+def erm(train: Split, signals: None, settings: ErmSettings, context: Context) -> nn.Module:
     """Train on `train` as it is."""
-    return fit(train, mean_loss, settings, run)
+    return fit(train, mean_loss, settings, context)

@@ -15,7 +15,7 @@ from pydantic import Field
 from ddb.data import Split, groups
 from ddb.lazy import lazy, np
 from ddb.recipes.registry import method
-from ddb.training.loop import Batch, Run, TrainingSettings, fit
+from ddb.training.loop import Batch, Context, TrainingSettings, fit
 
 if TYPE_CHECKING:
     import torch
@@ -73,18 +73,18 @@ def balanced_weights(group_of: np.ndarray, smallest: int = 1) -> np.ndarray:
     return 1 / np.maximum(np.bincount(group_of), smallest)[group_of]
 
 
-def fit_group_dro(train: Split, group_of: np.ndarray, settings: GroupDROSettings, run: Run) -> nn.Module:
+def fit_group_dro(train: Split, group_of: np.ndarray, settings: GroupDROSettings, context: Context) -> nn.Module:
     """GroupDRO on `train` with the groups `group_of` (N,), drawn equally often where they are large enough."""
     small = int((np.unique(group_of, return_counts=True)[1] < settings.smallest_group).sum())
     if small:
         note = f"{small} groups of fewer than {settings.smallest_group} images are drawn less often than the others"
-        run.history.append({"step": 0, "note": note})
-    loss = GroupDROLoss(group_of, settings.step_size, run.device)
+        context.history.append({"step": 0, "note": note})
+    loss = GroupDROLoss(group_of, settings.step_size, context.device)
     weights = balanced_weights(group_of, settings.smallest_group)  # (N,)
-    return fit(train, loss, settings, run, sampling_weights=weights)
+    return fit(train, loss, settings, context, sampling_weights=weights)
 
 
 @method("group_dro", GroupDROSettings, groups=True)
-def group_dro(train: Split, signals: None, settings: GroupDROSettings, run: Run) -> nn.Module:
+def group_dro(train: Split, signals: None, settings: GroupDROSettings, context: Context) -> nn.Module:
     """GroupDRO with the true groups, class x {aligned, conflicting}. Raises DDBError without bias labels."""
-    return fit_group_dro(train, groups(train), settings, run)
+    return fit_group_dro(train, groups(train), settings, context)

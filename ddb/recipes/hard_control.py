@@ -26,7 +26,7 @@ from ddb.recipes.registry import method
 from ddb.recipes.two_step import TwoStepSettings
 from ddb.signals.table import check_signals, filtered_error_set, pseudo_groups
 from ddb.training.classifier import predict
-from ddb.training.loop import Run, fit, mean_loss
+from ddb.training.loop import Context, fit, mean_loss
 
 if TYPE_CHECKING:
     import torch
@@ -57,17 +57,19 @@ class ControlSettings(TwoStepSettings):
 
 
 @method("ddb_two_step_control", ControlSettings, signals=True)
-def control(train: Split, signals: Signals, settings: ControlSettings, run: Run) -> nn.Module:
+def control(train: Split, signals: Signals, settings: ControlSettings, context: Context) -> nn.Module:
     """GroupDRO over class x {ordinary, hard}; progress counts the steps of all three trainings."""
     check_signals(signals, train)
     parts = [
-        replace(run, progress=lambda step, _, n, done=done: run.progress(done + step, settings.trained_steps, n))
+        replace(
+            context, progress=lambda step, _, n, done=done: context.progress(done + step, settings.trained_steps, n)
+        )
         for done in (0, settings.half_steps, 2 * settings.half_steps)
     ]
     flagged = filtered_error_set(signals, settings.gamma)
     loss = cross_fitted_loss(train, settings, parts[:2])
     hard = hardest(train.labels, loss, flagged, signals.misclassified)
-    run.history.append({"step": 0, "note": f"control: {hard.sum()} hard images in place of {flagged.sum()}"})
+    context.history.append({"step": 0, "note": f"control: {hard.sum()} hard images in place of {flagged.sum()}"})
     return fit_group_dro(train, pseudo_groups(train.labels, hard), settings, parts[2])
 
 
@@ -84,7 +86,7 @@ def hardest(labels: np.ndarray, loss: np.ndarray, flagged: np.ndarray, excluded:
     return chosen
 
 
-def cross_fitted_loss(train: Split, settings: ControlSettings, runs: list[Run]) -> np.ndarray:
+def cross_fitted_loss(train: Split, settings: ControlSettings, runs: list[Context]) -> np.ndarray:
     """Cross-entropy (N,) in nats of each image under an ERM of the half that it is not in.
 
     Both halves have as many images of each class, up to one; an only image of its class is in both.
@@ -97,13 +99,13 @@ def cross_fitted_loss(train: Split, settings: ControlSettings, runs: list[Run]) 
         half[members[: len(members) // 2]] = 1
     settings = settings.model_copy(update={"steps": settings.half_steps, "selection": "last"})
     loss = np.zeros(len(train))
-    for number, run in enumerate(runs):
+    for number, context in enumerate(runs):
         # Without validation images, and with a history of its own: `run.history` is the target's.
-        own = replace(run, stream=f"half {number}", validation=None, history=[])
+        own = replace(context, stream=f"half {number}", validation=None, history=[])
         model = fit(train.take(np.flatnonzero((half == number) | only)), mean_loss, settings, own)
         judged = np.flatnonzero(half != number)
         rest = train.take(judged)
-        logits = predict(model, rest, settings.view(run.workers))  # (M, C)
+        logits = predict(model, rest, settings.transform(context.workers))  # (M, C)
         labels = torch.from_numpy(rest.labels)
         loss[judged] = torch.nn.functional.cross_entropy(logits, labels, reduction="none").numpy()
     return loss

@@ -21,7 +21,7 @@ from ddb.recipes.registry import method
 from ddb.recipes.safeguard import SafeguardSettings, safeguarded
 from ddb.signals.table import check_signals, error_set
 from ddb.training.classifier import predict
-from ddb.training.loop import Run, TrainingSettings, fit, mean_loss
+from ddb.training.loop import Context, TrainingSettings, fit, mean_loss
 
 if TYPE_CHECKING:
     from torch import nn
@@ -56,29 +56,29 @@ class JttSettings(UpweightSettings):
 
 
 @method("jtt", JttSettings)
-def jtt(train: Split, signals: None, settings: JttSettings, run: Run) -> nn.Module:
+def jtt(train: Split, signals: None, settings: JttSettings, context: Context) -> nn.Module:
     """Upweight the error set of an identification model; progress counts the steps of both."""
     first = settings.identification_steps
     total = first + settings.steps
     stages = [
-        replace(run, progress=lambda step, _, numbers, done=done: run.progress(done + step, total, numbers))
+        replace(context, progress=lambda step, _, numbers, done=done: context.progress(done + step, total, numbers))
         for done in (0, first)
     ]
     return train_again(train, identification_errors(train, settings, stages[0]), settings, stages[1])
 
 
 @method("jtt_ddb", JttDdbSettings, signals=True)
-def jtt_ddb(train: Split, signals: Signals, settings: JttDdbSettings, run: Run) -> nn.Module:
+def jtt_ddb(train: Split, signals: Signals, settings: JttDdbSettings, context: Context) -> nn.Module:
     """Upweight the error set of the frozen Bias Amplifier."""
     check_signals(signals, train)
 
-    def candidate(train: Split, signals: Signals, run: Run) -> nn.Module:
-        return train_again(train, error_set(signals), settings, run)
+    def candidate(train: Split, signals: Signals, context: Context) -> nn.Module:
+        return train_again(train, error_set(signals), settings, context)
 
-    return safeguarded(train, signals, settings, run, {run.name: candidate})
+    return safeguarded(train, signals, settings, context, {context.name: candidate})
 
 
-def identification_errors(train: Split, settings: JttSettings, run: Run) -> np.ndarray:
+def identification_errors(train: Split, settings: JttSettings, context: Context) -> np.ndarray:
     """Train the identification model and return its error set on the training images, (N,) bool."""
     rate, decay = settings.identification_learning_rate, settings.identification_weight_decay
     changes = {
@@ -88,16 +88,16 @@ def identification_errors(train: Split, settings: JttSettings, run: Run) -> np.n
         "selection": "last",
     }
     # Without validation images, and with a history of its own: `run.history` is the target's.
-    own = replace(run, stream="identification", validation=None, history=[])
+    own = replace(context, stream="identification", validation=None, history=[])
     model = fit(train, mean_loss, settings.model_copy(update=changes), own)
-    return predict(model, train, settings.view(run.workers)).argmax(1).numpy() != train.labels
+    return predict(model, train, settings.transform(context.workers)).argmax(1).numpy() != train.labels
 
 
-def train_again(train: Split, errors: np.ndarray, settings: UpweightSettings, run: Run) -> nn.Module:
+def train_again(train: Split, errors: np.ndarray, settings: UpweightSettings, context: Context) -> nn.Module:
     """Train the target with the images of `errors` (N,) bool upweighted; an empty set leaves ERM."""
     if not errors.any():
-        run.history.append({"step": 0, "note": "the error set is empty: no image is upweighted"})
-        return fit(train, mean_loss, settings, run)
-    run.history.append({"step": 0, "note": f"error set: {errors.sum()} of {len(train)} training images"})
+        context.history.append({"step": 0, "note": "the error set is empty: no image is upweighted"})
+        return fit(train, mean_loss, settings, context)
+    context.history.append({"step": 0, "note": f"error set: {errors.sum()} of {len(train)} training images"})
     weights = np.where(errors, settings.upweight, 1.0)  # (N,)
-    return fit(train, mean_loss, settings, run, sampling_weights=weights)
+    return fit(train, mean_loss, settings, context, sampling_weights=weights)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ddb.data import Split
-from ddb.data.loading import View
+from ddb.data.loading import ImageTransform
 from ddb.lazy import lazy
 from ddb.training.classifier import predict
 
@@ -21,11 +21,11 @@ def last_layer(model: nn.Module) -> nn.Linear:
     return [each for each in model.modules() if isinstance(each, torch.nn.Linear)][-1]
 
 
-def embeddings(model: nn.Module, split: Split, view: View) -> Tensor:
+def embeddings(model: nn.Module, split: Split, transform: ImageTransform) -> Tensor:
     """What the last layer gets for every image, (N, D) float32 on the CPU; the model is in evaluation mode."""
     kept: list[Tensor] = []
     hook = last_layer(model).register_forward_pre_hook(lambda module, given: kept.append(given[0].float().cpu()))
-    predict(model, split, view)
+    predict(model, split, transform)
     hook.remove()
     return torch.cat(kept)
 

@@ -23,7 +23,7 @@ from ddb.recipes.end_to_end import WeightingSettings, by_temperature, relative_d
 from ddb.recipes.registry import method
 from ddb.signals.gce import generalised_cross_entropy
 from ddb.signals.table import check_signals
-from ddb.training.loop import Batch, Learner, Run, TrainingSettings, fit
+from ddb.training.loop import Batch, Context, Learner, TrainingSettings, fit
 
 if TYPE_CHECKING:
     import torch
@@ -90,15 +90,15 @@ class SmoothedLosses:
 
 
 @method("lff", LffSettings)
-def lff(train: Split, signals: None, settings: LffSettings, run: Run) -> nn.Module:
+def lff(train: Split, signals: None, settings: LffSettings, context: Context) -> nn.Module:
     """Weight by the losses of a biased network that takes a step on each batch of the target's."""
-    target_losses, biased_losses = (SmoothedLosses(train.labels, settings.ema, run.device) for _ in range(2))
+    target_losses, biased_losses = (SmoothedLosses(train.labels, settings.ema, context.device) for _ in range(2))
 
     def biased_loss(batch: Batch) -> Tensor:
         biased_losses.update(batch.index, batch.cross_entropy)
         return generalised_cross_entropy(batch.cross_entropy, settings.q).mean()
 
-    biased_run = replace(run, name=f"{run.name}, biased network", stream="biased")
+    biased_run = replace(context, name=f"{context.name}, biased network", stream="biased")
     biased = Learner(train, biased_loss, settings, biased_run)
 
     def loss(batch: Batch) -> Tensor:
@@ -107,23 +107,25 @@ def lff(train: Split, signals: None, settings: LffSettings, run: Run) -> nn.Modu
         weight = relative_difficulty(biased_losses.relative(batch.index), target_losses.relative(batch.index))  # (B,)
         return (weight * batch.cross_entropy).mean()
 
-    return fit(train, loss, settings, run)
+    return fit(train, loss, settings, context)
 
 
 @method("lff_ddb", LffDdbSettings, signals=True)
-def lff_ddb(train: Split, signals: Signals, settings: LffDdbSettings, run: Run) -> nn.Module:
+def lff_ddb(train: Split, signals: Signals, settings: LffDdbSettings, context: Context) -> nn.Module:
     """Weight by the frozen amplifier's loss on each image, over the largest of its class."""
     check_signals(signals, train)
 
-    def weighted(train: Split, signals: Signals, run: Run) -> nn.Module:
-        target_losses = SmoothedLosses(train.labels, settings.ema, run.device)
-        amplifier_loss = relative_to_class(torch.from_numpy(signals.loss).to(run.device), target_losses.labels)  # (N,)
+    def weighted(train: Split, signals: Signals, context: Context) -> nn.Module:
+        target_losses = SmoothedLosses(train.labels, settings.ema, context.device)
+        amplifier_loss = relative_to_class(
+            torch.from_numpy(signals.loss).to(context.device), target_losses.labels
+        )  # (N,)
 
         def loss(batch: Batch) -> Tensor:
             target_losses.update(batch.index, batch.cross_entropy)
             weight = relative_difficulty(amplifier_loss[batch.index], target_losses.relative(batch.index))  # (B,)
             return (weight * batch.cross_entropy).mean()
 
-        return fit(train, loss, settings, run)
+        return fit(train, loss, settings, context)
 
-    return by_temperature(train, signals, settings, run, weighted)
+    return by_temperature(train, signals, settings, context, weighted)

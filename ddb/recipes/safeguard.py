@@ -20,7 +20,7 @@ from ddb.lazy import np
 from ddb.settings import AddedLater
 from ddb.signals.cross_fit import folds
 from ddb.training.classifier import predict
-from ddb.training.loop import Run, TrainingSettings, fit, mean_loss
+from ddb.training.loop import Context, TrainingSettings, fit, mean_loss
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ddb.signals.table import Signals
 
 FOLDS = 5
-Candidate = Callable[[Split, "Signals", Run], "nn.Module"]
+Candidate = Callable[[Split, "Signals", Context], "nn.Module"]
 
 
 class SafeguardSettings(TrainingSettings):
@@ -53,32 +53,36 @@ class SafeguardSettings(TrainingSettings):
 
 
 def safeguarded(
-    train: Split, signals: Signals, settings: SafeguardSettings, run: Run, candidates: dict[str, Candidate]
+    train: Split,
+    signals: Signals,
+    settings: SafeguardSettings,
+    context: Context,
+    candidates: dict[str, Candidate],
 ) -> nn.Module:
     """Train the first of `candidates`, name -> function, that passes; without a safeguard, the first one.
 
     The decision and its numbers are appended to `run.history`.
     """
     if settings.safeguard is None:
-        return next(iter(candidates.values()))(train, signals, run)
-    plain: dict[str, Candidate] = {"erm": lambda train, signals, run: fit(train, mean_loss, settings, run)}
-    fold = folds(train.labels, FOLDS, run.seed)  # (N,)
+        return next(iter(candidates.values()))(train, signals, context)
+    plain: dict[str, Candidate] = {"erm": lambda train, signals, context: fit(train, mean_loss, settings, context)}
+    fold = folds(train.labels, FOLDS, context.seed)  # (N,)
     allowed = settings.safeguard * float(signals.misclassified.mean())
     parts = np.unique(fold)  # fewer than FOLDS if no class has as many images
     trainings, done = len(parts) * (len(candidates) + 1) + 1, 0
 
     def progress(step: int, total: int, numbers: dict) -> None:
-        run.progress(done * total + step, trainings * total, numbers)
+        context.progress(done * total + step, trainings * total, numbers)
 
     baseline, chosen, notes = 0.0, "erm", []
     for name, candidate in (plain | candidates).items():
         accuracy = 0.0
         for number in parts:
             rest, held = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-            own = replace(run, history=[], progress=progress)
+            own = replace(context, history=[], progress=progress)
             model = candidate(train.take(rest), signals.take(rest), own)
             judged = train.take(held)
-            right = predict(model, judged, settings.view(run.workers)).argmax(1).numpy() == judged.labels
+            right = predict(model, judged, settings.transform(context.workers)).argmax(1).numpy() == judged.labels
             accuracy += float(right.sum()) / len(train)
             done += 1
         notes.append(f"{name} {accuracy:.3f}")
@@ -88,6 +92,6 @@ def safeguarded(
             chosen = name
             break
     text = f"safeguard: {chosen}; cross-validated accuracy: {', '.join(notes)}; allowed loss {allowed:.3f}"
-    run.history.append({"step": 0, "note": text})
+    context.history.append({"step": 0, "note": text})
     done = trainings - 1
-    return (plain | candidates)[chosen](train, signals, replace(run, progress=progress))
+    return (plain | candidates)[chosen](train, signals, replace(context, progress=progress))

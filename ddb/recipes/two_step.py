@@ -16,7 +16,7 @@ from ddb.recipes.group_dro import GroupDROSettings, fit_group_dro
 from ddb.recipes.registry import method
 from ddb.recipes.safeguard import SafeguardSettings, safeguarded
 from ddb.signals.table import check_signals, error_set, filtered_error_set, pseudo_groups
-from ddb.training.loop import Run
+from ddb.training.loop import Context
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,15 +35,15 @@ class TwoStepSettings(GroupDROSettings, SafeguardSettings):
 
 
 @method("ddb_two_step", TwoStepSettings, signals=True)
-def two_step(train: Split, signals: Signals, settings: TwoStepSettings, run: Run) -> nn.Module:
+def two_step(train: Split, signals: Signals, settings: TwoStepSettings, context: Context) -> nn.Module:
     """GroupDRO over the pseudo-groups of the filtered error set."""
-    return _recipe(train, signals, lambda signals: filtered_error_set(signals, settings.gamma), settings, run)
+    return _recipe(train, signals, lambda signals: filtered_error_set(signals, settings.gamma), settings, context)
 
 
 @method("ddb_two_step_error_set", ErrorSetSettings, signals=True)
-def two_step_error_set(train: Split, signals: Signals, settings: ErrorSetSettings, run: Run) -> nn.Module:
+def two_step_error_set(train: Split, signals: Signals, settings: ErrorSetSettings, context: Context) -> nn.Module:
     """GroupDRO over the pseudo-groups of the whole error set."""
-    return _recipe(train, signals, error_set, settings, run)
+    return _recipe(train, signals, error_set, settings, context)
 
 
 def _recipe(
@@ -51,15 +51,15 @@ def _recipe(
     signals: Signals,
     conflicting: Callable[[Signals], np.ndarray],
     settings: TwoStepSettings | ErrorSetSettings,
-    run: Run,
+    context: Context,
 ) -> nn.Module:
     """GroupDRO with `conflicting(signals)`, (N,) bool, as the pseudo-label; empty: the groups are the classes."""
 
-    def candidate(train: Split, signals: Signals, run: Run) -> nn.Module:
+    def candidate(train: Split, signals: Signals, context: Context) -> nn.Module:
         found = conflicting(signals)
         if not found.any():
-            run.history.append({"step": 0, "note": "no image is taken for conflicting: the groups are the classes"})
-        return fit_group_dro(train, pseudo_groups(train.labels, found), settings, run)
+            context.history.append({"step": 0, "note": "no image is taken for conflicting: the groups are the classes"})
+        return fit_group_dro(train, pseudo_groups(train.labels, found), settings, context)
 
     check_signals(signals, train)
-    return safeguarded(train, signals, settings, run, {run.name: candidate})
+    return safeguarded(train, signals, settings, context, {context.name: candidate})

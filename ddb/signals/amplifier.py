@@ -1,7 +1,7 @@
 """The Bias Amplifier: its training, and its signals on the real images.
 
-run = Run(seed=0, name="amplifier", stream="amplifier")
-found = signals_of_amplifier(synthetic, train, val, AmplifierSettings(), run)
+context = Context(seed=0, name="amplifier", stream="amplifier")
+found = signals_of_amplifier(synthetic, train, val, AmplifierSettings(), context)
 found.train.write("signals.parquet")
 """
 
@@ -14,12 +14,12 @@ from pydantic import Field, field_validator, model_validator
 
 from ddb.data import Split
 from ddb.data.generated import content
-from ddb.data.loading import View
+from ddb.data.loading import ImageTransform
 from ddb.settings import AddedLater, HashedAs, OneOf, absolute, file_content
 from ddb.signals.registry import SOURCES, Found
 from ddb.signals.table import Signals
 from ddb.training.classifier import predict
-from ddb.training.loop import Run, TrainingSettings, fit, mean_loss
+from ddb.training.loop import Context, TrainingSettings, fit, mean_loss
 from ddb.training.networks import HEADS
 
 if TYPE_CHECKING:
@@ -102,21 +102,21 @@ class AmplifierSettings(TrainingSettings):
                 raise ValueError(f"source: {name} needs {name}: PATH, and {name}: PATH needs source: {name}")
         return self
 
-    def view(self, workers: int = 0) -> View:
+    def transform(self, workers: int = 0) -> ImageTransform:
         """How the amplifier sees images, real ones reduced to the CDPM's resolution first.
 
         At their full sharpness they would be told apart from synthetic ones by it: the error set would mean "sharp".
         """
-        return replace(super().view(workers), from_files=self.resolution == "native")
+        return replace(super().transform(workers), from_files=self.resolution == "native")
 
 
-def compute_signals(model: nn.Module, split: Split, view: View | None = None) -> Signals:
-    """The signals of `model` on every image of `split`, seen as `view` says."""
-    return Signals.of_logits(predict(model, split, view).numpy(), split)
+def compute_signals(model: nn.Module, split: Split, transform: ImageTransform | None = None) -> Signals:
+    """The signals of `model` on every image of `split`, seen as `transform` says."""
+    return Signals.of_logits(predict(model, split, transform).numpy(), split)
 
 
 def train_amplifier(
-    images: Split, real_train: Split, settings: AmplifierSettings, run: Run
+    images: Split, real_train: Split, settings: AmplifierSettings, context: Context
 ) -> tuple[nn.Module, list[dict[str, Any]]]:
     """Train on `images` (the synthetic set, or the real training split itself); returns the model and its curve.
 
@@ -129,7 +129,7 @@ def train_amplifier(
     curve: list[dict[str, Any]] = []
 
     def watch(step: int, model: nn.Module) -> dict[str, Any]:
-        logits = predict(model, real_train, settings.view(run.workers))  # (N, C)
+        logits = predict(model, real_train, settings.transform(context.workers))  # (N, C)
         wrong = logits.argmax(1).numpy() != real_train.labels  # (N,) bool
         errors = {
             "errors": int(wrong.sum()),
@@ -139,12 +139,14 @@ def train_amplifier(
         curve.append({"step": step, "epoch": step * settings.batch_size / len(images), **errors})
         return errors
 
-    model = fit(images, mean_loss, settings, run, after_evaluation=watch)
+    model = fit(images, mean_loss, settings, context, after_evaluation=watch)
     return model, curve
 
 
-def signals_of_amplifier(images: Split, train: Split, val: Split, settings: AmplifierSettings, run: Run) -> Found:
+def signals_of_amplifier(
+    images: Split, train: Split, val: Split, settings: AmplifierSettings, context: Context
+) -> Found:
     """Train an amplifier on `images`, and compute its signals on the real images of `train` and `val`."""
-    model, curve = train_amplifier(images, train, settings, run)
-    of_train, of_val = (compute_signals(model, split, settings.view(run.workers)) for split in (train, val))
+    model, curve = train_amplifier(images, train, settings, context)
+    of_train, of_val = (compute_signals(model, split, settings.transform(context.workers)) for split in (train, val))
     return Found(of_train, of_val, model, curve)

@@ -10,11 +10,11 @@ from ddb.data import Split
 from ddb.signals.amplifier import AmplifierSettings
 from ddb.signals.closed_form import fitted
 from ddb.signals.registry import Found, source
-from ddb.training.loop import Run
+from ddb.training.loop import Context
 
 
 @source("class_mean", trains=False, own=("components", "layer", "space"), version=2)
-def class_mean(train: Split, val: Split, synthetic: None, settings: AmplifierSettings, run: Run) -> Found:
+def class_mean(train: Split, val: Split, synthetic: None, settings: AmplifierSettings, context: Context) -> Found:
     """Fit to the training images."""
     from sklearn.neighbors import NearestCentroid
 

@@ -15,23 +15,23 @@ from ddb.signals.amplifier import AmplifierSettings
 from ddb.signals.registry import Found, source
 from ddb.signals.table import Signals
 from ddb.training.classifier import predict
-from ddb.training.loop import Run, fit, mean_loss
+from ddb.training.loop import Context, fit, mean_loss
 
 torch = lazy("torch")
 
 
 @source("cross_fit", own=("folds", "layer", "space"))
-def cross_fit(train: Split, val: Split, synthetic: None, settings: AmplifierSettings, run: Run) -> Found:
+def cross_fit(train: Split, val: Split, synthetic: None, settings: AmplifierSettings, context: Context) -> Found:
     """Train a network on all but each of `folds` parts of the training images."""
-    fold, view = folds(train.labels, settings.folds, run.seed), settings.view(run.workers)
+    fold, transform = folds(train.labels, settings.folds, context.seed), settings.transform(context.workers)
     only = np.bincount(train.labels)[train.labels] == 1  # (N,) bool, the only image of a class is in every training
     of_train, of_val = torch.zeros(len(train), int(train.labels.max()) + 1), []  # (N, C)
     for number in range(settings.folds):
-        own = replace(run, stream=f"{run.stream} {number}", history=[])
+        own = replace(context, stream=f"{context.stream} {number}", history=[])
         model = fit(train.take(np.flatnonzero((fold != number) | only)), mean_loss, settings, own)
         judged = np.flatnonzero(fold == number)
-        of_train[judged] = predict(model, train.take(judged), view)
-        of_val.append(predict(model, val, view).log_softmax(1))  # (V, C)
+        of_train[judged] = predict(model, train.take(judged), transform)
+        of_val.append(predict(model, val, transform).log_softmax(1))  # (V, C)
     mean = torch.stack(of_val).mean(0)  # (V, C)
     return Found(Signals.of_logits(of_train.numpy(), train), Signals.of_logits(mean.numpy(), val))
 

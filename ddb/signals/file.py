@@ -21,7 +21,7 @@ from ddb.lazy import lazy, np, pa
 from ddb.signals.amplifier import AmplifierSettings
 from ddb.signals.registry import Found, source
 from ddb.signals.table import Signals
-from ddb.training.loop import Run
+from ddb.training.loop import Context
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +30,7 @@ else:
 
 
 @source("file", trains=False, own=("file",))
-def file(train: Split, val: Split, synthetic: None, settings: AmplifierSettings, run: Run) -> Found:
+def file(train: Split, val: Split, synthetic: None, settings: AmplifierSettings, context: Context) -> Found:
     """Raises DDBError if the file cannot be read, or has not one row for each training image."""
     assert settings.file is not None  # AmplifierSettings checks it
     table = _read(settings.file, {*train.paths, *val.paths})

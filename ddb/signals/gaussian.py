@@ -14,11 +14,11 @@ from ddb.lazy import np
 from ddb.signals.amplifier import AmplifierSettings
 from ddb.signals.closed_form import FOLDS, fitted
 from ddb.signals.registry import Found, source
-from ddb.training.loop import Run
+from ddb.training.loop import Context
 
 
 @source("gaussian", trains=False, own=("components", "covariance", "layer", "space"), version=2)
-def gaussian(train: Split, val: Split, synthetic: None, settings: AmplifierSettings, run: Run) -> Found:
+def gaussian(train: Split, val: Split, synthetic: None, settings: AmplifierSettings, context: Context) -> Found:
     """Fit to the training images. Raises DDBError if a class has too few images for a covariance."""
     from sklearn.naive_bayes import GaussianNB
 

@@ -11,7 +11,7 @@ from ddb.data import Split
 from ddb.lazy import lazy
 from ddb.signals.amplifier import AmplifierSettings, compute_signals
 from ddb.signals.registry import Found, source
-from ddb.training.loop import Batch, Run, fit
+from ddb.training.loop import Batch, Context, fit
 
 if TYPE_CHECKING:
     import torch
@@ -21,11 +21,11 @@ else:
 
 
 @source("gce", own=("layer", "q", "space"))
-def gce(train: Split, val: Split, synthetic: None, settings: AmplifierSettings, run: Run) -> Found:
+def gce(train: Split, val: Split, synthetic: None, settings: AmplifierSettings, context: Context) -> Found:
     """Train with GCE(p, y) = (1 - p_y^q) / q."""
-    model = fit(train, lambda batch: _loss(batch, settings.q), settings, run)
-    view = settings.view(run.workers)
-    return Found(compute_signals(model, train, view), compute_signals(model, val, view), model)
+    model = fit(train, lambda batch: _loss(batch, settings.q), settings, context)
+    transform = settings.transform(context.workers)
+    return Found(compute_signals(model, train, transform), compute_signals(model, val, transform), model)
 
 
 def generalised_cross_entropy(cross_entropy: Tensor, q: float) -> Tensor:

@@ -14,12 +14,12 @@ from ddb.data import Split
 from ddb.data.generated import read
 from ddb.signals.amplifier import AmplifierSettings, signals_of_amplifier
 from ddb.signals.registry import Found, source
-from ddb.training.loop import Run, first_per_class
+from ddb.training.loop import Context, first_per_class
 
 
 @source("generated", own=("generated", "images_per_class"))
-def generated(train: Split, val: Split, synthetic: None, settings: AmplifierSettings, run: Run) -> Found:
+def generated(train: Split, val: Split, synthetic: None, settings: AmplifierSettings, context: Context) -> Found:
     """Train on the first `images_per_class` images of each class. Raises DDBError if the folder does not fit."""
     assert settings.generated is not None  # AmplifierSettings checks it
-    seen = read(Path(settings.generated), run.classes, train.array.shape[1])
-    return signals_of_amplifier(first_per_class(seen, settings.images_per_class), train, val, settings, run)
+    seen = read(Path(settings.generated), context.classes, train.array.shape[1])
+    return signals_of_amplifier(first_per_class(seen, settings.images_per_class), train, val, settings, context)

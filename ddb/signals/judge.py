@@ -14,15 +14,15 @@ from ddb.signals import SOURCES
 from ddb.signals.amplifier import AmplifierSettings
 from ddb.signals.calibration import mean_over_layers
 from ddb.signals.registry import Found
-from ddb.training.loop import Run
+from ddb.training.loop import Context
 
 
-def judge(layers: list[BiasedDataset], synthetic: Split | None, settings: AmplifierSettings, run: Run) -> Found:
+def judge(layers: list[BiasedDataset], synthetic: Split | None, settings: AmplifierSettings, context: Context) -> Found:
     """Ask the source; `layers` has the data set with the features of each layer, or once with its images.
 
     The model and the memorisation curve are those of the first layer.
     """
-    parts = [_every_split(dataset, synthetic, settings, run) for dataset in layers]
+    parts = [_every_split(dataset, synthetic, settings, context) for dataset in layers]
     of_train = [part.train for part in parts]
     val, test = (
         mean_over_layers(of_train, known) if (known := [each for each in split if each]) else None
@@ -31,13 +31,15 @@ def judge(layers: list[BiasedDataset], synthetic: Split | None, settings: Amplif
     return Found(mean_over_layers(of_train, of_train), val, parts[0].model, parts[0].curve, test)
 
 
-def _every_split(dataset: BiasedDataset, synthetic: Split | None, settings: AmplifierSettings, run: Run) -> Found:
+def _every_split(
+    dataset: BiasedDataset, synthetic: Split | None, settings: AmplifierSettings, context: Context
+) -> Found:
     """Sources judge one split beside the training images: validation and test images together, taken apart again."""
     train, val, test = (dataset[name] for name in ("train", "val", "test"))
     function = SOURCES[settings.source].function
     if settings.source == "file":  # its rows may have the paths of the validation images alone
-        return function(train, val, synthetic, settings, run)
-    found = function(train, _both(val, test), synthetic, settings, run)
+        return function(train, val, synthetic, settings, context)
+    found = function(train, _both(val, test), synthetic, settings, context)
     if found.val is None:
         return found
     rows = np.arange(len(val) + len(test))

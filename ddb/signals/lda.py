@@ -6,11 +6,11 @@ from ddb.data import Split
 from ddb.signals.amplifier import AmplifierSettings
 from ddb.signals.closed_form import fitted
 from ddb.signals.registry import Found, source
-from ddb.training.loop import Run
+from ddb.training.loop import Context
 
 
 @source("lda", trains=False, own=("components", "layer", "space"), version=2)
-def lda(train: Split, val: Split, synthetic: None, settings: AmplifierSettings, run: Run) -> Found:
+def lda(train: Split, val: Split, synthetic: None, settings: AmplifierSettings, context: Context) -> Found:
     """Fit to the training images."""
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from ddb.data import Split
 from ddb.signals.amplifier import AmplifierSettings, signals_of_amplifier
 from ddb.signals.registry import Found, source
-from ddb.training.loop import Run
+from ddb.training.loop import Context
 
 
 @source("real", own=("layer", "space"))
-def real(train: Split, val: Split, synthetic: None, settings: AmplifierSettings, run: Run) -> Found:
+def real(train: Split, val: Split, synthetic: None, settings: AmplifierSettings, context: Context) -> Found:
     """Train on the training images."""
-    return signals_of_amplifier(train, train, val, settings, run)
+    return signals_of_amplifier(train, train, val, settings, context)

@@ -31,7 +31,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Source:
-    """`function(train: Split, val: Split, synthetic: Split | None, settings: AmplifierSettings, run: Run)` -> Found."""
+    """`function(train, val, synthetic, settings, context)` -> Found; `synthetic` is None if it needs none."""
 
     function: Callable[..., Found]
     needs_synthetic: bool

@@ -8,10 +8,10 @@ from __future__ import annotations
 from ddb.data import Split
 from ddb.signals.amplifier import AmplifierSettings, signals_of_amplifier
 from ddb.signals.registry import Found, source
-from ddb.training.loop import Run, first_per_class
+from ddb.training.loop import Context, first_per_class
 
 
 @source("synthetic", synthetic=True, own=("images_per_class",))
-def synthetic(train: Split, val: Split, synthetic: Split, settings: AmplifierSettings, run: Run) -> Found:
+def synthetic(train: Split, val: Split, synthetic: Split, settings: AmplifierSettings, context: Context) -> Found:
     """Train on the first `images_per_class` synthetic images of each class."""
-    return signals_of_amplifier(first_per_class(synthetic, settings.images_per_class), train, val, settings, run)
+    return signals_of_amplifier(first_per_class(synthetic, settings.images_per_class), train, val, settings, context)

@@ -20,7 +20,7 @@ from ddb.signals.cross_fit import folds
 from ddb.signals.registry import Found, source
 from ddb.signals.table import Signals
 from ddb.training.classifier import predict
-from ddb.training.loop import Batch, Learner, Run, fit
+from ddb.training.loop import Batch, Context, Learner, fit
 
 if TYPE_CHECKING:
     import torch
@@ -30,29 +30,29 @@ else:
 
 
 @source("xrm", own=("layer", "space"), networks=2)
-def xrm(train: Split, val: Split, synthetic: None, settings: AmplifierSettings, run: Run) -> Found:
+def xrm(train: Split, val: Split, synthetic: None, settings: AmplifierSettings, context: Context) -> Found:
     """Train the twins side by side."""
-    half = torch.from_numpy(folds(train.labels, 2, run.seed)).to(run.device)  # (N,) 0 or 1
-    labels = torch.from_numpy(train.labels).to(run.device).clone()  # (N,), flipped as training goes on
+    half = torch.from_numpy(folds(train.labels, 2, context.seed)).to(context.device)  # (N,) 0 or 1
+    labels = torch.from_numpy(train.labels).to(context.device).clone()  # (N,), flipped as training goes on
     seen: list[Tensor] = []  # the second twin's logits of the current batch
 
     def loss_of_second(batch: Batch) -> Tensor:
         seen[:] = [batch.logits.detach()]
         return class_balanced(batch.logits, labels[batch.index], half[batch.index] == 1)
 
-    second = Learner(train, loss_of_second, settings, replace(run, stream=f"{run.stream} 1"))
+    second = Learner(train, loss_of_second, settings, replace(context, stream=f"{context.stream} 1"))
 
     def loss_of_first(batch: Batch) -> Tensor:
         second.learn(batch.images, batch.labels, batch.index, batch.step)
         own, learned = half[batch.index] == 0, labels[batch.index]  # (B,) bool, (B,)
         loss = class_balanced(batch.logits, learned, own)
         held_out = torch.where(own[:, None], seen[0], batch.logits.detach())  # (B, C)
-        labels[batch.index] = flipped(learned, held_out, torch_generator("xrm", run.seed, batch.step))
+        labels[batch.index] = flipped(learned, held_out, torch_generator("xrm", context.seed, batch.step))
         return loss
 
-    first = fit(train, loss_of_first, settings, replace(run, stream=f"{run.stream} 0", history=[]))
-    twins, view = (first, second.model.eval()), settings.view(run.workers)
-    of_train, of_val = ([predict(twin, split, view) for twin in twins] for split in (train, val))
+    first = fit(train, loss_of_first, settings, replace(context, stream=f"{context.stream} 0", history=[]))
+    twins, transform = (first, second.model.eval()), settings.transform(context.workers)
+    of_train, of_val = ([predict(twin, split, transform) for twin in twins] for split in (train, val))
     held_out = torch.where((half == 0).cpu()[:, None], of_train[1], of_train[0])  # (N, C)
     mean = sum((logits.log_softmax(1) for logits in of_val), torch.zeros(1)) / 2  # (V, C)
     return Found(Signals.of_logits(held_out.numpy(), train), Signals.of_logits(mean.numpy(), val))

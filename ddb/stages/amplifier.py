@@ -40,7 +40,7 @@ class Amplifier(Kind):
         from ddb.signals.judge import judge
         from ddb.signals.table import signal_quality
         from ddb.training.classifier import Description, save_classifier
-        from ddb.training.loop import Run
+        from ddb.training.loop import Context
 
         settings, dataset, machine = AmplifierSettings.model_validate(job.config["amplifier"]), job.data(), job.machine
         if "file" in job.config["amplifier"]:
@@ -50,7 +50,9 @@ class Amplifier(Kind):
         if "generated" in job.config["amplifier"]:
             job.check_file("amplifier", "generated", content)
         surroundings = {"device": machine.device, "workers": machine.workers, "progress": job.progress}
-        run = Run(job.config.get("seed", 0), "amplifier", stream="amplifier", classes=dataset.classes, **surroundings)
+        context = Context(
+            job.config.get("seed", 0), "amplifier", stream="amplifier", classes=dataset.classes, **surroundings
+        )
         images = synthetic.read(job.input("synthetic")) if "synthetic" in job.stage.inputs else None
         layers = [dataset]
         if settings.space == "features":
@@ -58,7 +60,7 @@ class Amplifier(Kind):
             every = settings.layer is None and not SOURCES[settings.source].trains
             names = table.layers(features) if every else [settings.layer]
             layers = [table.with_features(dataset, features, name) for name in names]
-        found = judge(layers, images, settings, run)
+        found = judge(layers, images, settings, context)
         found.train.write(job.result / "signals.parquet")
         for name, signals in (("val", found.val), ("test", found.test)):
             if signals:

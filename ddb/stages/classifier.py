@@ -36,27 +36,27 @@ class Classifier(Kind):
         from ddb.signals.amplifier import AmplifierSettings
         from ddb.signals.table import Signals, error_set, pseudo_groups, validation_signals
         from ddb.training.classifier import Description, save_classifier
-        from ddb.training.loop import Run
+        from ddb.training.loop import Context
 
         method, dataset, machine = get_method(job.config["method"]), job.seen_data(), job.machine
         settings = method.settings_class.model_validate(job.config["settings"])
         job.check_file("settings", "pretrained", hashed_as="weights")
         surroundings = {"device": machine.device, "workers": machine.workers, "progress": job.progress}
-        run = Run(job.config["seed"], method.name, validation=dataset["val"], **surroundings)
+        context = Context(job.config["seed"], method.name, validation=dataset["val"], **surroundings)
         signals = None
         if "amplifier" in job.stage.inputs:
             signals = Signals.read(job.input("amplifier") / "signals.parquet")
         if settings.selection == "val_worst_group":
-            run.validation_groups = groups(dataset["val"])
+            context.validation_groups = groups(dataset["val"])
         elif settings.selection == "val_pseudo_worst_group":
             validation = validation_signals(job.input("amplifier"))
-            run.validation_groups = pseudo_groups(validation.labels, error_set(validation))
+            context.validation_groups = pseudo_groups(validation.labels, error_set(validation))
         if method.needs_synthetic:
-            run.synthetic = synthetic.read(job.input("synthetic"))
-            run.amplifier_settings = AmplifierSettings.model_validate(job.config["amplifier"])
-        model = method.function(dataset["train"], signals, settings, run)
+            context.synthetic = synthetic.read(job.input("synthetic"))
+            context.amplifier_settings = AmplifierSettings.model_validate(job.config["amplifier"])
+        model = method.function(dataset["train"], signals, settings, context)
         save_classifier(job.result, model, Description.of(model, settings, dataset.classes))
-        job.write("history", run.history)
+        job.write("history", context.history)
         return {}
 
     def memory(self, stage: Stage, demand: Demand) -> int:

@@ -18,17 +18,19 @@ class Evaluation(Kind):
 
     def compute(self, job: Job) -> dict[str, Any]:
         """Predict the images of all splits."""
-        from ddb.data.loading import View
+        from ddb.data.loading import ImageTransform
         from ddb.training import predictions
         from ddb.training.classifier import load_classifier, predict
         from ddb.training.metrics import evaluate
 
         dataset, machine = job.seen_data(), job.machine
         model = load_classifier(job.input("classifier")).to(machine.device)
-        view = View(job.stage.inputs["classifier"].config["settings"]["image_size"], workers=machine.workers)
+        transform = ImageTransform(
+            job.stage.inputs["classifier"].config["settings"]["image_size"], workers=machine.workers
+        )
         logits = {}
         for name, split in dataset.splits.items():
-            logits[name] = predict(model, split, view).numpy()  # (N, C)
+            logits[name] = predict(model, split, transform).numpy()  # (N, C)
             job.progress(len(logits), len(dataset.splits), {})
         predictions.write(job.result / "predictions.parquet", dataset, logits)
         test, names = dataset["test"], (dataset.classes, dataset.bias_attributes)

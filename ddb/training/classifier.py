@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ddb.data import Split
-from ddb.data.loading import View, in_order
+from ddb.data.loading import ImageTransform, in_order
 from ddb.errors import DDBError
 from ddb.lazy import lazy, np
 from ddb.training.networks import HEADS, build_network
@@ -31,29 +31,29 @@ CACHED_PIXELS = 2**16  # of a batch on a CPU whose activations stay in its cache
 
 
 def predict(
-    model: nn.Module, images: np.ndarray | Split, view: View | None = None, batch_size: int | None = None
+    model: nn.Module, images: np.ndarray | Split, transform: ImageTransform | None = None, batch_size: int | None = None
 ) -> Tensor:
     """Logits (N, C) float32 on the CPU, in evaluation mode, computed where the model's weights are.
 
-    `images` is (N, H, W, 3) uint8 or a split; `view` says how the model sees it, augmentation apart. The model is
+    `images` is (N, H, W, 3) uint8 or a split; `transform` says how the model sees it, augmentation apart. The model is
     handed back in the mode in which it came.
     """
-    view = view or View()
+    transform = transform or ImageTransform()
     split = images if isinstance(images, Split) else Split(images, np.zeros(len(images), np.int64), [""] * len(images))
     device = next(model.parameters()).device
-    size = batch_size or _batch_size(device, split, view)
+    size = batch_size or _batch_size(device, split, transform)
     was_training = model.training
     model.eval()
     with torch.no_grad():
-        chunks = [model(batch.to(device)).float().cpu() for batch in in_order(split, view, size)]
+        chunks = [model(batch.to(device)).float().cpu() for batch in in_order(split, transform, size)]
     model.train(was_training)
     return torch.cat(chunks)
 
 
-def _batch_size(device: torch.device, split: Split, view: View) -> int:
-    pixels = view.image_size or split.array.shape[1]
+def _batch_size(device: torch.device, split: Split, transform: ImageTransform) -> int:
+    pixels = transform.image_size or split.array.shape[1]
     if device.type != "cpu" or (split.images is not None and split.array.ndim == 2):
-        return BATCH_SIZE if view.image_size is None else BATCH_SIZE // 4
+        return BATCH_SIZE if transform.image_size is None else BATCH_SIZE // 4
     return min(128, max(4, CACHED_PIXELS // pixels**2))
 
 

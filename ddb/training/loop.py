@@ -1,6 +1,6 @@
 """The training loop that the Bias Amplifier and all methods share; a method is a loss and a way to draw batches.
 
-    model = fit(train, lambda batch: batch.cross_entropy.mean(), settings, Run(seed=0, name="erm"))
+    model = fit(train, lambda batch: batch.cross_entropy.mean(), settings, Context(seed=0, name="erm"))
 
 Step t draws its batch from (stream, seed, t) and never from what ran before. The test split is never seen here: weights
 are chosen by `settings.selection`, on validation images alone.
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ddb.data import Split
-from ddb.data.loading import Items, View, batches
+from ddb.data.loading import ImageTransform, Items, batches
 from ddb.errors import DDBError
 from ddb.lazy import lazy, np
 from ddb.randomness import derive_key, numpy_generator
@@ -64,9 +64,9 @@ class TrainingSettings(Settings):
         default="last", description="whose weights are kept: the last, or the best on validation"
     )
 
-    def view(self, workers: int = 0) -> View:
+    def transform(self, workers: int = 0) -> ImageTransform:
         """How the classifier sees its training images, read by so many processes."""
-        return View(self.image_size, self.augment, workers)
+        return ImageTransform(self.image_size, self.augment, workers)
 
     @property
     def trained_steps(self) -> int:
@@ -92,7 +92,7 @@ def _silent(step: int, total: int, numbers: dict[str, Any]) -> None:
 
 
 @dataclass
-class Run:
+class Context:
     """What surrounds one training: who it is, what it may validate on, whom it tells, what it noted."""
 
     seed: int
@@ -137,13 +137,18 @@ class Learner:
     """
 
     def __init__(
-        self, train: Split, loss: Loss, settings: TrainingSettings, run: Run, sampling_weights: np.ndarray | None = None
+        self,
+        train: Split,
+        loss: Loss,
+        settings: TrainingSettings,
+        context: Context,
+        sampling_weights: np.ndarray | None = None,
     ):
-        self.train, self.loss, self.settings, self.run = train, loss, settings, run
+        self.train, self.loss, self.settings, self.context = train, loss, settings, context
         num_classes = int(train.labels.max()) + 1  # BiasedDataset.validate: every class has training images
-        key = derive_key(f"init/{run.stream}", run.seed)
+        key = derive_key(f"init/{context.stream}", context.seed)
         inputs = train.array.shape[1] if settings.network in HEADS else None
-        self.model = build_network(settings.network, num_classes, key, settings.pretrained, inputs).to(run.device)
+        self.model = build_network(settings.network, num_classes, key, settings.pretrained, inputs).to(context.device)
         if settings.network in HEADS:
             standardise: Any = self.model.get_submodule("0")
             standardise.fit(torch.from_numpy(train.array))  # (N, D)
@@ -162,11 +167,11 @@ class Learner:
         if self._batches is None:
             # A proxy: items that held us, who hold the batches, would keep the loading processes until some later gc.
             items = Learner._items(weakref.proxy(self), number)
-            self._batches = batches(self.train, items, self.settings.view(self.run.workers))
-        images = next(self._batches).to(self.run.device)  # (B, 3, H, W)
+            self._batches = batches(self.train, items, self.settings.transform(self.context.workers))
+        images = next(self._batches).to(self.context.device)  # (B, 3, H, W)
         index = self._drawn.popleft()  # (B,)
-        labels = torch.from_numpy(self.train.labels[index]).to(self.run.device)  # (B,)
-        return self.learn(images, labels, torch.from_numpy(index).to(self.run.device), number)
+        labels = torch.from_numpy(self.train.labels[index]).to(self.context.device)  # (B,)
+        return self.learn(images, labels, torch.from_numpy(index).to(self.context.device), number)
 
     def learn(self, images: Tensor, labels: Tensor, index: Tensor, number: int) -> float:
         """`step` on a batch that someone else drew, of the shapes and on the device of `Batch` (`lff`)."""
@@ -177,7 +182,7 @@ class Learner:
         value = loss.item()
         if not math.isfinite(value):
             raise DDBError(
-                f"{self.run.name}: the loss is {value} at step {number}; "
+                f"{self.context.name}: the loss is {value} at step {number}; "
                 f"lower learning_rate (it is {self.settings.learning_rate:g})"
             )
         self.optimizer.zero_grad(set_to_none=True)
@@ -190,7 +195,7 @@ class Learner:
         for step in itertools.count(number):
             index = self.draw(step)  # (B,)
             self._drawn.append(index)
-            purpose, seed = f"augment/{self.run.stream}", self.run.seed
+            purpose, seed = f"augment/{self.context.stream}", self.context.seed
             augment = self.settings.augment
             yield [
                 (int(row), derive_key(purpose, seed, step, position) if augment else None)
@@ -201,7 +206,7 @@ class Learner:
         """Rows of the training split in the batch of step `number`, (B,) int64."""
         size, total = self.settings.batch_size, len(self.train)
         if self.probability is not None:
-            random = numpy_generator(f"batch/{self.run.stream}", self.run.seed, number)
+            random = numpy_generator(f"batch/{self.context.stream}", self.context.seed, number)
             return random.choice(total, size, p=self.probability)
         positions = np.arange((number - 1) * size, number * size)  # in the endless walk through the epochs
         epochs = positions // total
@@ -211,7 +216,7 @@ class Learner:
     def _epoch(self, epoch: int) -> np.ndarray:
         """The order of the images in `epoch`, (N,); the last one asked for is kept."""
         if self._permutation is None or self._permutation[0] != epoch:
-            random = numpy_generator(f"epoch/{self.run.stream}", self.run.seed, epoch)
+            random = numpy_generator(f"epoch/{self.context.stream}", self.context.seed, epoch)
             self._permutation = (epoch, random.permutation(len(self.train)))
         return self._permutation[1]
 
@@ -220,7 +225,7 @@ def fit(
     train: Split,
     loss: Loss,
     settings: TrainingSettings,
-    run: Run,
+    context: Context,
     sampling_weights: np.ndarray | None = None,
     before_step: Callable[[int], object] | None = None,
     after_evaluation: Callable[[int, nn.Module], dict[str, Any]] | None = None,
@@ -232,29 +237,29 @@ def fit(
     returns beside it. The best validation value wins and ties keep the earlier weights. `before_step(step)` runs first
     in every step. Raises DDBError where the loss is not finite or the criterion cannot be computed.
     """
-    _check_selection(settings, run)
-    learner = Learner(train, loss, settings, run, sampling_weights)
+    _check_selection(settings, context)
+    learner = Learner(train, loss, settings, context, sampling_weights)
     best_value, best_step, best_state = -math.inf, settings.steps, None
     losses: list[float] = []
     for step in range(1, settings.steps + 1):
         if before_step:
             before_step(step)
         losses.append(learner.step(step))
-        run.progress(step, settings.steps, {"loss": losses[-1], "images_per_step": settings.batch_size})
+        context.progress(step, settings.steps, {"loss": losses[-1], "images_per_step": settings.batch_size})
         if not _due(step, settings, len(train)):
             continue
         entry = {"step": step, "epoch": step * settings.batch_size / len(train), "loss": float(np.mean(losses))}
-        entry |= _validate(learner.model, settings, run)
+        entry |= _validate(learner.model, settings, context)
         if after_evaluation:
             entry |= after_evaluation(step, learner.model)
-        run.history.append(entry)
+        context.history.append(entry)
         losses = []
         if settings.selection != "last" and entry[settings.selection] > best_value:
             best_value, best_step = entry[settings.selection], step
             best_state = copy.deepcopy(learner.model.state_dict())
     if best_state is not None:
         learner.model.load_state_dict(best_state)
-        run.history.append({"step": best_step, "note": f"kept by {settings.selection}"})
+        context.history.append({"step": best_step, "note": f"kept by {settings.selection}"})
     return learner.model.eval()
 
 
@@ -283,26 +288,26 @@ def _due(step: int, settings: TrainingSettings, images: int) -> bool:
     return step * settings.batch_size // images > (step - 1) * settings.batch_size // images
 
 
-def _check_selection(settings: TrainingSettings, run: Run) -> None:
+def _check_selection(settings: TrainingSettings, context: Context) -> None:
     """Refuse, before any training, a criterion that this run cannot compute."""
     if settings.selection == "last":
         return
-    if run.validation is None or len(run.validation) == 0:
-        raise DDBError(f"{run.name}: selection {settings.selection} needs validation images, and there are none")
-    if settings.selection != "val_average" and run.validation_groups is None:
+    if context.validation is None or len(context.validation) == 0:
+        raise DDBError(f"{context.name}: selection {settings.selection} needs validation images, and there are none")
+    if settings.selection != "val_average" and context.validation_groups is None:
         raise DDBError(
-            f"{run.name}: selection {settings.selection} needs groups of the validation images: unknown here"
+            f"{context.name}: selection {settings.selection} needs groups of the validation images: unknown here"
         )
 
 
-def _validate(model: nn.Module, settings: TrainingSettings, run: Run) -> dict[str, float]:
+def _validate(model: nn.Module, settings: TrainingSettings, context: Context) -> dict[str, float]:
     """Accuracy on the validation images, and the lowest among their groups if that is the criterion."""
-    if run.validation is None or len(run.validation) == 0:
+    if context.validation is None or len(context.validation) == 0:
         return {}
-    logits = predict(model, run.validation, settings.view(run.workers))  # (V, C)
-    correct = logits.argmax(1).numpy() == run.validation.labels  # (V,)
+    logits = predict(model, context.validation, settings.transform(context.workers))  # (V, C)
+    correct = logits.argmax(1).numpy() == context.validation.labels  # (V,)
     numbers = {"val_average": float(correct.mean())}
     if settings.selection in ("val_worst_group", "val_pseudo_worst_group"):
-        assert run.validation_groups is not None
-        numbers[settings.selection] = worst(correct, run.validation_groups)
+        assert context.validation_groups is not None
+        numbers[settings.selection] = worst(correct, context.validation_groups)
     return numbers

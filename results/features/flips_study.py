@@ -23,7 +23,7 @@ from ddb.features import table
 from ddb.signals.amplifier import AmplifierSettings
 from ddb.signals.judge import judge
 from ddb.store import Store
-from ddb.training.loop import Run
+from ddb.training.loop import Context
 
 CONFIG = Path(__file__).parents[2] / "configs" / "features" / "pacs_biased.yaml"
 SHARE = 0.02
@@ -74,7 +74,7 @@ def count(layers, training, seed):
     flipped[random.choice(len(train), round(SHARE * len(train)), replace=False)] = True
     labels[flipped] = (labels[flipped] + random.integers(1, classes, flipped.sum())) % classes
     layers = [replace(d, splits=d.splits | {"train": replace(d["train"], labels=labels)}) for d in layers]
-    signals = judge(layers, None, AmplifierSettings(source="lda", space="features"), Run(seed, "signals")).train
+    signals = judge(layers, None, AmplifierSettings(source="lda", space="features"), Context(seed, "signals")).train
     opinion = second_opinion(layers, {"train": signals}, "lda", training)["train"]
     kinds = dict(zip(KINDS, (flipped, ~train.aligned & ~flipped, train.aligned & ~flipped), strict=True))
     return {

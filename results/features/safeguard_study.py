@@ -25,7 +25,7 @@ from ddb.signals.calibration import calibrated
 from ddb.signals.cross_fit import folds
 from ddb.signals.judge import judge
 from ddb.training.classifier import predict
-from ddb.training.loop import Run
+from ddb.training.loop import Context
 
 TRAINING = {"network": "mlp", "evaluate_every": None, "steps": 150, "learning_rate": 3e-3, "weight_decay": 1.0}
 RECIPES = {
@@ -74,7 +74,7 @@ def measure(noise: float, ratio: float, seed: int) -> list[dict]:
     """The gain of every recipe under every limit."""
     loaded = load(ColoredDigitsConfig(conflict_ratio=ratio, label_noise=noise, seed=seed))
     dataset = replace(loaded, splits={name: as_vectors(split) for name, split in loaded.splits.items()})
-    signals = judge([dataset], None, AmplifierSettings(source="lda"), Run(seed, "signals")).train
+    signals = judge([dataset], None, AmplifierSettings(source="lda"), Context(seed, "signals")).train
     erm = accuracies(dataset, signals, seed, "erm")
     rows = []
     for recipe, multiples in RECIPES.items():
@@ -101,7 +101,7 @@ def accuracies(dataset, signals, seed, recipe, multiple=None):
 
     def right(rows, judged):
         given = signals.take(rows) if method.needs_signals else None
-        model = method.function(train.take(rows), given, settings, Run(seed, recipe))
+        model = method.function(train.take(rows), given, settings, Context(seed, recipe))
         return predict(model, judged).argmax(1).numpy() == judged.labels
 
     fold = folds(train.labels, FOLDS, seed)

@@ -27,7 +27,7 @@ from ddb.diffusion.pipeline import CDPMPipeline
 from ddb.diffusion.settings import CDPMSettings, SamplingSettings
 from ddb.diffusion.train import Hooks, train
 from ddb.store.record import device_name
-from ddb.training.loop import Learner, Run, TrainingSettings, mean_loss
+from ddb.training.loop import Context, Learner, TrainingSettings, mean_loss
 from ddb.training.networks import build_network
 
 CLASSES, IMAGES = 4, 1024
@@ -105,7 +105,7 @@ def train_classifier(network: str, size: int, batch: int, device: torch.device) 
     labels = np.arange(len(images)) % CLASSES
     split = Split(images, labels, [str(number) for number in range(len(images))])
     settings = TrainingSettings(network=network, batch_size=batch, optimizer="sgd", learning_rate=1e-3)
-    learner = Learner(split, mean_loss, settings, Run(0, "speed", device=str(device)))
+    learner = Learner(split, mean_loss, settings, Context(0, "speed", device=str(device)))
     seconds = [_seconds(lambda at=step: learner.step(at), device) for step in range(1, 24 if size > 64 else 8)]
     operations = _operations(build_network(network, CLASSES), size)
     return batch / float(np.median(seconds[3:])), operations

@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 from ddb.data import Split
 from ddb.data.files import listed
 from ddb.data.images import read_array
-from ddb.data.loading import View, at_once, batches, in_order, to_tensor
+from ddb.data.loading import ImageTransform, at_once, batches, in_order, to_tensor
 from ddb.errors import DDBError
 
 
@@ -33,18 +33,18 @@ def arrays():
 
 
 def test_arrays_come_as_they_are(arrays):
-    found = list(in_order(arrays, View(), 2))
+    found = list(in_order(arrays, ImageTransform(), 2))
     assert [len(batch) for batch in found] == [2, 2, 1] and torch.equal(torch.cat(found), to_tensor(arrays.images))
 
 
 @pytest.mark.parametrize("source", ["photos", "arrays"])
 def test_augmentation_follows_from_the_items_seed_alone(request, source):
     split = request.getfixturevalue(source)
-    view = View(28 if source == "photos" else None, augment=True)
+    view = ImageTransform(28 if source == "photos" else None, augment=True)
     torch.manual_seed(3)
     together = next(batches(split, [[(0, 7), (1, 8), (0, 9)]], view))
     torch.manual_seed(4)
-    workers = View(view.image_size, True, workers=2)
+    workers = ImageTransform(view.image_size, True, workers=2)
     apart = torch.cat(list(batches(split, [[(0, 7)], [(1, 8)], [(0, 9)]], workers)))
     assert torch.equal(together, apart)
     assert not torch.equal(together[0], together[2])
@@ -53,7 +53,7 @@ def test_augmentation_follows_from_the_items_seed_alone(request, source):
 def test_a_mirrored_array_is_mirrored(arrays):
     """Among a hundred seeds some only mirror: the crop falls back on the middle."""
     plain = to_tensor(arrays.images)[0]
-    seen = next(batches(arrays, [[(0, seed) for seed in range(100)]], View(augment=True)))
+    seen = next(batches(arrays, [[(0, seed) for seed in range(100)]], ImageTransform(augment=True)))
     assert any(torch.allclose(image, plain.flip(2), atol=1e-6) for image in seen)
     assert any(torch.allclose(image, plain, atol=1e-6) for image in seen)
 
@@ -65,16 +65,19 @@ def _prepared(photos, size):
 
 
 def test_without_files_photos_are_enlarged_from_their_arrays(photos):
-    prepared, view = _prepared(photos, 16), View(image_size=28, from_files=False)
+    prepared, view = _prepared(photos, 16), ImageTransform(image_size=28, from_files=False)
     seen = torch.cat(list(in_order(prepared, view, 2)))
     in_memory = dataclasses.replace(prepared, root=None)  # as synthetic images come
     assert torch.equal(seen, torch.cat(list(in_order(in_memory, view, 2))))
-    sharp = torch.cat(list(in_order(prepared, View(image_size=28), 2)))
+    sharp = torch.cat(list(in_order(prepared, ImageTransform(image_size=28), 2)))
     assert (sharp - seen).abs().mean() > 0.1
 
 
 def test_a_batch_at_once_is_what_single_images_are(photos, arrays):
-    for split, view in ((_prepared(photos, 16), View(28, from_files=False)), (arrays, View(from_files=False))):
+    for split, view in (
+        (_prepared(photos, 16), ImageTransform(28, from_files=False)),
+        (arrays, ImageTransform(from_files=False)),
+    ):
         rows = torch.tensor([2, 0, 2])
         assert torch.equal(at_once(split, rows, view), torch.cat(list(in_order(split, view, 2)))[rows])
 
@@ -84,7 +87,9 @@ def test_the_evaluation_view_is_torchvisions_resize_and_centre_crop(photos, size
     """Sides are 32, 57.14 -> 57 and 72: 256/224 of the size."""
     side = {28: 32, 50: 57, 63: 72}[size]
     reference = v2.Compose([v2.Resize((side, side), antialias=True), v2.CenterCrop(size)])
-    found = torch.cat(list(in_order(photos, View(size, augment=True), 3)))  # augmentation is for training alone
+    found = torch.cat(
+        list(in_order(photos, ImageTransform(size, augment=True), 3))
+    )  # augmentation is for training alone
     for i in range(4):
         picture = v2.functional.pil_to_tensor(Image.open(photos.root / f"{i}.png"))
         assert torch.allclose(found[i], reference(picture).float() / 127.5 - 1, atol=1e-5)
@@ -96,7 +101,7 @@ def test_augmented_files_are_crops_of_the_stretched_picture_half_of_them_mirrore
     resized = v2.functional.resize(picture, [32, 32], antialias=True).float() / 127.5 - 1
     crops = [resized[:, y : y + 28, x : x + 28] for y in range(5) for x in range(5)]
     known = torch.stack([*crops, *(crop.flip(2) for crop in crops)]).flatten(1)  # (50, 3 * 28 * 28)
-    seen = next(batches(photos, [[(0, seed) for seed in range(200)]], View(28, augment=True))).flatten(1)
+    seen = next(batches(photos, [[(0, seed) for seed in range(200)]], ImageTransform(28, augment=True))).flatten(1)
     distance, place = torch.cdist(seen, known).min(1)
     assert distance.max() < 0.02
     assert len(place.unique()) > 40 and 70 < (place >= 25).sum() < 130
@@ -105,7 +110,7 @@ def test_augmented_files_are_crops_of_the_stretched_picture_half_of_them_mirrore
 @pytest.mark.parametrize("source", ["photos", "arrays"])
 @pytest.mark.parametrize("workers", [0, 2])
 def test_no_global_generator_is_touched_whatever_the_workers(request, source, workers):
-    view = View(28 if source == "photos" else None, augment=True, workers=workers)
+    view = ImageTransform(28 if source == "photos" else None, augment=True, workers=workers)
     states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
     list(batches(request.getfixturevalue(source), [[(0, 1), (1, 2)], [(2, 3)]], view))
     assert torch.equal(torch.get_rng_state(), states[0])
@@ -114,7 +119,7 @@ def test_no_global_generator_is_touched_whatever_the_workers(request, source, wo
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_endless_items_leave_no_process_behind(photos, workers):
-    endless = batches(photos, ([(i % 4, i)] for i in itertools.count()), View(28, True, workers))
+    endless = batches(photos, ([(i % 4, i)] for i in itertools.count()), ImageTransform(28, True, workers))
     for _ in range(3):
         next(endless)
     assert len(multiprocessing.active_children()) == workers
@@ -130,7 +135,7 @@ def test_a_file_that_goes_away_between_two_batches_is_named_when_its_turn_comes(
         (photos.root / "2.png").unlink()
         yield [(2, 5), (3, 6)]
 
-    found = batches(photos, items(), View(28, True, workers))
+    found = batches(photos, items(), ImageTransform(28, True, workers))
     assert next(found).shape == (2, 3, 28, 28)
     with pytest.raises(DDBError) as error:
         next(found)
@@ -139,13 +144,13 @@ def test_a_file_that_goes_away_between_two_batches_is_named_when_its_turn_comes(
 
 def test_batches_arrive_where_shared_memory_has_no_room(arrays):
     """A limit on the size of files holds for shared memory as well, and processes inherit it."""
-    expected = list(in_order(arrays, View(image_size=64), 4))
+    expected = list(in_order(arrays, ImageTransform(image_size=64), 4))
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
     try:
         with pytest.raises(RuntimeError, match="File too large"):
             torch.zeros(10_000).share_memory_()
-        found = list(in_order(arrays, View(image_size=64, workers=2), 4))
+        found = list(in_order(arrays, ImageTransform(image_size=64, workers=2), 4))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert [len(batch) for batch in found] == [4, 1] and torch.equal(torch.cat(found), torch.cat(expected))

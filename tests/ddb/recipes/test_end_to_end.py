@@ -11,7 +11,7 @@ from ddb.errors import DDBError
 from ddb.recipes import end_to_end, get_method
 from ddb.recipes.end_to_end import weighted_loss
 from ddb.signals.amplifier import AmplifierSettings, train_amplifier
-from ddb.training.loop import Run
+from ddb.training.loop import Context
 from tests.ddb.recipes.hand_made import signals
 
 FEW = {"steps": 4, "evaluate_every": 4, "batch_size": 16}
@@ -41,7 +41,7 @@ def test_the_loss_and_its_gradient_by_hand():
 def test_amplifier_losses_of_zero_give_a_loss_of_zero_and_high_ones_approach_erm(train):
     losses = []
     for name, given in (("ddb_end_to_end", 0), ("ddb_end_to_end", 1e9), ("erm", None)):
-        method, run = get_method(name), Run(seed=0, name="same")
+        method, run = get_method(name), Context(seed=0, name="same")
         own = None if given is None else signals(train, np.zeros(1300, bool), np.full(1300, given))
         method.function(train, own, method.settings_class(**FEW), run)
         losses.append(run.history[-1]["loss"])
@@ -71,7 +71,7 @@ def amplifiers(monkeypatch):
 
 def joint(train, synthetic, **settings):
     method = get_method("ddb_end_to_end_joint")
-    run = Run(seed=0, name=method.name, synthetic=synthetic, amplifier_settings=AMPLIFIER)
+    run = Context(seed=0, name=method.name, synthetic=synthetic, amplifier_settings=AMPLIFIER)
     return method.function(train, None, method.settings_class(**FEW, **settings), run)
 
 
@@ -83,7 +83,7 @@ def test_the_joint_amplifier_learns_from_synthetic_images_alone(train, synthetic
     one, two = (amplifier.model.state_dict() for amplifier in amplifiers)
     assert all(torch.equal(one[name], two[name]) for name in one)  # batch-norm statistics included
     assert not torch.equal(next(target.parameters()), next(other.parameters()))
-    beforehand, _ = train_amplifier(synthetic, train, AMPLIFIER, Run(seed=0, name="amplifier", stream="amplifier"))
+    beforehand, _ = train_amplifier(synthetic, train, AMPLIFIER, Context(seed=0, name="amplifier", stream="amplifier"))
     assert all(torch.equal(one[name], value) for name, value in beforehand.state_dict().items())
 
 

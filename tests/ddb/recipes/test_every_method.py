@@ -13,7 +13,7 @@ from ddb.randomness import derive_key
 from ddb.recipes import METHODS
 from ddb.signals.amplifier import AmplifierSettings
 from ddb.training.classifier import predict
-from ddb.training.loop import Run
+from ddb.training.loop import Context
 from ddb.training.networks import BACKBONES, build_network
 from tests.ddb.recipes.hand_made import signals
 
@@ -34,7 +34,7 @@ def made(root=None):
 
 def trained(name, train, run=None, **settings):
     method = METHODS[name]
-    run, settings = run or Run(0, name), FEW | settings
+    run, settings = run or Context(0, name), FEW | settings
     if method.needs_synthetic:
         run.synthetic = made()
         own = {"network": settings.get("network", "small_cnn"), "image_size": settings.get("image_size")}
@@ -60,12 +60,12 @@ def test_every_method_reads_files_at_another_size_augmented(tmp_path, name):
     train = made(tmp_path)
     model = trained(name, train, image_size=40, augment=True)
     settings = METHODS[name].settings_class(**FEW, image_size=40)
-    assert predict(model, train, settings.view()).shape == (12, 2)
+    assert predict(model, train, settings.transform()).shape == (12, 2)
 
 
 @pytest.mark.parametrize("name", ["erm", "ddb_end_to_end_joint", "lff"])
 def test_loading_processes_change_nothing_and_end_with_their_training(tmp_path, name):
-    train, runs = made(tmp_path), [Run(0, name), Run(0, name, workers=2)]
+    train, runs = made(tmp_path), [Context(0, name), Context(0, name, workers=2)]
     before = set(multiprocessing.active_children())
     gc.disable()  # what only a later garbage collection ends is idle until then
     try:
@@ -91,7 +91,7 @@ def test_debiasing_with_perfect_signals_beats_erm(dataset):
     """Validation images, 150 steps; the full training has a wider gap."""
     accuracy = {}
     for name in ("erm", "group_dro", "jtt_ddb", "lff_ddb"):
-        run = Run(seed=0, name=name, validation=dataset["val"])
+        run = Context(seed=0, name=name, validation=dataset["val"])
         trained(name, dataset["train"], run, steps=150, batch_size=64, evaluate_every=150)
         accuracy[name] = run.history[-1]["val_average"]
     assert min(accuracy[name] for name in accuracy if name != "erm") > accuracy["erm"] + 0.03, accuracy

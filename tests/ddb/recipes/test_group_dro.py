@@ -8,7 +8,7 @@ import torch
 
 from ddb.data import ColoredDigitsConfig, load_dataset
 from ddb.recipes.group_dro import GroupDROLoss, GroupDROSettings, balanced_weights, group_dro
-from ddb.training.loop import Batch, Run
+from ddb.training.loop import Batch, Context
 
 
 def batch(index, losses):
@@ -54,6 +54,6 @@ def test_a_group_of_one_image_does_not_fill_its_share_of_every_batch():
 
 def test_small_groups_are_noted():
     train = load_dataset(ColoredDigitsConfig(conflict_ratio=0.02))["train"]  # 2 or 3 of each class conflict
-    run = Run(seed=0, name="group_dro")
+    run = Context(seed=0, name="group_dro")
     group_dro(train, None, GroupDROSettings(steps=1, batch_size=4), run)
     assert run.history[0]["note"] == "10 groups of fewer than 5 images are drawn less often than the others"

@@ -7,7 +7,7 @@ from ddb.data import Split
 from ddb.recipes.group_dro import GroupDROSettings, fit_group_dro
 from ddb.recipes.hard_control import ControlSettings, control, cross_fitted_loss, hardest
 from ddb.signals.table import pseudo_groups
-from ddb.training.loop import Run
+from ddb.training.loop import Context
 from tests.ddb.recipes.hand_made import signals
 
 
@@ -36,18 +36,18 @@ def train():
 
 
 def test_the_hardest_images_are_those_that_a_model_of_other_images_gets_wrong(train):
-    loss = cross_fitted_loss(train, ControlSettings(steps=120), [Run(0, "a"), Run(0, "a")])
+    loss = cross_fitted_loss(train, ControlSettings(steps=120), [Context(0, "a"), Context(0, "a")])
     assert set(np.argsort(-loss[:40])[:2]) == {3, 24} and (loss > 0).all()
 
 
 def test_it_is_the_recipe_with_other_groups_and_counts_the_steps_of_all(train):
     wrong = np.isin(np.arange(41), [5, 25])
     told, few = [], {"steps": 40, "evaluate_every": 20}
-    run = Run(0, "control", progress=lambda step, total, numbers: told.append((step, total)))
+    run = Context(0, "control", progress=lambda step, total, numbers: told.append((step, total)))
     control(train, signals(train, wrong), ControlSettings(**few), run)
     assert told == [(step, 80) for step in range(1, 81)] and ControlSettings(**few).trained_steps == 80
     assert run.history[0]["note"] == "control: 2 hard images in place of 2"
     hard = np.isin(np.arange(41), [3, 24])
-    other = Run(0, "group_dro")
+    other = Context(0, "group_dro")
     fit_group_dro(train, pseudo_groups(train.labels, hard), GroupDROSettings(**few), other)
     assert run.history[1:] == other.history

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from ddb.data.loading import View
+from ddb.data.loading import ImageTransform
 from ddb.recipes import get_method
 from ddb.recipes.jtt import JttSettings, identification_errors
 from ddb.training import loop as training
 from ddb.training.classifier import predict
-from ddb.training.loop import Learner, Run, TrainingSettings, fit, mean_loss
+from ddb.training.loop import Context, Learner, TrainingSettings, fit, mean_loss
 from tests.ddb.recipes.hand_made import signals
 
 FEW = {"steps": 4, "evaluate_every": 2, "batch_size": 16}
@@ -30,7 +30,7 @@ def learners(monkeypatch):
 
 
 def trained(name, train, given=None, run=None, **settings):
-    method, run = get_method(name), run or Run(seed=0, name=name)
+    method, run = get_method(name), run or Context(seed=0, name=name)
     return method.function(train, given, method.settings_class(**{**FEW, **settings}), run), run
 
 
@@ -46,17 +46,19 @@ def test_the_error_set_is_drawn_so_many_times_as_often(train, learners):
     (target,) = learners
     np.testing.assert_allclose(target.probability[wrong], 7 / 1318)
     np.testing.assert_allclose(target.probability[~wrong], 1 / 1318)
-    assert target.run.stream == "target"
+    assert target.context.stream == "target"
     assert run.history[0] == {"step": 0, "note": "error set: 3 of 1300 training images"}
 
 
 def test_the_error_set_is_that_of_erm_with_its_own_stream(train):
     """At 24 px, where other images come out wrong than at the 16 of the arrays."""
     settings = JttSettings(steps=1, identification_steps=15, batch_size=16, image_size=24)
-    errors = identification_errors(train, settings, Run(seed=0, name="jtt"))
+    errors = identification_errors(train, settings, Context(seed=0, name="jtt"))
     plain = TrainingSettings(steps=15, batch_size=16, image_size=24)
-    model = fit(train, mean_loss, plain, Run(seed=0, name="erm", stream="identification"))
-    wrong = [predict(model, train, view).argmax(1).numpy() != train.labels for view in (View(24), View())]
+    model = fit(train, mean_loss, plain, Context(seed=0, name="erm", stream="identification"))
+    wrong = [
+        predict(model, train, view).argmax(1).numpy() != train.labels for view in (ImageTransform(24), ImageTransform())
+    ]
     assert np.array_equal(errors, wrong[0]) and not np.array_equal(*wrong)
     assert 0 < errors.sum() < 1300
 
@@ -64,23 +66,23 @@ def test_the_error_set_is_that_of_erm_with_its_own_stream(train):
 def test_the_identification_model_is_trained_as_the_target_unless_told_otherwise(dataset, learners):
     """It is given no validation images."""
     train, validation = dataset["train"], dataset["val"].take(np.arange(40))
-    run = Run(seed=0, name="jtt", validation=validation)
+    run = Context(seed=0, name="jtt", validation=validation)
     common = {"identification_steps": 3, "learning_rate": 2e-3, "weight_decay": 0.3}
     trained("jtt", train, run=run, **common, selection="val_average")
     own = {"identification_learning_rate": 1e-5, "identification_weight_decay": 0}
     trained("jtt", train, **common, **own)
     used = [(each.optimizer.defaults["lr"], each.optimizer.defaults["weight_decay"]) for each in learners]
     assert used == [(2e-3, 0.3), (2e-3, 0.3), (1e-5, 0), (2e-3, 0.3)]
-    streams = [(each.run.stream, each.settings.steps, each.probability is None) for each in learners]
+    streams = [(each.context.stream, each.settings.steps, each.probability is None) for each in learners]
     assert streams == [("identification", 3, True), ("target", 4, False)] * 2
     first, target = learners[:2]
-    assert first.run.validation is None and first.settings.selection == "last"
-    assert target.run.validation is validation and target.settings.selection == "val_average"
+    assert first.context.validation is None and first.settings.selection == "last"
+    assert target.context.validation is validation and target.settings.selection == "val_average"
 
 
 def test_history_is_that_of_the_target_and_progress_counts_the_steps_of_both(train):
     told = []
-    run = Run(seed=0, name="jtt", progress=lambda step, total, numbers: told.append((step, total)))
+    run = Context(seed=0, name="jtt", progress=lambda step, total, numbers: told.append((step, total)))
     trained("jtt", train, run=run, identification_steps=6)
     assert run.history[0]["note"].startswith("error set: ")
     assert [entry["step"] for entry in run.history] == [0, 2, 4]
@@ -96,7 +98,7 @@ def test_an_empty_error_set_is_erm_and_says_so(train):
 
 def test_with_one_error_set_both_are_one_method(train):
     """To the bit: what the identification model drew leaves no trace in the target."""
-    errors = identification_errors(train, JttSettings(**FEW, identification_steps=5), Run(seed=0, name="jtt"))
+    errors = identification_errors(train, JttSettings(**FEW, identification_steps=5), Context(seed=0, name="jtt"))
     baseline, run = trained("jtt", train, identification_steps=5, upweight=9)
     plug_in, other = trained("jtt_ddb", train, signals(train, errors), upweight=9)
     assert same(baseline, plug_in) and run.history == other.history

@@ -11,7 +11,7 @@ from ddb.recipes.afr import afr_weights
 from ddb.recipes.dfr import balanced_rows
 from ddb.recipes.last_layer import embeddings, last_layer
 from ddb.training.classifier import predict
-from ddb.training.loop import Run
+from ddb.training.loop import Context
 
 FEW = {"network": "linear", "steps": 40, "batch_size": 32, "learning_rate": 0.01}
 
@@ -41,9 +41,9 @@ def test_balanced_rows_have_as_many_of_each_group_as_the_smallest_has():
 
 
 def test_embeddings_are_the_inputs_of_the_last_layer():
-    model = METHODS["erm"].function(shortcut(64, 0.1, 0), None, METHODS["erm"].settings_class(**FEW), Run(0, "erm"))
+    model = METHODS["erm"].function(shortcut(64, 0.1, 0), None, METHODS["erm"].settings_class(**FEW), Context(0, "erm"))
     split = shortcut(5, 0.5, 1)
-    x = embeddings(model, split, METHODS["erm"].settings_class(**FEW).view())
+    x = embeddings(model, split, METHODS["erm"].settings_class(**FEW).transform())
     torch.testing.assert_close(x @ last_layer(model).weight.T + last_layer(model).bias, predict(model, split))
 
 
@@ -52,7 +52,7 @@ def test_the_last_layer_uses_the_shortcut_less_than_that_of_erm(name):
     train, val, test = shortcut(600, 0.05, 0), shortcut(200, 0.5, 1), shortcut(400, 0.5, 2)
     right = {}
     for each in ("erm", name):
-        run = Run(0, each, validation=val)
+        run = Context(0, each, validation=val)
         model = METHODS[each].function(train, None, METHODS[each].settings_class(**FEW), run)
         right[each] = (predict(model, test).argmax(1).numpy() == test.labels)[~test.aligned].mean()
     assert right[name] > right["erm"] + 0.2
@@ -61,7 +61,7 @@ def test_the_last_layer_uses_the_shortcut_less_than_that_of_erm(name):
 def test_dfr_needs_bias_labels_and_every_class():
     only_0 = shortcut(9, 0.5, 1).take(np.arange(0, 9, 2))
     for validation, message in ((None, "needs validation images with bias labels"), (only_0, "images of class 1")):
-        run = Run(0, "dfr", validation=validation)
+        run = Context(0, "dfr", validation=validation)
         with pytest.raises(DDBError, match=f"dfr: .*{message}"):
             METHODS["dfr"].function(shortcut(64, 0.1, 0), None, METHODS["dfr"].settings_class(**FEW), run)
 
@@ -69,4 +69,4 @@ def test_dfr_needs_bias_labels_and_every_class():
 def test_afr_reports_a_learning_rate_that_is_too_high():
     settings = METHODS["afr"].settings_class(**FEW, last_layer_rate=1e30, penalty=1e9)
     with pytest.raises(DDBError, match="afr: the loss of the last layer is not finite; lower last_layer_rate"):
-        METHODS["afr"].function(shortcut(64, 0.1, 0), None, settings, Run(0, "afr"))
+        METHODS["afr"].function(shortcut(64, 0.1, 0), None, settings, Context(0, "afr"))

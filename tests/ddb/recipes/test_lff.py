@@ -11,7 +11,7 @@ from ddb.randomness import derive_key
 from ddb.recipes import get_method, lff
 from ddb.recipes.lff import generalised_cross_entropy
 from ddb.training.classifier import predict
-from ddb.training.loop import Learner, Run, mean_loss
+from ddb.training.loop import Context, Learner, mean_loss
 from ddb.training.networks import build_network
 from tests.ddb.recipes.hand_made import signals
 
@@ -26,7 +26,7 @@ def train():
 
 
 def trained(name, train, given=None, **settings):
-    method, run = get_method(name), Run(seed=0, name=name)
+    method, run = get_method(name), Context(seed=0, name=name)
     return method.function(train, given, method.settings_class(**{**SETTINGS, **settings}), run), run
 
 
@@ -41,7 +41,7 @@ def test_gce_by_hand():
 def by_hand(train, steps, amplifier_loss=None, ema=0.7, q=0.7):
     """(weights of the target, loss of each step): LfF as the paper has it, image by image."""
     labels = torch.from_numpy(train.labels)
-    draws = Learner(train, mean_loss, get_method("erm").settings_class(**SETTINGS), Run(seed=0, name="erm"))
+    draws = Learner(train, mean_loss, get_method("erm").settings_class(**SETTINGS), Context(seed=0, name="erm"))
     networks = [build_network("small_cnn", 3, derive_key(f"init/{name}", 0)).train() for name in ("biased", "target")]
     optimizers = [torch.optim.SGD(n.parameters(), lr=0.1, momentum=0.9, weight_decay=0.01) for n in networks]
     smoothed, found = [{}, {}], []  # of the biased network and the target: image -> loss

@@ -10,7 +10,7 @@ from ddb.data import Split
 from ddb.errors import DDBError
 from ddb.recipes.registry import METHODS, get_method, method
 from ddb.training.classifier import predict
-from ddb.training.loop import Learner, Run, TrainingSettings, first_per_class, fit, mean_loss
+from ddb.training.loop import Context, Learner, TrainingSettings, first_per_class, fit, mean_loss
 
 FEW = TrainingSettings(steps=6, evaluate_every=2, batch_size=16)
 
@@ -21,7 +21,7 @@ def tiny(count):
 
 
 def run(**changes):
-    return Run(seed=0, name="erm", **changes)
+    return Context(seed=0, name="erm", **changes)
 
 
 def test_an_epoch_shows_every_image_once_and_batches_straddle_epochs():
@@ -48,7 +48,7 @@ def test_sampling_weights_are_proportions():
 
 def test_methods_share_a_stream_and_seeds_and_the_amplifier_have_their_own():
     draws = [
-        Learner(tiny(50), mean_loss, FEW, Run(seed, name, stream=stream)).draw(1).tolist()
+        Learner(tiny(50), mean_loss, FEW, Context(seed, name, stream=stream)).draw(1).tolist()
         for seed, name, stream in [(0, "a", "target"), (0, "b", "target"), (1, "a", "target"), (0, "a", "amplifier")]
     ]
     assert draws[0] == draws[1] and draws[0] != draws[2] and draws[0] != draws[3]

@@ -10,7 +10,7 @@ from ddb.errors import DDBError
 from ddb.recipes import METHODS, get_method
 from ddb.recipes.group_dro import GroupDROSettings, fit_group_dro
 from ddb.signals.table import filtered_error_set, pseudo_groups
-from ddb.training.loop import Run
+from ddb.training.loop import Context
 from tests.ddb.recipes.hand_made import signals
 
 
@@ -35,13 +35,13 @@ def test_every_method_refuses_signals_of_other_images(train, name):
     right, method = signals(train, ~train.aligned), METHODS[name]
     shifted = dataclasses.replace(right, paths=right.paths[1:] + right.paths[:1])
     with pytest.raises(DDBError, match="signals: their 1300 rows are not the 1300 images of the split"):
-        method.function(train, shifted, method.settings_class(steps=1), Run(seed=0, name=name))
+        method.function(train, shifted, method.settings_class(steps=1), Context(seed=0, name=name))
 
 
 @pytest.mark.parametrize("name", ["ddb_two_step", "ddb_two_step_error_set"])
 def test_perfect_signals_give_group_dro(train, name):
     """Recipe I is GroupDRO, so with the true groups as pseudo-groups both follow one trajectory."""
-    method, run, oracle = get_method(name), Run(seed=0, name=name), Run(seed=0, name=name)
+    method, run, oracle = get_method(name), Context(seed=0, name=name), Context(seed=0, name=name)
     few = {"steps": 3, "evaluate_every": 1, "batch_size": 32}
     method.function(train, signals(train, ~train.aligned), method.settings_class(**few), run)
     fit_group_dro(train, groups(train), GroupDROSettings(**few), oracle)
@@ -49,7 +49,7 @@ def test_perfect_signals_give_group_dro(train, name):
 
 
 def test_an_empty_error_set_trains_on_the_classes_and_says_so(train):
-    method, run = get_method("ddb_two_step"), Run(seed=0, name="ddb_two_step")
+    method, run = get_method("ddb_two_step"), Context(seed=0, name="ddb_two_step")
     model = method.function(train, signals(train, np.zeros(1300, bool)), method.settings_class(steps=2), run)
     assert run.history[0] == {"step": 0, "note": "no image is taken for conflicting: the groups are the classes"}
     assert not model.training and run.history[-1]["step"] == 2

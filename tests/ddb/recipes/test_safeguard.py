@@ -7,7 +7,7 @@ import torch
 from ddb.data import Split
 from ddb.recipes import METHODS
 from ddb.recipes.safeguard import SafeguardSettings, safeguarded
-from ddb.training.loop import Run
+from ddb.training.loop import Context
 from tests.ddb.recipes.hand_made import signals
 
 FEW = {"network": "linear", "steps": 30, "batch_size": 16, "learning_rate": 0.05}
@@ -47,7 +47,7 @@ def decide(train, allowed, shares):
 
         return fit
 
-    run = Run(0, "mine")
+    run = Context(0, "mine")
     settings = SafeguardSettings(**FEW, safeguard=allowed)
     given = signals(train, np.arange(100) < 10)
     safeguarded(train, given, settings, run, {f"{share}": candidate(share) for share in shares})
@@ -71,7 +71,7 @@ def test_if_every_candidate_loses_too_much_the_result_is_erm(train):
 def test_weights_may_be_selected_on_validation_images(train):
     method = METHODS["ddb_two_step"]
     settings = method.settings_class(**FEW, safeguard=1.0, selection="val_average", evaluate_every=10)
-    run = Run(0, "ddb_two_step", validation=train)
+    run = Context(0, "ddb_two_step", validation=train)
     method.function(train, signals(train, np.arange(100) < 10), settings, run)
     assert run.history[0]["note"].startswith("safeguard: ")
     assert any(entry.get("note") == "kept by val_average" for entry in run.history)
@@ -92,7 +92,10 @@ def test_without_a_safeguard_the_first_candidate_is_trained_once(train):
 
 def test_recipe_2_at_a_multiple_of_the_temperature_that_is_harmless(train):
     """Signals that flag images at random: the weights that they give must not cost accuracy."""
-    method, run = METHODS["ddb_end_to_end"], Run(0, "ddb_end_to_end", progress=lambda *step: steps.append(step))
+    method, run = (
+        METHODS["ddb_end_to_end"],
+        Context(0, "ddb_end_to_end", progress=lambda *step: steps.append(step)),
+    )
     steps = []
     settings = method.settings_class(**FEW, temperature="fitted", safeguard=1.0)
     given = signals(train, np.random.default_rng(0).random(100) < 0.1)

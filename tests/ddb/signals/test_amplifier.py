@@ -15,7 +15,7 @@ from ddb.signals import SOURCES
 from ddb.signals.amplifier import AmplifierSettings, compute_signals, train_amplifier
 from ddb.signals.table import Signals, signal_quality
 from ddb.training.classifier import predict
-from ddb.training.loop import Run
+from ddb.training.loop import Context
 
 FEW = AmplifierSettings(steps=6, evaluate_every=2, batch_size=16)
 
@@ -34,7 +34,7 @@ def signals(loss, misclassified):
 
 
 def test_the_curve_and_the_signals_are_the_models_view_of_the_real_images(train):
-    model, curve = train_amplifier(train, train, FEW, Run(seed=0, name="amplifier"))
+    model, curve = train_amplifier(train, train, FEW, Context(seed=0, name="amplifier"))
     logits = predict(model, train.images)
     wrong = logits.argmax(1).numpy() != train.labels
     assert [point["step"] for point in curve] == [2, 4, 6]
@@ -67,21 +67,21 @@ def test_real_images_are_judged_at_the_resolution_of_synthetic_ones(photos, sour
     trained = []
     for split in (photos, in_memory):
         training = split if source == "real" else in_memory
-        trained.append(train_amplifier(training, split, settings, Run(seed=0, name="amplifier")))
+        trained.append(train_amplifier(training, split, settings, Context(seed=0, name="amplifier")))
     (model, curve), (same, same_curve) = trained
     assert curve == same_curve
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), same.parameters(), strict=True))
-    one, other = (compute_signals(model, split, settings.view()) for split in (photos, in_memory))
+    one, other = (compute_signals(model, split, settings.transform()) for split in (photos, in_memory))
     assert np.array_equal(one.loss, other.loss)
     native = settings.model_copy(update={"resolution": "native"})
-    assert not np.array_equal(one.loss, compute_signals(model, photos, native.view()).loss)
+    assert not np.array_equal(one.loss, compute_signals(model, photos, native.transform()).loss)
 
 
 def test_without_interval_and_bias_labels_the_curve_has_a_point_after_every_epoch_without_conflicting_errors(train):
     """The first 100 of each class in batches of 400: epochs end in steps 3, 5 and 8; 9 is the last step."""
     settings = AmplifierSettings(steps=9, batch_size=400, images_per_class=100)
     blind = Split(train.images, train.labels, train.paths)
-    curve = SOURCES["synthetic"].function(blind, blind, blind, settings, Run(seed=0, name="amplifier")).curve
+    curve = SOURCES["synthetic"].function(blind, blind, blind, settings, Context(seed=0, name="amplifier")).curve
     assert [(point["step"], point["epoch"]) for point in curve] == [(3, 1.2), (5, 2.0), (8, 3.2), (9, 3.6)]
     assert curve[0]["conflicting_errors"] is None and curve[0]["conflicting_total"] is None
 

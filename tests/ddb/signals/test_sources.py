@@ -25,7 +25,7 @@ from ddb.signals.xrm import class_balanced, flipped
 from ddb.stages import KINDS
 from ddb.stages.kind import Job
 from ddb.store import Store
-from ddb.training.loop import Run
+from ddb.training.loop import Context
 
 CLOSED, TRAINED = ("class_mean", "lda", "gaussian"), ("cross_fit", "gce", "xrm")
 VALUES = {"dataset": {"image_size": 8}, "memorisation": False, "methods": {"ddb_two_step": {"steps": 3}}}
@@ -53,7 +53,7 @@ def scores(dataset, tmp_path):
 
 def ask(dataset, path):
     settings = AmplifierSettings(source="file", file=path)
-    return SOURCES["file"].function(dataset["train"], dataset["val"], None, settings, Run(0, "amplifier"))
+    return SOURCES["file"].function(dataset["train"], dataset["val"], None, settings, Context(0, "amplifier"))
 
 
 @pytest.mark.parametrize("name", ["scores.csv", "scores.parquet"])
@@ -171,7 +171,7 @@ def test_an_amplifier_is_trained_on_the_images_of_any_generator(samples, tmp_pat
 
 def test_folders_that_are_not_the_classes_are_one_line(samples, dataset, tmp_path):
     settings = AmplifierSettings(source="generated", generated=samples("012345678x"))
-    run = Run(0, "amplifier", classes=dataset.classes)
+    run = Context(0, "amplifier", classes=dataset.classes)
     with pytest.raises(DDBError, match=r"amplifier\.generated: .*has the folders 0, .* x; needed are the classes 0, 1"):
         SOURCES["generated"].function(dataset["train"], dataset["val"], None, settings, run)
     with pytest.raises(DDBError, match=r"amplifier\.generated: no folder .*nowhere"):
@@ -196,7 +196,7 @@ def test_a_recipe_takes_the_signals_of_a_file_whose_content_is_in_the_key(scores
 def test_a_source_finds_conflicting_images_of_colored_digits(dataset, name):
     """Better than chance by far; `results/README.md` has the numbers of full trainings."""
     settings = AmplifierSettings(source=name, steps=40)
-    found = SOURCES[name].function(dataset["train"], dataset["val"], None, settings, Run(0, "amplifier"))
+    found = SOURCES[name].function(dataset["train"], dataset["val"], None, settings, Context(0, "amplifier"))
     assert signal_quality(found.train, dataset["train"].aligned)["auroc"] > 0.85
     assert found.val.paths == dataset["val"].paths and 0.15 < (~found.val.misclassified).mean() < 1
     assert found.train.probability == pytest.approx(np.exp(-found.train.loss))
@@ -227,7 +227,7 @@ def test_log_odds_of_two_classes_are_not_clipped(name):
     """Two classes far apart: scikit-learn's log-probabilities of class 0 end at the smallest float32."""
     near, far = [0, 2, 4] * 5, [200, 202, 204] * 5
     settings = AmplifierSettings(source=name, components=1)
-    found = SOURCES[name].function(grey(near + far), grey([0, 102, 101, 204]), None, settings, Run(0, "amplifier"))
+    found = SOURCES[name].function(grey(near + far), grey([0, 102, 101, 204]), None, settings, Context(0, "amplifier"))
     kept = found.val.log_probabilities
     assert kept[0, 1] < -500 and kept[3, 0] < -500
     assert kept[0, 1] == pytest.approx(kept[3, 0], rel=0.01)  # symmetric
@@ -267,7 +267,7 @@ def test_folds_share_every_class_equally_and_no_network_judges_what_it_was_train
     monkeypatch.setattr("ddb.signals.cross_fit.fit", fit)
     monkeypatch.setattr("ddb.signals.cross_fit.predict", predict)
     settings = AmplifierSettings(source="cross_fit", folds=3)
-    SOURCES["cross_fit"].function(dataset["train"], dataset["val"], None, settings, Run(0, "amplifier"))
+    SOURCES["cross_fit"].function(dataset["train"], dataset["val"], None, settings, Context(0, "amplifier"))
     parts = judged[::2]  # between them, the validation images
     assert len(trained) == 3 and all(seen.isdisjoint(part) for seen, part in zip(trained, parts, strict=True))
     assert set.union(*parts) == set(dataset["train"].paths) == trained[0] | parts[0]
@@ -289,7 +289,7 @@ def test_a_shrunk_gaussian_needs_some_images_of_every_class():
     settings = AmplifierSettings(source="gaussian", covariance="shrunk")
     few = grey([0, 2, 4, 100, 102, 104])
     with pytest.raises(DDBError, match=r"^amplifier\.covariance: shrunk needs 5 images of every class"):
-        SOURCES["gaussian"].function(few, few, None, settings, Run(0, "amplifier"))
+        SOURCES["gaussian"].function(few, few, None, settings, Context(0, "amplifier"))
 
 
 def test_twins_flip_labels_in_proportion_to_held_out_confidence():
@@ -318,7 +318,7 @@ def test_twins_do_not_learn_the_images_that_they_judge():
     errors = {}
     for name in ("real", "xrm"):
         settings = AmplifierSettings(source=name, steps=60, batch_size=32)
-        found = SOURCES[name].function(noise, noise, None, settings, Run(0, "amplifier"))
+        found = SOURCES[name].function(noise, noise, None, settings, Context(0, "amplifier"))
         errors[name] = found.train.misclassified.mean()
     assert errors["real"] < 0.1 and 0.3 < errors["xrm"] < 0.7
 
