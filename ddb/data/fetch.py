@@ -2,43 +2,39 @@
 
     fetch("waterbirds", Path("data/waterbirds"), check_counts)
 
-`sources.yaml` says where from; what cannot be downloaded comes with instructions. Everything unfinished lives in
-`<root>.download/`: `<file>.part`, and `<file>.json` with the version of the file that these bytes belong to, from which
-the next try continues. Only a folder that `verify` accepted is renamed to `root`.
+`sources.yaml` says where from; what cannot be downloaded comes with instructions. `curl` downloads, and the next call
+continues what was interrupted. Everything unfinished lives in `<root>.download/`; only a folder that `verify` accepted
+is renamed to `root`.
 """
 
 import contextlib
+import fcntl
 import hashlib
-import http.client
-import json
 import os
-import re
 import shutil
+import subprocess
+import tarfile
 import time
-import urllib.request
+import zlib
 from collections.abc import Callable, Iterator
-from email.message import Message
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
-from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
+from typing import IO, Any, Literal
+from zipfile import BadZipFile
 
-from filelock import FileLock, Timeout
 from pydantic import Field, field_validator, model_validator
 
 from ddb import yaml_text
-from ddb.data.extract import BadArchiveError, extract, require_safe_tar
 from ddb.errors import DDBError
 from ddb.settings import Settings, build, unknown
 from ddb.store.store import flush
 
 SOURCES = Path(__file__).with_name("sources.yaml")
-CHUNK = 1 << 18  # bytes per read; what a broken connection may lose
-TIMEOUT = 30.0  # seconds without a byte
-RETRIES = 3  # per call; the next call continues too
-BACKOFF = 1.0  # seconds before the first retry, doubled before each further one
-SPACE = 2.5  # disk needed per byte of the archive: itself, and what is unpacked from it
-ADDRESS = r"^https?://([\w.-]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?/[!-~]*$"  # what urllib can open
+SILENCE = 30  # seconds without a byte after which a connection is given up
+TRIES = 4  # connections per call; the next call continues too
+ADDRESS = r"^https?://([\w.-]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?/[!-~]*$"
+# Exit codes of curl: a connection that broke off, and an answer that does not continue the part that is here.
+BROKEN, OTHER_FILE, HTTP_ERROR = (18, 28, 52, 55, 56, 92), (33, 36), 22
+DAMAGED = (shutil.ReadError, tarfile.TarError, BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
 
 
 class Source(Settings):
@@ -47,7 +43,6 @@ class Source(Settings):
     url: str | None = Field(default=None, pattern=ADDRESS, description="address of the archive")
     archive: Literal["tar.gz", "tar", "zip"] | None = Field(default=None, description="its format")
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$", description="its checksum, where known")
-    bytes: int | None = Field(default=None, gt=0, description="its size, where known")
     inside: str = Field(default="", description="folder within the archive that becomes the data set's folder")
     instructions: str | None = Field(default=None, description="what to place by hand; {root} is the data set's folder")
 
@@ -86,18 +81,14 @@ def _read_entries(path: Path) -> dict[str, dict[str, Any]]:
     return entries
 
 
-def silent(done: int, total: int | None) -> None:
-    """The progress report that says nothing."""
-
-
 def fetch(
-    name: str, root: Path, verify: Callable[[Path], None], progress: Callable[[int, int | None], None] = silent
+    name: str, root: Path, verify: Callable[[Path], None], progress: Callable[[int], None] = lambda done: None
 ) -> Path:
     """Download benchmark `name` and put it at `root`, which must not exist or be an empty folder. Returns `root`.
 
-    `verify(folder)` raises DDBError where the unpacked files are not the data set; `progress(done, total)` hears bytes,
-    total None where the server does not say. Raises DDBError with the instructions where there is nothing to download,
-    and wherever it cannot be finished; `root` is then as before, and the next call continues a broken download.
+    `verify(folder)` raises DDBError where the unpacked files are not the data set; `progress` hears the bytes so far.
+    Raises DDBError with the instructions where there is nothing to download, and wherever it cannot be finished; `root`
+    is then as before.
     """
     sources = load_sources()
     if name not in sources:
@@ -107,20 +98,23 @@ def fetch(
     if source.url is None:
         assert source.instructions is not None
         raise DDBError(source.instructions.rstrip().replace("{root}", str(target)))
-    if source.archive != "zip":
-        require_safe_tar()
-    with _alone(target.with_name(f"{target.name}.download")) as folder:
+    if not hasattr(tarfile, "data_filter"):
+        raise DDBError("this Python unpacks archives unsafely; update to 3.10.12, 3.11.4 or newer")
+    if not shutil.which("curl"):
+        raise DDBError(f"ddb data fetch needs the program curl, which is not here; {_advice(target)}")
+    folder = target.with_name(f"{target.name}.download")
+    part, done = folder / "part", folder / "archive"
+    with _alone(folder) as lock:
         _require_absent(target)
-        file = PurePosixPath(urlsplit(source.url).path).name or f"archive.{source.archive}"
-        partial = Partial(folder / f"{file}.part", source.url)
         try:
-            if not partial.state.get("complete"):
-                _download(source, partial, target, progress)
-            _place(source, partial, folder / "files", target, verify)
+            if not done.exists():
+                _download(source.url, part, lock, progress, target)
+                part.rename(done)
+            _place(source, done, target, verify)
             shutil.rmtree(folder, ignore_errors=True)
         finally:
             shutil.rmtree(folder / "files", ignore_errors=True)
-            if not partial.path.exists():  # nothing to continue from
+            if not part.exists() and not done.exists():  # nothing to continue from
                 shutil.rmtree(folder, ignore_errors=True)
     return Path(root)
 
@@ -133,170 +127,77 @@ def _require_absent(root: Path) -> None:
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[Path]:
-    """The download folder, for one process at a time."""
+def _alone(folder: Path) -> Iterator[IO[str]]:
+    """The lock of a download folder; a curl that outlives its parent keeps it, as it inherits the open file."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / "lock")
-        lock.acquire(timeout=0)
-    except Timeout:
+        with open(folder / "lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield lock
+    except BlockingIOError:
         raise DDBError(f"{folder}: another process is downloading this data set") from None
     except OSError as error:
-        raise DDBError(f"{folder}: cannot be written: {error.strerror}") from None
-    try:
-        yield folder
+        raise DDBError(f"{error.filename or folder}: cannot be written: {error.strerror}") from None
     finally:
-        lock.release()
         with contextlib.suppress(OSError):  # NFS keeps the folder of an open file until now
             folder.rmdir()
 
 
-class Partial:
-    """A download in progress: the bytes so far, and beside them which version of which address they belong to.
-
-    The state is written before the first byte and removed after the last, so bytes never meet a state not theirs.
-    """
-
-    def __init__(self, path: Path, url: str):
-        self.path, self._url, self._state_path = path, url, path.with_suffix(".json")
-        self.state: dict[str, Any] = {}  # validator: str | None, total: int | None, complete: bool
-        with contextlib.suppress(OSError, ValueError):
-            self.state = json.loads(self._state_path.read_text())
-        if self.state.get("url") != url or not path.exists():
-            self.discard()
-
-    @property
-    def size(self) -> int:
-        return self.path.stat().st_size if self.path.exists() else 0
-
-    def begin(self, validator: str | None, total: int | None) -> None:
-        """Start from nothing with this version of the file."""
-        self.discard()
-        self._save({"url": self._url, "validator": validator, "total": total, "complete": False})
-
-    def append(self, chunk: bytes) -> None:
-        with _writing(self.path), open(self.path, "ab") as file:
-            file.write(chunk)
-
-    def finish(self) -> None:
-        self._save({**self.state, "complete": True})
-
-    def discard(self) -> None:
-        self.path.unlink(missing_ok=True)
-        self._state_path.unlink(missing_ok=True)
-        self.state = {}
-
-    def _save(self, state: dict[str, Any]) -> None:
-        temporary = self._state_path.with_suffix(".new")
-        with _writing(temporary):
-            temporary.write_text(json.dumps(state))
-            os.replace(temporary, self._state_path)
-        self.state = state
+def _download(url: str, part: Path, lock: IO[str], progress: Callable[[int], None], root: Path) -> None:
+    """Bring the part to its end over several connections. A part is continued only if the file is still the same."""
+    etag = part.with_suffix(".etag")
+    options = ["--fail", "--location", "--silent", "--show-error", "--retry", "2", "--speed-limit", "1"]
+    for attempt in range(TRIES):
+        version = etag.read_text().strip() if etag.exists() else ""
+        if not version:  # nothing tells whether the rest is of the same file
+            part.unlink(missing_ok=True)
+        same = ["--continue-at", "-", "--header", f"If-Range: {version}"] if part.exists() else []
+        command = ["curl", *options, "--speed-time", str(SILENCE), "--etag-save", etag, *same, "--output", part, url]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, pass_fds=[lock.fileno()])
+        while process.poll() is None:
+            progress(part.stat().st_size if part.exists() else 0)
+            time.sleep(0.1)
+        complaint = process.communicate()[1].strip().rpartition("\n")[2]
+        if process.returncode == 0:
+            return
+        if process.returncode in OTHER_FILE or (process.returncode == HTTP_ERROR and "416" in complaint):
+            part.unlink(missing_ok=True)
+        elif process.returncode not in BROKEN or attempt == TRIES - 1:
+            raise DDBError(f"{url}: {complaint.partition(') ')[2] or complaint}; {_advice(root)}")
+    raise DDBError(f"{url}: the server sends other files than it began with; {_advice(root)}")
 
 
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def _place(source: Source, archive: Path, root: Path, verify: Callable[[Path], None]) -> None:
+    """Check and unpack the whole download, and rename the result to `root`. What is at fault is removed."""
     try:
-        yield
-    except OSError as error:  # else it would pass for a broken connection, which is an OSError too
-        raise DDBError(f"{path}: cannot be written: {error.strerror}") from None
-
-
-def _download(source: Source, partial: Partial, root: Path, progress: Callable[[int, int | None], None]) -> None:
-    """Bring the part to its end, over as many connections as RETRIES allows."""
-    for attempt in range(RETRIES + 1):
+        if source.sha256 and (found := _sha256(archive)) != source.sha256:
+            raise DDBError(f"has sha256 {found} instead of {source.sha256}")
+        files = archive.with_name("files")
+        shutil.rmtree(files, ignore_errors=True)  # what a killed process left
+        _unpack(archive, source.archive or "", files)
+        data = files / source.inside
+        if not data.is_dir():
+            raise DDBError(f"holds no folder {source.inside!r}")
         try:
-            _receive(source, partial, progress)
-            return partial.finish()
-        except (OSError, http.client.HTTPException) as error:
-            reason, transient = _explain(error)
-            # A host that was never reached is told at once: nodes without internet would wait for every time-out.
-            if attempt == RETRIES or not transient or (attempt == 0 and type(error) is URLError):
-                raise DDBError(f"{source.url}: {reason}; {_advice(root)}") from None
-            if isinstance(error, HTTPError) and error.code == 416:  # no such range: the part is not of this file
-                partial.discard()
-        time.sleep(BACKOFF * 2**attempt)
-
-
-def _receive(source: Source, partial: Partial, progress: Callable[[int, int | None], None]) -> None:
-    """One connection: append what comes. Raises OSError or HTTPException where the file did not become whole."""
-    validator = partial.state.get("validator")
-    have = partial.size if validator else 0  # else nothing tells whether the rest is of the same file
-    if have and have == partial.state["total"]:
-        return
-    headers = {"User-Agent": "ddb-on-ray"}
-    if have and validator:
-        headers |= {"Range": f"bytes={have}-", "If-Range": validator}
-    assert source.url is not None
-    request = urllib.request.Request(source.url, headers=headers)
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
-        current = _validator(response.headers)
-        if response.status == 206:
-            sent = re.match(r"bytes (\d+)-\d+/(\d+)$", response.headers["Content-Range"] or "")
-            if not sent or int(sent[1]) != have or current not in (None, validator):
-                partial.discard()  # a server that knows no If-Range
-                raise ConnectionError("the server sent a part of another file")
-            total = int(sent[2])
-        else:
-            have, total = 0, response.length  # None where the server does not say
-            partial.begin(current, total)
-        _require_space(partial.path.parent, total or source.bytes or 0, have)
-        progress(have, total)
-        while chunk := response.read(CHUNK):
-            partial.append(chunk)
-            have += len(chunk)
-            progress(have, total)
-    if total not in (None, have):
-        raise ConnectionError(f"the connection broke after {have:,} of {total:,} bytes")
-
-
-def _validator(headers: Message) -> str | None:
-    """What names this version of the file. A weak ETag may stand for different bytes."""
-    tag = headers["ETag"] or ""
-    return tag if tag.startswith('"') else headers["Last-Modified"]
-
-
-def _explain(error: Exception) -> tuple[str, bool]:
-    """What to say of a failed connection, and whether another one may do better."""
-    if isinstance(error, HTTPError):
-        error.close()
-        return f"HTTP {error.code} {error.reason}", error.code in (408, 416, 429) or error.code >= 500
-    reason = error.reason if isinstance(error, URLError) else error
-    return getattr(reason, "strerror", None) or str(reason) or type(reason).__name__, True
-
-
-def _require_space(folder: Path, total: int, have: int) -> None:
-    needed, free = SPACE * total - have, shutil.disk_usage(folder).free
-    if needed > free:
-        raise DDBError(f"{folder}: not enough disk space: {needed / 1e9:.2f} GB to download and unpack the archive, "
-                       f"{free / 1e9:.2f} GB free")  # fmt: skip
-
-
-def _place(source: Source, partial: Partial, files: Path, root: Path, verify: Callable[[Path], None]) -> None:
-    """Check and unpack the whole download, and rename the result to `root`."""
-    if source.bytes not in (None, partial.size):
-        raise _refusal(source, partial, root, f"has {partial.size:,} bytes instead of {source.bytes:,}")
-    if source.sha256 and (found := _sha256(partial.path)) != source.sha256:
-        raise _refusal(source, partial, root, f"has sha256 {found} instead of {source.sha256}")
-    shutil.rmtree(files, ignore_errors=True)  # what a killed process left
-    assert source.archive is not None
-    try:
-        extract(partial.path, source.archive, source.inside, files)
-    except BadArchiveError as error:
-        raise _refusal(source, partial, root, str(error)) from None
-    try:
-        verify(files)
+            verify(data)
+        except DDBError as error:
+            raise DDBError(f"is not this data set: {error}") from None
     except DDBError as error:
-        raise _refusal(source, partial, root, f"is not this data set: {error}") from None
-    with _writing(root):
-        flush(files)
-        os.rename(files, root)
+        archive.unlink()
+        raise DDBError(
+            f"{source.url}: {error}; the download is deleted, nothing is put in place; {_advice(root)}"
+        ) from None
+    flush(data)
+    os.rename(data, root)
 
 
-def _refusal(source: Source, partial: Partial, root: Path, problem: str) -> DDBError:
-    """The download is at fault: remove it, so that the next call starts anew."""
-    partial.discard()
-    return DDBError(f"{source.url}: {problem}; the download is deleted, nothing is put in place; {_advice(root)}")
+def _unpack(archive: Path, kind: str, folder: Path) -> None:
+    """Nothing lands outside the folder: tarfile's filter refuses such an archive; of a zip, shutil omits such members."""
+    how: dict[str, Any] = {} if kind == "zip" else {"filter": "data"}
+    try:
+        shutil.unpack_archive(archive, folder, "gztar" if kind == "tar.gz" else kind, **how)
+    except DAMAGED as error:
+        raise DDBError(f"is not a whole and safe {kind} archive ({error})") from None
 
 
 def _advice(root: Path) -> str:
@@ -306,6 +207,6 @@ def _advice(root: Path) -> str:
 def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while chunk := file.read(CHUNK):
+        while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()

@@ -15,7 +15,7 @@ from ddb.stages.needs import Capacity
 from ddb.store import Store
 from ddb.store.claim import Claim
 from ray_jobs import cluster, console, runner
-from ray_jobs.runner import Context
+from ray_jobs.runner import Run
 from tests.ray_jobs.conftest import small_graph
 from tests.ray_jobs.pretended_ray import PretendedRay
 
@@ -54,7 +54,7 @@ def pretend(monkeypatch, tmp_path):
         monkeypatch.setattr(runner, "ray", PretendedRay(done or commit, (0.0, 0.1)))
         monkeypatch.setattr(cluster, "capacity", lambda: capacity)
         events = []
-        return Context(graph, store, capacity, events.append), events
+        return Run(graph, store, capacity, events.append), events
 
     return start
 

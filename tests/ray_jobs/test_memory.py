@@ -8,7 +8,7 @@ import pytest
 from ddb.stages import KINDS, make_stage
 from ddb.stages.kind import Kind
 from ddb.store import Store
-from ray_jobs.runner import Context
+from ray_jobs.runner import Run
 from tests.ray_jobs.conftest import small_graph
 
 pytestmark = pytest.mark.cluster
@@ -39,7 +39,7 @@ def test_two_runs_on_one_cluster_do_not_overbook_its_memory(share, capacity, tmp
     kind.bytes = int(share * max(capacity.memory))
     monkeypatch.setitem(KINDS, Large.name, kind)
     graph, stores = small_graph(methods={"erm": {}}), [Store(tmp_path / name) for name in ("first", "second")]
-    runs = [Context(graph, store, capacity, lambda event: None, only="large") for store in stores]
+    runs = [Run(graph, store, capacity, lambda event: None, only="large") for store in stores]
     while any(run.unfinished() for run in runs):
         for run in runs:
             run.one_pass()

@@ -29,7 +29,7 @@ def data_fetch(name: NameArgument, root: Root = None) -> None:
     assert isinstance(config, FilesConfig)  # what has a place has files
     target = root or data_home() / BENCHMARKS[name].places[0]
     with Progress(*Progress.get_default_columns(), DownloadColumn(), console=err, disable=not err.is_terminal) as bar:
-        task = bar.add_task(f"fetching {name}")
-        report = lambda done, total: bar.update(task, completed=done, total=total)  # noqa: E731
-        where = fetch(name, target, lambda folder: verify_counts(config.model_copy(update={"root": folder})), report)
+        task = bar.add_task(f"fetching {name}", total=None)
+        verify = lambda folder: verify_counts(config.model_copy(update={"root": folder}))  # noqa: E731
+        where = fetch(name, target, verify, lambda done: bar.update(task, completed=done))
     out.print(f"{name}: verified, in {where}")

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddb.data import fetch
 from tests.ddb.data.file_server import Server, source
 
 
@@ -71,7 +70,6 @@ def real():
 
 @pytest.fixture
 def server(monkeypatch, tmp_path):
-    monkeypatch.setattr(fetch, "BACKOFF", 0)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with Server() as running:
         threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()

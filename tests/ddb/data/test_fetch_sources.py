@@ -76,8 +76,13 @@ def test_a_missing_mirror_file_and_an_unknown_name_are_told(monkeypatch, tmp_pat
         fetch("waterbird", tmp_path / "birds", accept)
 
 
-def test_an_old_python_is_told_before_the_download(server, monkeypatch, tmp_path):
+def test_an_old_python_and_a_missing_curl_are_told_before_the_download(server, monkeypatch, tmp_path):
     monkeypatch.delattr(tarfile, "data_filter")
     with pytest.raises(DDBError, match=r"update to 3\.10\.12, 3\.11\.4"):
+        fetch("waterbirds", tmp_path / "birds", accept)
+    monkeypatch.undo()
+    source(monkeypatch, tmp_path, url=server.url)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DDBError, match="needs the program curl, which is not here; name a mirror"):
         fetch("waterbirds", tmp_path / "birds", accept)
     assert not server.asked
