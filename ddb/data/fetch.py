@@ -192,7 +192,7 @@ def _place(source: Source, archive: Path, root: Path, verify: Callable[[Path], N
 
 
 def _unpack(archive: Path, kind: str, folder: Path) -> None:
-    """Nothing lands outside the folder: tarfile's filter refuses such an archive; of a zip, shutil omits such members."""
+    """Nothing lands outside the folder: tarfile refuses such an archive; of a zip, shutil omits such members."""
     how: dict[str, Any] = {} if kind == "zip" else {"filter": "data"}
     try:
         shutil.unpack_archive(archive, folder, "gztar" if kind == "tar.gz" else kind, **how)
