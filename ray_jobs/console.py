@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.live import Live
@@ -13,43 +13,14 @@ from rich.text import Text
 from ddb import progress
 from ddb.errors import headline
 from ddb.experiment.graph import Graph
-from ddb.report.sheets import axis_title, value_text
-from ddb.report.table import shown
-from ddb.stages import KINDS
-from ddb.store import Stage, Store
+from ddb.report.titles import stage_titles
+from ddb.store import Store
 
 if TYPE_CHECKING:
-    from ray_jobs.runner import Event  # imports torch and Ray, which who only wants titles need not wait for
+    from ray_jobs.runner import Event  # imports torch and Ray
 
 ROWS = 20  # of running stages on a terminal
 PLAIN_INTERVAL = 15.0  # seconds between two progress lines of a stage where there is no terminal
-
-
-def titles(graph: Graph) -> dict[str, str]:
-    """Every stage in words, by key: its name, what tells it from its siblings, its seed.
-
-    A varied setting is named where all cells that need the stage have the same value of it, and others another one.
-    """
-    varied = {name for name in graph.cells[0].settings if len({repr(c.settings.get(name)) for c in graph.cells}) > 1}
-    shared: dict[str, dict[str, Any]] = {}
-    labels = {stage.key: cell.method for cell in graph.cells for stage in (cell.stage, cell.classifier)}
-    for cell in graph.cells:
-        for stage in cell.stage.ancestors():
-            known = shared.setdefault(stage.key, {name: cell.settings[name] for name in varied & set(cell.settings)})
-            shared[stage.key] = {name: v if cell.settings.get(name) == v else None for name, v in known.items()}
-    return {stage.key: _title(stage, labels.get(stage.key, ""), shared.get(stage.key, {})) for stage in graph.stages()}
-
-
-def _title(stage: Stage, label: str, settings: dict[str, Any]) -> str:
-    told = KINDS[stage.name].subject(stage)
-    parts = [stage.name, label or (told.config.get("amplifier") or {}).get("source", "")]
-    if "dataset" in told.config:
-        parts.append(told.config["dataset"]["name"])
-    guidance = told.config["sampling"]["guidance"] if "sampling" in told.config else settings.get("sampling.guidance")
-    parts.append("" if guidance is None else f"w={guidance:g}")
-    parts += [f"{axis_title(name)}={value_text(v)}" for name, v in shown(settings).items() if v is not None]
-    parts.append(f"seed {told.config['seed']}" if "seed" in told.config else "")
-    return " ".join(part for part in parts if part)
 
 
 class StageView:
@@ -57,7 +28,7 @@ class StageView:
 
     def __init__(self, console: Console, store: Store, graph: Graph, total: int):
         self.console, self.store, self.total = console, store, total
-        self.titles = titles(graph)
+        self.titles = stage_titles(graph)
         self.done, self.running = 0, {}  # key -> (stage, last progress event or None)
         self.shown_at: dict[str, float] = {}
         options = {"get_renderable": self._table, "refresh_per_second": 4, "transient": True}

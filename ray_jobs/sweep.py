@@ -26,9 +26,10 @@ from rich.table import Table
 from ddb import interrupt, yaml_text
 from ddb.errors import DDBError, Interrupted, headline
 from ddb.experiment.graph import Graph, build_graph
+from ddb.experiment.results import Results
 from ddb.experiment.sweep import STUDY, Sweep, ended, load_sweep, open_study, validation_numbers
 from ddb.progress import duration
-from ddb.report.sheets import axis_title, value_text
+from ddb.report.titles import axis_title, value_text
 from ddb.stages.needs import Capacity
 from ddb.store import Stage, Store
 from ddb.store.claim import Claim
@@ -209,7 +210,9 @@ def _trial(point: dict[str, Any], sweep: Sweep, root: str, judges: dict[int, Sta
 
 def _means(graph: Graph, store: Store, judges: dict[int, Stage]) -> dict[str, float]:
     """The validation numbers, each the mean over seeds."""
-    found = [validation_numbers(store, cell, judges.get(cell.seed)) for cell in graph.cells]
+    folders = {seed: store.path(judge) for seed, judge in judges.items()}
+    made = Results(graph, store).predictions("val")
+    found = [validation_numbers(made[made["seed"] == cell.seed], folders.get(cell.seed)) for cell in graph.cells]
     return {name: fmean(each[name] for each in found) for name in NUMBERS if name in found[0]}
 
 

@@ -19,7 +19,7 @@ import hashlib
 import math
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -31,13 +31,15 @@ from pydantic import Field, model_validator
 from ddb.errors import DDBError
 from ddb.experiment.config import ExperimentConfig, MethodConfig, methods, setting_value
 from ddb.experiment.config_file import Experiment, apply_override, read_file, resolve
-from ddb.experiment.graph import Cell, build_graph
+from ddb.experiment.graph import build_graph
 from ddb.json_lines import mend
 from ddb.settings import Settings, build
 from ddb.signals.table import error_set, pseudo_groups, validation_signals
-from ddb.store import KEY_LENGTH, Stage, Store, canonical_json
-from ddb.training import predictions
+from ddb.store import KEY_LENGTH, canonical_json
 from ddb.training.metrics import worst
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COUNT = "sampling.images_per_class"
 STUDY = "ddb"  # its name in the journal
@@ -205,18 +207,17 @@ class Sweep:
             raise DDBError(f"sweep.space.{name}: is no setting of the row {row.label} that can be searched") from None
 
 
-def validation_numbers(store: Store, cell: Cell, judge: Stage | None) -> dict[str, float]:
-    """The accuracy of a finished cell on the validation split: on average and, if known, of the worst group.
+def validation_numbers(found: "pd.DataFrame", judge: Path | None) -> dict[str, float]:
+    """A cell's accuracy from its predictions on the validation split: on average and, if known, of the worst group.
 
-    `val_pseudo_worst_group` is that of the worst of the pseudo-groups of the amplifier `judge`.
+    `val_pseudo_worst_group` is that of the worst of the pseudo-groups of the amplifier in the folder `judge`.
     """
-    found = predictions.read(store.path(cell.stage) / "predictions.parquet", "val")
     right = (found["predicted"] == found["label"]).to_numpy()  # (V,)
     numbers = {"val_average": float(right.mean())}
     if "group" in found:
         numbers["val_worst_group"] = worst(right, found["group"].to_numpy())
     if judge:
-        signals = validation_signals(store.path(judge))
+        signals = validation_signals(judge)
         assert signals.paths == found["path"].tolist()
         numbers["val_pseudo_worst_group"] = worst(right, pseudo_groups(signals.labels, error_set(signals)))
     return numbers

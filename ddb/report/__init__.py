@@ -2,6 +2,7 @@
 
 from ddb.report.paired import differences, render_differences
 from ddb.report.render import FORMATS, render, terminal_tables
-from ddb.report.table import METRICS, Row, rows
+from ddb.report.table import Row, rows
+from ddb.report.titles import METRICS
 
 __all__ = ["FORMATS", "METRICS", "Row", "differences", "render", "render_differences", "rows", "terminal_tables"]

@@ -21,9 +21,7 @@ from ddb.data import BENCHMARKS, prepared
 from ddb.experiment.results import Results
 from ddb.lazy import lazy, np
 from ddb.recipes import METHODS
-from ddb.report.report_data import agreed_settings
-from ddb.report.sheets import GUIDANCE, TITLES, axis_titles, value_text
-from ddb.report.table import METRICS, SIGNALS
+from ddb.report.titles import GUIDANCE, METRICS, SIGNALS, TITLES, agreed_settings, axis_titles, value_text
 from ddb.store import Stage, canonical_json
 
 if TYPE_CHECKING:

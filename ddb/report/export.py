@@ -34,8 +34,8 @@ def export(graph: "Graph", store: Store, directory: Path) -> list[Path]:
     finished = [stage for stage in graph.stages() if store.has(stage)]
     if not finished:
         raise DDBError(f"export: nothing of this experiment is finished in the store {store.root}")
-    table = rows(graph, store)
-    drawn = charts(Results(graph, store))
+    found = Results(graph, store)
+    table, drawn = rows(found), charts(found)
     records = "".join(canonical_json(full_record(stage, store)) + "\n" for stage in finished)
     try:
         directory.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """One row of a table against another, seed by seed: is the difference more than the seeds' own spread?
 
-    found = differences(rows(graph, store), "erm")
+    found = differences(rows(Results(graph, store)), "erm")
     found[0].metrics["conflicting_accuracy"]      # {"mean", "low", "high", "n"}
     render_differences(found, "erm", "markdown")
 
@@ -9,18 +9,20 @@ of them. The interval is Student's t over the seeds' differences: with n seeds i
 are about normal. It says nothing of other data sets, nor of images other than the test split's.
 """
 
-import csv
-import io
 import json
 import statistics
 from dataclasses import dataclass
 from typing import Any
 
 from ddb.errors import DDBError
+from ddb.lazy import lazy
 from ddb.report.render import latex_sheet, markdown_sheet
-from ddb.report.sheets import GUIDANCE, NONE, TITLES, Sheet, axes_of, value_text
-from ddb.report.table import METRICS, Row
+from ddb.report.sheets import Sheet, make_sheet
+from ddb.report.table import Row
+from ddb.report.titles import METRICS, NONE, TITLES, value_text
 from ddb.settings import unknown
+
+pd = lazy("pandas")
 
 CONFIDENCE = 0.95
 Interval = dict[str, Any]  # mean, low, high, n; low and high are None for a single seed
@@ -83,9 +85,7 @@ def render_differences(found: list[Difference], against: str, format: str) -> st
         return json.dumps([each.as_json() for each in found], indent=1, allow_nan=False) + "\n"
     sheet = _sheet(found, against)
     if format == "csv":
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([sheet.header, *sheet.lines])
-        return text.getvalue()
+        return pd.DataFrame(sheet.lines, columns=sheet.header).to_csv(index=False, lineterminator="\n")
     return markdown_sheet(sheet) if format == "markdown" else latex_sheet(sheet)
 
 
@@ -110,32 +110,20 @@ def _metrics(row: Row, reference: Row) -> dict[str, Interval]:
     found = {}
     for name in METRICS:
         ours, theirs = row.by_seed.get(name, {}), reference.by_seed.get(name, {})
-        shared = sorted(ours.keys() & theirs.keys())
-        if shared:
+        if shared := sorted(ours.keys() & theirs.keys()):
             found[name] = interval([ours[seed] - theirs[seed] for seed in shared])
     return found
 
 
 def _sheet(found: list[Difference], against: str) -> Sheet:
     rows = [each.row for each in found]
-    axes = axes_of(rows)
     names = [name for name in METRICS if any(name in each.metrics for each in found)]
-    header = ["data set", "method", *axes.values(), GUIDANCE, *(TITLES[name] for name in names)]
-    lines = [
-        [
-            each.row.dataset,
-            each.row.method,
-            *(value_text(each.row.settings.get(axis)) for axis in axes),
-            value_text(each.row.guidance),
-            *(_points(each.metrics.get(name)) for name in names),
-        ]
-        for each in found
-    ]
+    numbers = {TITLES[name]: [_points(each.metrics.get(name)) for each in found] for name in names}
     caption = (
         f"Difference to {against} in points, on the test split: mean over the seeds that both have finished, "
         f"[{CONFIDENCE:.0%} confidence interval by Student's t over their paired differences], (number of seeds)."
     )
-    return Sheet(header, lines, [False] * (len(header) - len(names)) + [True] * len(names), caption)
+    return make_sheet(rows, {"method": [row.method for row in rows]}, numbers, caption)
 
 
 def _points(value: Interval | None) -> str:

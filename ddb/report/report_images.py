@@ -14,8 +14,7 @@ from PIL import Image
 
 from ddb.data import Split, prepared
 from ddb.diffusion import synthetic
-from ddb.report.report_data import agreed_settings, settings_text
-from ddb.report.sheets import value_text
+from ddb.report.titles import agreed_settings, settings_text, value_text
 from ddb.signals.table import Signals
 from ddb.store import Store
 

@@ -24,11 +24,11 @@ from ddb.report.charts import Chart, charts
 from ddb.report.costs import costs
 from ddb.report.draw import chart_uri
 from ddb.report.page import fill
-from ddb.report.render import SHARED
-from ddb.report.report_data import gather
+from ddb.report.render import shared_columns
+from ddb.report.report_data import Report
 from ddb.report.report_images import CARD, TILE, conflicts, gallery
-from ddb.report.sheets import NONE, TITLES, Sheet, sheets, value_text
-from ddb.report.table import METRICS
+from ddb.report.sheets import Sheet, sheets
+from ddb.report.titles import METRICS, NONE, TITLES, value_text
 from ddb.store import Store
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ class Table:
 
 def render_report(graph: "Graph", store: Store, command: str | None = None) -> str:
     """The page as text that can be written as UTF-8; `command` makes the experiment again, where it is known."""
-    report = gather(graph, store)
+    found = Results(graph, store)
+    report = Report(found)
     rows = [entry.row for entry in report.rows]
     accuracies, *signals = [_table(sheet) for sheet in sheets(rows)]
     filters = {
@@ -71,7 +72,7 @@ def render_report(graph: "Graph", store: Store, command: str | None = None) -> s
         signals=signals[0] if signals else None,
         gallery=gallery(graph, store),
         conflicts=conflicts(graph, store),
-        charts=[(chart, chart_uri(chart), _chart_tables(chart)) for chart in charts(Results(graph, store))],
+        charts=[(chart, chart_uri(chart), _chart_tables(chart)) for chart in charts(found)],
         costs=costs(graph, store),
         bias_labels=any(cell.config.dataset.bias_labels for cell in graph.cells),
         metrics={name: TITLES[name] for name in METRICS},
@@ -86,7 +87,7 @@ def render_report(graph: "Graph", store: Store, command: str | None = None) -> s
 def _table(sheet: Sheet) -> Table:
     """The sheet with the method, or else the data set, in its first column."""
     texts = {i: {line[i] for line in sheet.lines} for i in range(len(sheet.header))}
-    shared = [i for i, title in enumerate(sheet.header) if title in SHARED and len(texts[i]) == 1]
+    shared = shared_columns(sheet)
     columns = [i for i in range(len(sheet.header)) if i not in shared]
     columns.sort(key=lambda i: sheet.header[i] != "method")
     header = [(sheet.header[i], all(cell == NONE or NUMBER.fullmatch(cell) for cell in texts[i])) for i in columns]

@@ -1,34 +1,17 @@
 """The tables for reading, as text cells: accuracies, and how good the signal behind them was.
 
-    for sheet in sheets(rows(graph, store)):
+    for sheet in sheets(rows(Results(graph, store))):
         sheet.header, sheet.lines, sheet.caption
 
 Numbers are percent with one decimal as `mean ± std (n)`; each caption names what ± is, the selection criterion and
 whatever else its reader must know. A metric that no row has gets no column; one that a single row lacks is a dash.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
-from ddb.report.table import METRICS, SIGNALS, Row, Signal, Summary
+from ddb.report.table import Row, Signal, Summary
+from ddb.report.titles import GUIDANCE, METRICS, NONE, SIGNALS, TITLES, axis_titles, value_text
 
-TITLES = {
-    "average_accuracy": "average",
-    "weighted_average_accuracy": "weighted average",
-    "conflicting_accuracy": "conflicting",
-    "aligned_accuracy": "aligned",
-    "worst_group_accuracy": "worst group",
-    "id_accuracy": "I.D.",
-    "bg_gap": "BG gap",
-    "co_occur_obj_gap": "CoObj gap",
-    "bg_co_occur_obj_gap": "BG+CoObj gap",
-    "aligned_share": "synthetic: aligned",
-    "right_class_share": "right class",
-    "precision": "error set: precision",
-    "recall": "recall",
-    "auroc": "AUROC",
-}
 WEIGHTED = (
     "Weighted average: test groups weighted by their shares of the training set, as the field averages Waterbirds."
 )
@@ -45,14 +28,12 @@ SYNTHETIC = (
     "Synthetic images that follow the bias and that show the right class, according to a probe that was trained on "
     "real, balanced images: shares of the whole sampled set, even if an amplifier uses only its first images. "
 )
-GUIDANCE = "guidance w (scale 1 + w)"
 SELECTION = {
     "last": "the weights after the last step",
     "val_average": "best average accuracy on the validation split",
     "val_worst_group": "best worst-group accuracy on the validation split, an oracle as it needs bias labels",
     "val_pseudo_worst_group": "best worst accuracy over the Bias Amplifier's pseudo-groups on the validation split",
 }
-NONE = "–"  # in place of a number that does not exist
 
 
 @dataclass(frozen=True)
@@ -71,69 +52,65 @@ def sheets(rows: list[Row]) -> list[Sheet]:
     return [accuracies(rows), *([_signals(signals)] if any(signal.numbers for _, signal in signals) else [])]
 
 
+def make_sheet(rows: list[Row], words: dict[str, list[str]], numbers: dict[str, list[str]], caption: str) -> Sheet:
+    """A sheet of a line per row: data set, varied settings and guidance, then other columns, title -> cells."""
+    axes = axes_of(rows)
+    first = {"data set": [row.dataset for row in rows]}
+    if "method" in words:
+        first["method"] = words.pop("method")
+    settings = {title: [value_text(row.settings.get(name)) for row in rows] for name, title in axes.items()}
+    columns = first | settings | {GUIDANCE: [value_text(row.guidance) for row in rows]} | words | numbers
+    if "seeds" in columns:
+        columns["seeds"] = columns.pop("seeds")  # the last
+    lines = [list(line) for line in zip(*columns.values(), strict=True)]
+    return Sheet(list(columns), lines, [title in numbers for title in columns], caption)
+
+
 def accuracies(rows: list[Row]) -> Sheet:
     """One line for each row: its settings and test metrics, and the paper's numbers beside ours."""
-    metrics, axes = metrics_of(rows), axes_of(rows)
-    papers = [name for name in metrics if any(name in row.published for row in rows)]
-    header = ["data set", "method", *axes.values(), GUIDANCE, "selection", *(TITLES[name] for name in metrics)]
-    numeric = [False] * (len(header) - len(metrics)) + [True] * len(metrics)
-    for name in papers:
-        header += [f"paper: {TITLES[name]}", "gap"]
-        numeric += [True, True]
-    lines = []
-    for row in rows:
-        line = [row.dataset, row.method, *(value_text(row.settings.get(axis)) for axis in axes)]
-        line += [value_text(row.guidance), row.selection, *(number(row.metrics.get(name)) for name in metrics)]
-        for name in papers:
-            gap = row.gap(name)
-            line += [number(row.published.get(name)), NONE if gap is None else f"{100 * gap:+.1f}"]
-        lines.append([*line, row.state])
-    return Sheet([*header, "seeds"], lines, [*numeric, False], caption(rows))
+    metrics = metrics_of(rows)
+    words = {name: [getattr(row, part) for row in rows] for name, part in
+             (("method", "method"), ("selection", "selection"), ("seeds", "state"))}  # fmt: skip
+    numbers = {TITLES[name]: [number(row.metrics.get(name)) for row in rows] for name in metrics}
+    for name in papers_of(rows):
+        numbers[f"paper: {TITLES[name]}"] = [number(row.published.get(name)) for row in rows]
+        gaps = [row.gap(name) for row in rows]
+        numbers[f"gap: {TITLES[name]}"] = [NONE if gap is None else f"{100 * gap:+.1f}" for gap in gaps]
+    return make_sheet(rows, words, numbers, caption(rows))
 
 
 def caption(rows: list[Row]) -> str:
     """What a reader must know to read the accuracies."""
     used = dict.fromkeys(row.selection for row in rows)
     criteria = "; ".join(f"{name} ({SELECTION[name]})" if name in SELECTION else name for name in used)
+    metrics = metrics_of(rows)
     sentences = [
         "Test accuracy in percent as mean ± std (n), n the number of seeds; "
         "± is the sample standard deviation (ddof 1), not given for n = 1.",
+        *[f"Selection criterion: {criteria}."] * bool(criteria),
+        *[WEIGHTED] * ("weighted_average_accuracy" in metrics),
+        *[GAPS] * ("bg_gap" in metrics),
+        *[PAPER] * any(row.published for row in rows),
+        *dict.fromkeys(f"{row.dataset}: {note}." for row in rows for note in row.notes),
     ]
-    if criteria:
-        sentences.append(f"Selection criterion: {criteria}.")
-    used = {name for row in rows for name in row.metrics}
-    sentences += [WEIGHTED] * ("weighted_average_accuracy" in used) + [GAPS] * ("bg_gap" in used)
-    sentences += [PAPER] * any(row.published for row in rows)
-    sentences += dict.fromkeys(f"{row.dataset}: {note}." for row in rows for note in row.notes)
     if any(not row.complete for row in rows):
         sentences.append("Rows with fewer seeds than planned rest on the finished ones only.")
     return " ".join(sentences)
 
 
 def _signals(pairs: list[tuple[Row, Signal]]) -> Sheet:
-    axes = axes_of([row for row, _ in pairs])
     names = [name for name in SIGNALS if any(name in signal.numbers for _, signal in pairs)]
-    header = ["data set", *axes.values(), GUIDANCE, "signals from", *(TITLES[name] for name in names)]
-    lines = [
-        [
-            row.dataset,
-            *(value_text(row.settings.get(axis)) for axis in axes),
-            value_text(row.guidance),
-            f"{signal.source} images" if signal.source in ("synthetic", "real") else signal.source,
-            *(number(signal.numbers.get(name)) for name in names),
-        ]
-        for row, signal in pairs
-    ]
+    sources = [f"{each.source} images" if each.source in ("synthetic", "real") else each.source for _, each in pairs]
+    numbers = {TITLES[name]: [number(signal.numbers.get(name)) for _, signal in pairs] for name in names}
     about = SYNTHETIC * ("aligned_share" in names) + ERROR_SET
-    return Sheet(header, lines, [False] * (len(header) - len(names)) + [True] * len(names), about)
+    return make_sheet([row for row, _ in pairs], {"signals from": sources}, numbers, about)
 
 
 def _signal_rows(rows: list[Row]) -> list[tuple[Row, Signal]]:
     """One row for each set of amplifiers, with the settings that all methods which use it share."""
     found: dict[tuple[str, ...], Row] = {}
-    for row in rows:
-        if row.signal is None:
-            continue
+    for row in [row for row in rows if row.signal]:
+        assert row.signal is not None
         known = found.setdefault(row.signal.amplifiers, row)
         settings = {name: v if row.settings.get(name) == v else None for name, v in known.settings.items()}
         found[row.signal.amplifiers] = replace(known, settings=settings)
@@ -145,30 +122,14 @@ def metrics_of(rows: list[Row]) -> list[str]:
     return [name for name in METRICS if any(name in row.metrics or name in row.published for row in rows)]
 
 
+def papers_of(rows: list[Row]) -> list[str]:
+    """Metrics of which the paper prints a number for some row."""
+    return [name for name in METRICS if any(name in row.published for row in rows)]
+
+
 def axes_of(rows: list[Row]) -> dict[str, str]:
     """Varied settings that make a difference in some row, with their titles."""
     return axis_titles(dict.fromkeys(name for row in rows for name, value in row.settings.items() if value is not None))
-
-
-def axis_titles(names: Iterable[str]) -> dict[str, str]:
-    """Settings with their titles; those of one title have their full names."""
-    titles = {name: axis_title(name) for name in names}
-    return {name: title if [*titles.values()].count(title) == 1 else name for name, title in titles.items()}
-
-
-def axis_title(name: str) -> str:
-    """`dataset.conflict_ratio` -> "conflict ratio", `amplifier.steps` -> "amplifier steps"."""
-    section, _, setting = name.rpartition(".")
-    section = section.partition(".")[0]
-    words = setting.replace("_", " ")
-    return f"{section} {words}" if section in ("amplifier", "cdpm", "training") else words
-
-
-def value_text(value: Any) -> str:
-    """A setting's value; a dash where it changes nothing."""
-    if value is None:
-        return NONE
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def number(value: Summary | None) -> str:

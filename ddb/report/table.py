@@ -1,6 +1,6 @@
 """The numbers of a results table: mean and sample standard deviation over seeds, for each method of a graph.
 
-    for row in rows(graph, store):
+    for row in rows(Results(graph, store)):
         row.as_json()       # {"dataset", "method", "selection", "guidance", "seeds", "failed", "metrics", ...}
         row.state           # "2/3 seeds, 1 failed"
 
@@ -14,30 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from ddb.experiment.results import Results
 from ddb.report.paper import published, setting_is_known
-from ddb.store import Stage, Store, canonical_json
+from ddb.report.titles import METRICS, SIGNALS, shown
+from ddb.store import canonical_json
 
 if TYPE_CHECKING:
-    from ddb.experiment.graph import Cell, Graph
+    from ddb.experiment.graph import Cell
 
-METRICS = (  # in the order of the table's columns; each as defined in ddb.training.metrics
-    "average_accuracy",
-    "weighted_average_accuracy",
-    "conflicting_accuracy",
-    "aligned_accuracy",
-    "worst_group_accuracy",
-    "id_accuracy",
-    "bg_gap",
-    "co_occur_obj_gap",
-    "bg_co_occur_obj_gap",
-)
-SIGNALS = (
-    "aligned_share",
-    "right_class_share",
-    "precision",
-    "recall",
-    "auroc",
-)  # of synthetic sets and of signals
-ELSEWHERE = ("dataset.name", "sampling.guidance")  # varied settings that have a column of their own
 Summary = dict[str, Any]  # mean, std, n
 
 
@@ -110,25 +92,15 @@ class Row:
         return ", ".join(parts)
 
 
-def rows(graph: "Graph", store: Store) -> list[Row]:
+def rows(found: Results) -> list[Row]:
     """One row for each data set, method and combination of settings, in this order, each as the graph first has it."""
-    found, together = Results(graph, store), {}
-    for number, cell in enumerate(graph.cells):
+    together: dict[tuple, list[int]] = {}
+    for number, cell in enumerate(found.graph.cells):
         key = (cell.dataset, cell.method, cell.selection, cell.guidance, canonical_json(shown(cell.settings)))
         together.setdefault(key, []).append(number)
     datasets, methods = (list(dict.fromkeys(key[i] for key in together)) for i in (0, 1))
     order = sorted(together, key=lambda key: (datasets.index(key[0]), methods.index(key[1])))
     return [_row(together[key], found) for key in order]
-
-
-def shown(settings: dict[str, Any]) -> dict[str, Any]:
-    """The varied settings that need a column of their own."""
-    return {name: value for name, value in settings.items() if name not in ELSEWHERE}
-
-
-def data_notes(data: Stage, store: Store) -> tuple[str, ...]:
-    """The data set's notes, such as a split that we held out; none before it is prepared."""
-    return tuple((store.read_json(data, "dataset") or {"notes": ()})["notes"])
 
 
 def _row(numbers: list[int], found: Results) -> Row:
@@ -147,7 +119,7 @@ def _row(numbers: list[int], found: Results) -> Row:
         sorted(found.cells.loc[numbers, "seed"][state == "finished"]),
         int((state == "failed").sum()),
         {name: summarize(list(values.values())) for name, values in by_seed.items()},
-        data_notes(first.stage.inputs["data"], found.store),
+        tuple((found.store.read_json(first.stage.inputs["data"], "dataset") or {"notes": ()})["notes"]),
         shown(first.settings),
         _signal(cells, found),
         published(first.config, first.row, amplified),

@@ -28,9 +28,9 @@ def status(config: ConfigArgument, overrides: Overrides = None, store: StoreOpti
 
 def show_stages(graph: Graph, store: Store, only: str | None = None) -> set[str]:
     """Print every stage with its state and its place in the store; keys of the finished ones."""
-    from ray_jobs.console import titles
+    from ddb.report.titles import stage_titles
 
-    stages, names = graph.stages(only), titles(graph)
+    stages, names = graph.stages(only), stage_titles(graph)
     finished = store.finished(stages)
     lines = [("stage", "state", "", "artifact")]
     for stage in stages:

@@ -8,6 +8,7 @@ import typer
 from ddb.errors import DDBError
 from ddb.experiment import config_file
 from ddb.experiment.graph import Graph, build_graph
+from ddb.experiment.results import Results
 from ddb.store import Store
 from ray_jobs.cli.arguments import STORE, ConfigArgument, Overrides, StoreOption
 from ray_jobs.job import out, show_notes
@@ -39,7 +40,7 @@ def table(
         raise DDBError(f"--format: {format!r} is unknown; known: {', '.join(FORMATS)}")
     graph = build_graph(config_file.load(config, overrides))
     show_notes(graph)
-    found = rows(graph, Store(store))
+    found = rows(Results(graph, Store(store)))
     if against is None:
         text = render(found, format)
     else:
@@ -51,5 +52,5 @@ def print_table(graph: Graph, store: Store) -> None:
     """The table for reading, from what is finished."""
     from ddb.report import rows, terminal_tables
 
-    for view in terminal_tables(rows(graph, store)):
+    for view in terminal_tables(rows(Results(graph, store))):
         out.print(view)

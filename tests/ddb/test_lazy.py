@@ -9,10 +9,11 @@ import ray_jobs.cli
 from ddb.store import Store
 from ddb.experiment.config_file import load
 from ddb.experiment.graph import build_graph
+from ddb.experiment.results import Results
 from ddb.report import render, rows
 graph = build_graph(load("configs/ablations/guidance.yaml"))
 assert len(graph.stages()) > 100
-render(rows(graph, Store(sys.argv[1])), "markdown")
+render(rows(Results(graph, Store(sys.argv[1]))), "markdown")
 print([name for name in ("torch", "torchvision", "sklearn", "scipy", "ray", "matplotlib") if name in sys.modules])
 """
 

@@ -10,6 +10,7 @@ import torch
 from ddb.data import BiasedDataset, Split
 from ddb.experiment.config_file import resolve
 from ddb.experiment.graph import build_graph
+from ddb.experiment.results import Results
 from ddb.experiment.sweep import validation_numbers
 from ddb.settings import AddedLater, HashedAs, NotHashed, Settings
 from ddb.signals.table import Signals
@@ -123,8 +124,8 @@ def test_predictions_are_a_row_for_each_image_and_the_metrics_come_from_them(fin
 
 def test_a_classifier_is_judged_by_hand(tmp_path):
     """Six of eight validation images right, and the judge misclassifies images 1 and 7, whatever their bias."""
-    graph, store = build_graph(resolve({"methods": {"ddb_two_step": {}}, "memorisation": False})), Store(tmp_path)
-    cell = graph.cells[0]
+    graph = build_graph(resolve({"methods": {"ddb_two_step": {}}, "memorisation": False, "seeds": [0]}))
+    store, cell = Store(tmp_path), graph.cells[0]
     labels, aligned = np.arange(8) // 4, np.arange(8) // 2 % 2 == 0
     right = np.array([1, 1, 1, 0, 1, 0, 1, 1], bool)
     split = Split(np.zeros((8, 8, 8, 3), np.uint8), labels, list("abcdefgh"), labels[:, None], aligned)
@@ -138,7 +139,7 @@ def test_a_classifier_is_judged_by_hand(tmp_path):
         signals = Signals(split.paths, labels, np.where(wrong, 1 - labels, labels), half, half, wrong)
         signals.write(work.result / "signals_val.parquet")
     # True groups 01, 23, 45, 67: 2, 1, 1, 2 of 2 right. Pseudo-groups 023, 1, 456, 7: 2 of 3, 1, 2 of 3, 1.
-    found = validation_numbers(store, cell, judge)
+    found = validation_numbers(Results(graph, store).predictions("val"), store.path(judge))
     assert found == {"val_average": 6 / 8, "val_worst_group": 1 / 2, "val_pseudo_worst_group": pytest.approx(2 / 3)}
 
 

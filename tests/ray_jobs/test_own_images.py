@@ -9,6 +9,7 @@ from PIL import Image
 from ddb.errors import DDBError
 from ddb.experiment.config_file import resolve
 from ddb.experiment.graph import build_graph
+from ddb.experiment.results import Results
 from ddb.report import rows
 from ddb.store import Store
 from ray_jobs.job import execute
@@ -45,7 +46,7 @@ def test_what_is_not_known_is_absent_from_stages_metrics_and_table(values, tmp_p
         metrics = json.loads((store.path(cell.stage) / "metrics.json").read_text())
         assert list(metrics) == ["average_accuracy"]
         assert json.loads((store.path(cell.classifier) / "classifier.json").read_text())["image_size"] == 16
-    row = rows(graph, store)[0]
+    row = rows(Results(graph, store))[0]
     assert list(row.metrics) == ["average_accuracy"] and "held out by us" in row.notes[0]
 
 

@@ -5,8 +5,9 @@ import yaml
 
 from ddb.experiment.config_file import CONFIGS, load, resolve
 from ddb.experiment.graph import build_graph
+from ddb.experiment.results import Results
 from ddb.report import report_images
-from ddb.report.report_data import gather
+from ddb.report.report_data import Report
 from ddb.report.report_images import conflicts, gallery
 from tests.ddb.report.hand_made import GUIDED, complete, make_plan
 
@@ -14,15 +15,15 @@ from tests.ddb.report.hand_made import GUIDED, complete, make_plan
 def test_titles_of_stages_have_what_varies(store):
     vary = {"sampling.guidance": [1], "dataset.conflict_ratio": [0.1, 0.2]}
     graph = make_plan("seeds=[0]", vary=vary, memorisation=True)
-    titles = [facts.title for facts in gather(graph, store).stages.values()]
+    titles = [facts.title for facts in Report(Results(graph, store)).stages.values()]
     assert {
-        "data, conflict ratio 0.1, colored_digits",
-        "cdpm, conflict ratio 0.2, seed 0",
-        "synthetic, w = 1, conflict ratio 0.1, seed 0",
-        "alignment, w = 1, conflict ratio 0.2, seed 0",
-        "amplifier, w = 1, conflict ratio 0.1, seed 0",
-        "amplifier, on real images, conflict ratio 0.1, seed 0",
-        "erm, conflict ratio 0.2, seed 0",
+        "data colored_digits conflict ratio=0.1",
+        "cdpm conflict ratio=0.2 seed 0",
+        "synthetic w=1 conflict ratio=0.1 seed 0",
+        "alignment w=1 conflict ratio=0.2 seed 0",
+        "amplifier synthetic w=1 conflict ratio=0.1 seed 0",
+        "amplifier real conflict ratio=0.1 seed 0",
+        "classifier erm conflict ratio=0.2 seed 0",
     } <= set(titles)
 
 
@@ -39,7 +40,7 @@ def test_titles_of_stages_have_what_varies(store):
 def test_the_configurations_repeat_the_experiment(name, titles, store):
     vary = [f"vary.base=[{', '.join(titles)}]"] if len(titles) > 1 else []
     graph = build_graph(load(CONFIGS / f"{name}.yaml", ["seeds=[0]", *vary]))
-    found = gather(graph, store).provenance.configurations
+    found = Report(Results(graph, store)).configurations
     assert [title for title, _ in found] == titles
     again = [build_graph(resolve(yaml.safe_load(text))) for _, text in found]
     assert [cell.stage.key for each in again for cell in each.cells] == [cell.stage.key for cell in graph.cells]

@@ -132,9 +132,9 @@ def test_failures_have_their_last_line_and_the_cells_that_wait(store):
     page = render_report(graph, store)
     text = Reader(page).text
     assert "0 of 6 cells finished, 3 failed or blocked by a failed stage, 3 missing." in text
-    assert f"failed: cdpm, seed 0 ( cdpm/{cdpm.key} ) ValueError: the loss is <b>not</b> finite" in text
-    assert "2 cells wait for it ddb_two_step, w = 0, seed 0 ddb_two_step, w = 1, seed 0" in text
-    assert f"failed: erm, seed 1 ( classifier/{target.key} ) no message" in text
+    assert f"failed: cdpm seed 0 ( cdpm/{cdpm.key} ) ValueError: the loss is <b>not</b> finite" in text
+    assert "2 cells wait for it classifier ddb_two_step w=0 seed 0 classifier ddb_two_step w=1 seed 0" in text
+    assert f"failed: classifier erm seed 1 ( classifier/{target.key} ) no message" in text
     assert "<b>" not in page and "0/2 seeds, 1 failed, 1 missing" in text
 
 
@@ -156,7 +156,7 @@ def test_names_inject_nothing(tmp_path, hostile):
     path = f"{tmp_path}/{EVIL}"
     for words in (f"files {path}", f"to make it again {EVIL}", f"{EVIL} 50.00", f"{EVIL} , taken for dog score 7.50"):
         assert words in read.text, words
-    assert f"{EVIL}/2.png" in read.text and "failed: ddb_two_step, w = 1, seed 0 ( classifier/" in read.text
+    assert f"{EVIL}/2.png" in read.text and "failed: classifier ddb_two_step w=1 seed 0 ( classifier/" in read.text
     assert f"failed: {EVIL}" in read.text  # the last line of the error, in the table of stages
     assert any(values.get("alt") == f"Training image {EVIL}/2.png of class {EVIL}" for _, values in read.elements)
 

@@ -14,10 +14,12 @@ from ddb.errors import DDBError
 from ddb.experiment.config import methods
 from ddb.experiment.config_file import load, resolve
 from ddb.experiment.graph import build_graph
+from ddb.experiment.results import Results
 from ddb.report.paper import SEEN, published
 from ddb.report.render import render, terminal_tables
-from ddb.report.sheets import ERROR_SET, PAPER, axis_title, caption, sheets
+from ddb.report.sheets import ERROR_SET, PAPER, caption, sheets
 from ddb.report.table import Row, Signal, rows
+from ddb.report.titles import axis_title
 from ddb.store import Stage
 
 WATERBIRDS = "configs/benchmarks/waterbirds.yaml"
@@ -32,7 +34,7 @@ def test_mean_and_sample_deviation_by_hand(fake):
     for seed, conflicting in enumerate((0.6, 0.7, 0.8)):
         fake.add("erm", seed, metrics(0.9, conflicting))
     fake.add("group_dro", 0, {"average_accuracy": 0.5})  # a data set without bias labels
-    row, unlabelled = rows(fake, fake.store)
+    row, unlabelled = rows(Results(fake, fake.store))
     # mean (0.6 + 0.7 + 0.8) / 3 = 0.7; deviations -0.1, 0, 0.1; sqrt(0.02 / (3 - 1)) = 0.1
     assert row.metrics["conflicting_accuracy"] == pytest.approx({"mean": 0.7, "std": 0.1, "n": 3})
     assert row.metrics["aligned_accuracy"] == {"mean": 1.0, "std": 0.0, "n": 3}
@@ -52,7 +54,7 @@ def test_failed_and_missing_cells_are_counted_separately(fake):
     data = Stage("data", {"seed": 1}, 1)
     fake.add("lff", 0, metrics(0.6, 0.6), data=data)
     fake.store.fail(data, "a later attempt to rebuild it")
-    row, missing, finished = rows(fake, fake.store)
+    row, missing, finished = rows(Results(fake, fake.store))
     assert (row.seeds, row.failed, row.planned, row.complete) == ([0, 4], 2, 5, False)
     assert row.metrics["average_accuracy"]["n"] == 2
     assert row.state == "2/5 seeds, 2 failed, 1 missing"
@@ -67,7 +69,7 @@ def test_rows_are_grouped_by_data_set_and_method_in_the_order_of_the_plan(fake):
         for guidance in (3.0, 0.0):
             fake.add("ddb_two_step", seed, guidance=guidance, **shared)
         fake.add("erm", seed, selection="val_average", **shared)
-    found = rows(fake, fake.store)
+    found = rows(Results(fake, fake.store))
     erm = [("erm", steps, None, selection) for steps in (20, 5) for selection in ("last", "val_average")]
     recipe = [("ddb_two_step", steps, guidance, "last") for steps in (20, 5) for guidance in (3.0, 0.0)]
     values = [(row.dataset, row.method, row.settings["training.steps"], row.guidance, row.selection) for row in found]
@@ -79,7 +81,7 @@ def test_a_method_that_a_setting_does_not_touch_is_one_row(fake):
     """Two counts of synthetic images: two rows of Recipe I, one of ERM, whose two seeds are trained once each."""
     values = {"methods": {"erm": {}, "ddb_two_step": {}}, "seeds": [0, 1]}
     graph = build_graph(resolve(values | {"vary": {"sampling.images_per_class": [5, 10], "sampling.guidance": [1]}}))
-    assert [(row.method, row.settings, row.guidance, row.planned) for row in rows(graph, fake.store)] == [
+    assert [(row.method, row.settings, row.guidance, row.planned) for row in rows(Results(graph, fake.store))] == [
         ("erm", {"sampling.images_per_class": None}, None, 2),
         ("ddb_two_step", {"sampling.images_per_class": 5}, 1.0, 2),
         ("ddb_two_step", {"sampling.images_per_class": 10}, 1.0, 2),
@@ -94,7 +96,7 @@ def test_the_signal_behind_a_row_by_hand(fake):
     real = fake.amplify(0, quality={"precision": 0.5, "recall": 0.5, "auroc": 0.5})  # has no synthetic images to judge
     fake.add("ddb_two_step_error_set", 0, amplifier=real)
     fake.add("erm", 0)
-    row, of_real, erm = rows(fake, fake.store)
+    row, of_real, erm = rows(Results(fake, fake.store))
     assert row.signal.source == "synthetic" and len(set(row.signal.amplifiers)) == 3
     # precision: 0.5 and 0.7, mean 0.6, deviations +-0.1, sqrt(0.02 / 1); the empty error set of seed 1 has none
     assert row.signal.numbers["precision"] == pytest.approx({"mean": 0.6, "std": math.sqrt(0.02), "n": 2})
@@ -144,10 +146,10 @@ def test_the_papers_number_and_the_gap_to_it_are_in_the_row(fake, monkeypatch):
     for method, reached in (("ddb_two_step", {"worst_group_accuracy": 0.8881}), ("erm", None)):
         fake.add(method, 0, reached, dataset="waterbirds")
         fake.cells[-1] = replace(fake.cells[-1], config=config, row=known[method])
-    ours, missing = rows(fake, fake.store)
+    ours, missing = rows(Results(fake, fake.store))
     assert ours.gap("worst_group_accuracy") is None  # the amplifier's settings are ours, not the paper's
     monkeypatch.setitem(SEEN, "waterbirds", ("ddb_two_step",))
-    ours, _ = rows(fake, fake.store)
+    ours, _ = rows(Results(fake, fake.store))
     assert ours.as_json()["paper"]["worst_group_accuracy"] == pytest.approx(
         {"mean": 0.9081, "std": 0.0068, "gap": -0.02}  # 88.81 - 90.81
     )
@@ -248,7 +250,9 @@ def test_the_terminal_prints_shared_values_once_and_colours_incomplete_rows():
     assert [column.header.plain for column in table.columns][:2] == ["method", "guidance w (scale 1 + w)"]
     assert [cell.style for cell in table.columns[-1].cells] == ["", "red", "yellow"]
     (table,) = terminal_tables([FULL])
-    assert table.title.plain == "data set: colored_digits, selection: last, seeds: 3/3 seeds"
+    assert (
+        table.title.plain == "data set: colored_digits, guidance w (scale 1 + w): 1, selection: last, seeds: 3/3 seeds"
+    )
     console = Console(width=220, record=True, file=io.StringIO())
     console.print(*terminal_tables([*ROWS, Row("[bold]mine", "erm", "last", 0.0, 1, [], 1)]))
     text = console.export_text()
@@ -321,7 +325,7 @@ def test_the_papers_number_is_beside_ours_with_the_gap():
     lines = render(rows, "markdown").splitlines()
     assert lines[0] == (
         "| data set | method | guidance w (scale 1 + w) | selection "
-        "| average | worst group | paper: worst group | gap | seeds |"
+        "| average | worst group | paper: worst group | gap: worst group | seeds |"
     )
     assert lines[2].endswith("| 90.0 (1) | 88.5 (1) | 91.0 ± 1.0 | -2.5 | 1/1 seeds |")
     assert lines[3].endswith("| – | – | 78.0 | – | 0/1 seeds, 1 missing |")
