@@ -10,13 +10,13 @@ seed is copied to <output>/classifier (`ddb.features.classifier`).
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import t
 
 from ddb.errors import DDBError
 from ddb.experiment.config import ExperimentConfig, methods
 from ddb.experiment.config_file import Experiment, Point
 from ddb.experiment.graph import Cell, build_graph
 from ddb.features.classifier import export
+from ddb.report.paired import interval
 from ddb.signals.table import Signals
 from ddb.store import Store
 from ddb.training import predictions
@@ -80,7 +80,7 @@ def _gains(cells: dict[str, list[Cell]], store: Store) -> list[str]:
 
 def _difference(values: np.ndarray) -> str:
     """Mean and, with two seeds or more, 95 % interval of paired differences (S,) in points."""
-    if len(values) < 2:
-        return f"{values.mean():+.1f} points (1 seed)"
-    half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return f"{values.mean():+.1f} points [{values.mean() - half:.1f}, {values.mean() + half:.1f}] ({len(values)} seeds)"
+    found = interval(values.tolist())
+    if found["low"] is None:
+        return f"{found['mean']:+.1f} points (1 seed)"
+    return f"{found['mean']:+.1f} points [{found['low']:.1f}, {found['high']:.1f}] ({found['n']} seeds)"

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from ddb.experiment.graph import AmplifierRun, Graph, SyntheticSet
 
 CLASSES, COLUMNS, MOST_COLUMNS = 10, 30, 8  # classes shown; images of a row, shared out over them; at most per class
-SETS = 12  # synthetic sets shown
 CONFLICTS = 24  # training images on the list
 TILE, CARD = 48, 96  # pixels to which larger images are reduced: in a row, on the list
 
@@ -75,21 +74,26 @@ class Conflicts:
         return sum(bool(image.conflicting) for image in self.images)
 
 
-def gallery(graph: "Graph", store: Store) -> Gallery | None:
-    """Real images and the finished synthetic sets of the lowest seed that has one; None before the data is prepared."""
+def gallery(
+    graph: "Graph", store: Store, columns: int | None = None, most: int = 12, tile: int = TILE
+) -> Gallery | None:
+    """Real images and the finished synthetic sets of the lowest seed that has one; None before the data is prepared.
+
+    At most `most` sets, and `columns` images of a class, which are reduced to `tile` pixels.
+    """
     if not store.has(graph.data):
         return None
     dataset = prepared.read(store.path(graph.data))
     classes = dataset.classes[:CLASSES]
-    columns = min(MOST_COLUMNS, COLUMNS // len(classes))
+    columns = columns or min(MOST_COLUMNS, COLUMNS // len(classes))
     planned = [drawn for drawn in graph.synthetic.values() if drawn.data.key == graph.data.key]
     done = [drawn for drawn in planned if store.has(drawn.stage)]
     seed = min((drawn.seed for drawn in done), default=None)
     sets = sorted((drawn for drawn in done if drawn.seed == seed), key=lambda drawn: drawn.sampling.guidance)
     details = _differences(graph, [drawn for drawn in planned if drawn.seed == seed])
-    strips = _real(dataset["train"], len(classes), columns)
-    for drawn in sets[:SETS]:
-        parts = _parts(synthetic.read(store.path(drawn.stage), columns), None, len(classes), columns)
+    strips = _real(dataset["train"], len(classes), columns, tile)
+    for drawn in sets[:most]:
+        parts = _parts(synthetic.read(store.path(drawn.stage), columns), None, len(classes), columns, tile)
         strips.append(Strip(*_title(drawn, details[drawn.stage.key], store), parts))
     notes = []
     if planned and not sets:
@@ -100,33 +104,30 @@ def gallery(graph: "Graph", store: Store) -> Gallery | None:
         notes.append(f"Not drawn yet: {'; '.join(names)}.")
     if any(drawn.alignment is not None and not store.has(drawn.alignment) for drawn in sets):
         notes.append("Where no share of aligned images is given, it is not measured yet.")
-    if len(sets) > SETS:
-        notes.append(f"The first {SETS} of {len(sets)} synthetic sets.")
+    if len(sets) > most:
+        notes.append(f"The first {most} of {len(sets)} synthetic sets.")
     if len(dataset.classes) > len(classes):
         notes.append(f"The first {len(classes)} of {len(dataset.classes)} classes.")
     return Gallery(dataset.name, classes, columns, strips, seed, notes)
 
 
-def _real(train: Split, classes: int, columns: int) -> list[Strip]:
+def _real(train: Split, classes: int, columns: int, tile: int) -> list[Strip]:
     """The first training images of each class, apart by alignment where it is known."""
     if train.aligned is None:
-        return [Strip("real", "the bias is not labelled", _parts(train, None, classes, columns))]
+        return [Strip("real", "the bias is not labelled", _parts(train, None, classes, columns, tile))]
     kinds = {"real, aligned": train.aligned, "real, conflicting": ~train.aligned}
     return [
-        Strip(title, f"{members.mean():.1%} of the training images", _parts(train, members, classes, columns))
+        Strip(title, f"{members.mean():.1%} of the training images", _parts(train, members, classes, columns, tile))
         for title, members in kinds.items()
     ]
 
 
-def _parts(split: Split, members: np.ndarray | None, classes: int, columns: int) -> list[np.ndarray]:
+def _parts(split: Split, members: np.ndarray | None, classes: int, columns: int, tile: int) -> list[np.ndarray]:
     """The first `columns` images of each class among `members` (N,) bool."""
     members = np.ones(len(split), bool) if members is None else members
     rows = [np.flatnonzero(members & (split.labels == label))[:columns] for label in range(classes)]
-    return [np.stack([_reduced(split.array[i], TILE) for i in some]) if len(some) else _none(split) for some in rows]
-
-
-def _none(split: Split) -> np.ndarray:
-    return split.array[:0]
+    reduced = [[_reduced(split.array[i], tile) for i in some] for some in rows]
+    return [np.stack(some) if some else split.array[:0] for some in reduced]
 
 
 def _title(drawn: "SyntheticSet", differences: list[str], store: Store) -> tuple[str, str]:

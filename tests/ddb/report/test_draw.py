@@ -157,10 +157,10 @@ def test_the_overview_of_a_finished_plan(fake, overview, tmp_path):
     with Image.open(tmp_path / "figure.png") as image:
         assert image.format == "PNG" and image.size[0] == 1800 and np.asarray(image.convert("L")).std() > 10
     assert {
-        "real, aligned\n(66.7% of them)",
-        "real, conflicting\n(33.3% of them)",
-        "synthetic, w = 0\n(scale 1)\n97.8% aligned",
-        "synthetic, w = 1\n(scale 2)\n99.8% aligned",
+        "real, aligned\n66.7% of the training images",
+        "real, conflicting\n33.3% of the training images",
+        "w = 0\nscale 1\n97.8% aligned",
+        "w = 1\nscale 2\n99.8% aligned",
         "real images",
         "synthetic images, w = 0",
         "80.0",  # ddb_two_step: (79 + 80 + 81) / 3
@@ -180,7 +180,7 @@ def test_panels_without_results_say_what_is_missing(fake, overview):
     fake.draw(0, 0.0)
     fake.finish(fake.cells[0].stage, metrics=metrics(0.6))
     _, texts = overview()
-    assert "no synthetic set is finished yet" in texts and not missing & texts
+    assert "No synthetic set of this data set is finished yet." in " ".join(texts) and not missing & texts
 
 
 @pytest.mark.parametrize("bias_labels", [True, False])
@@ -193,7 +193,9 @@ def test_panels_that_an_experiment_has_no_results_for_are_left_out(fake, overvie
     drawn, texts = overview()
     assert "Training images" in texts and len(drawn.axes) == 2
     assert not {text for text in texts if "synthetic" in text or "Memorisation" in text}
-    assert bias_labels or ({"51.9", "average", "real"} <= texts and not {"aligned", "worst group"} & texts)
+    assert bias_labels or (
+        {"51.9", "average", "real\nthe bias is not labelled"} <= texts and not {"aligned", "worst group"} & texts
+    )
 
 
 def test_names_are_not_read_as_formulas(fake, overview):

@@ -94,9 +94,8 @@ def test_sets_of_one_guidance_have_their_settings_and_a_note_counts_what_does_no
         "scale 2, sampler steps 8, 95.0% aligned",
         "scale 2, sampler steps 10, 95.0% aligned",
     ]
-    monkeypatch.setattr(report_images, "SETS", 1)
     monkeypatch.setattr(report_images, "CLASSES", 1)
-    found = gallery(graph, store)
+    found = gallery(graph, store, most=1)
     assert len(found.strips) == 3 and all(len(strip.parts) == 1 for strip in found.strips)
     assert found.notes == ["The first 1 of 2 synthetic sets.", "The first 1 of 2 classes."]
 
