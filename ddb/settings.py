@@ -177,7 +177,7 @@ def build(model: type[Model], values: Any, where: str) -> Model:
 def unknown(name: str, known: list[str]) -> str:
     """What to say of a name that is not in `known`: the nearest one, else all of them."""
     near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known)) or 'none'}"
 
 
 def _explain(model: type[Settings], item: ErrorDetails, where: str) -> str:

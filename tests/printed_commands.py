@@ -81,6 +81,7 @@ WAYS = {
     f"ddb table {DIGITS} --against erm": Way(CLONE, SMALL, says="Difference to erm in points"),
     f"ddb table {DIGITS} --against group_dro": Way(CLONE, SMALL, says="Difference to group_dro in points"),
     f"ddb status {DIGITS}": Way(CLONE, SMALL, says=DONE),
+    "ddb status colored_digits": Way(CLONE, SMALL, says=DONE),
     f"ddb table {DIGITS}": Way(CLONE, SMALL, says="1/1 seeds"),
     "ddb explain RESULT": Way(not_here="the name stands for a key; tests/ddb/test_explain.py explains results"),
     "ddb run CONFIG --dry-run": Way(CLONE, SMALL, says="seed 0"),
