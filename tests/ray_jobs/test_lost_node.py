@@ -13,6 +13,7 @@ import time
 import psutil
 import pytest
 
+from ddb.experiment.results import Results
 from ddb.report import rows
 from ddb.store import Store
 from tests.ray_jobs.conftest import lend, small_graph
@@ -35,7 +36,7 @@ def run(*arguments):
 def test_cells_of_a_lost_node_run_again_on_the_other(tmp_path, finished):
     lend(finished, tmp_path)
     assert "lost 2, failed 0" in run(tmp_path, 2, 1, 4)
-    table = rows(cells(4, 1), Store(tmp_path))
+    table = rows(Results(cells(4, 1), Store(tmp_path)))
     assert len(table) == 4 and all(row.complete and not row.failed for row in table)
 
 

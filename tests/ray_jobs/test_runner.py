@@ -168,7 +168,7 @@ def test_a_stage_waits_for_a_node_where_that_is_the_setting():
 def test_what_cannot_do_with_less_fails_with_the_reason():
     split = small_graph(resources={"cdpm_workers": 4}, cdpm={"zero_stage": 2})
     cells = small_graph(resources={"cpus_per_run": 4})
-    for stage, graph, setting in ((_only(split, "cdpm"), split, "cdpm_workers"), (cells.cells[0].stage, cells, "cell")):
+    for stage, graph, setting in ((_only(split, "cdpm"), split, "cdpm_workers"), (cells.cells[0].stage, cells, "cpus")):
         with pytest.raises(DDBError, match=rf"resources\.{setting}.*4 asked for"):
             demand_now(stage, Capacity(((3, 0),)), graph.config.resources)
 
