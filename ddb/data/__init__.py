@@ -1,7 +1,7 @@
 """Benchmarks, one file each. A new one is a file with a settings class and `index`, and one line in `BENCHMARKS`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Union
 
@@ -35,7 +35,8 @@ class Benchmark:
     index: Callable[..., BiasedDataset]  # (settings, root) -> listed data set; of a built-in one: (settings)
     metric: str  # that papers compare
     places: tuple[str, ...] = ()  # below DDB_DATA; empty where it is built in, or only `root` can say
-    published: Callable[..., dict] | None = None  # settings -> {split: images, or images per group or class}
+    # {split: images, or images per group or class}; a function of the settings where these decide it
+    published: dict | Callable[..., dict] = field(default_factory=dict)
     marker: str = "."  # what a folder must hold to be taken for this data set
     size: tuple[int, int, int] | None = None  # classes, images to train and to validate on, for cost estimates
     version: int = 1  # of the code that reads it: increase it if the same files would give another data set
@@ -44,58 +45,29 @@ class Benchmark:
 
 BENCHMARKS = {
     "colored_digits": Benchmark(
-        ColoredDigitsConfig, colored_digits.load, "conflicting_accuracy", source=colored_digits.scan_of
-    ),
+        ColoredDigitsConfig, colored_digits.load, "conflicting_accuracy", source=colored_digits.scan_of),
     "waterbirds": Benchmark(
-        waterbirds.WaterbirdsConfig,
-        waterbirds.index,
-        "worst_group_accuracy",
-        waterbirds.PLACES,
-        waterbirds.published,
-        "metadata.csv",
-        (2, 4795, 1199),
-    ),
+        waterbirds.WaterbirdsConfig, waterbirds.index, "worst_group_accuracy", waterbirds.PLACES,
+        waterbirds.PUBLISHED, "metadata.csv", (2, 4795, 1199)),
     "bffhq": Benchmark(
-        bffhq.BFFHQConfig,
-        bffhq.index,
-        "conflicting_accuracy",
-        bffhq.PLACES,
-        bffhq.published,
-        "test",
-        (2, 19_200, 1_000),
-    ),
-    "bar": Benchmark(bar.BARConfig, bar.index, "average_accuracy", bar.PLACES, bar.published, "train", (6, 1746, 195)),
+        bffhq.BFFHQConfig, bffhq.index, "conflicting_accuracy", bffhq.PLACES,
+        bffhq.published, "test", (2, 19_200, 1_000)),
+    "bar": Benchmark(
+        bar.BARConfig, bar.index, "average_accuracy", bar.PLACES,
+        bar.published, "train", (6, 1746, 195)),
     "imagenet9": Benchmark(
-        imagenet9.ImageNet9Config,
-        imagenet9.index,
-        "average_accuracy",
-        imagenet9.PLACES,
-        imagenet9.published,
-        "train",
-        (9, 54_600, 2_100),
-    ),
+        imagenet9.ImageNet9Config, imagenet9.index, "average_accuracy", imagenet9.PLACES,
+        imagenet9.PUBLISHED, "train", (9, 54_600, 2_100)),
     "urbancars": Benchmark(
-        urbancars.UrbanCarsConfig,
-        urbancars.index,
-        "id_accuracy",
-        urbancars.PLACES,
-        urbancars.published,
-        urbancars.TRAIN,
-        (2, 8_000, 1_000),
-    ),
+        urbancars.UrbanCarsConfig, urbancars.index, "id_accuracy", urbancars.PLACES,
+        urbancars.PUBLISHED, urbancars.TRAIN, (2, 8_000, 1_000)),
     "pacs_biased": Benchmark(
-        pacs_biased.PacsBiasedConfig,
-        pacs_biased.index,
-        "conflicting_accuracy",
-        pacs_biased.PLACES,
-        pacs_biased.published,
-        "train",
-        (4, 636, 160),
-    ),
+        pacs_biased.PacsBiasedConfig, pacs_biased.index, "conflicting_accuracy", pacs_biased.PLACES,
+        pacs_biased.PUBLISHED, "train", (4, 636, 160)),
     "metadata_csv": Benchmark(metadata_csv.MetadataConfig, metadata_csv.index, "worst_group_accuracy"),
     "align_conflict": Benchmark(align_conflict.AlignConflictConfig, align_conflict.index, "conflicting_accuracy"),
     "folder": Benchmark(folder.FolderConfig, folder.index, "average_accuracy"),
-}
+}  # fmt: skip
 
 
 def _named(section: Any) -> Any:

@@ -12,17 +12,15 @@ from typing import Literal
 
 from pydantic import Field
 
-from ddb.data.align_conflict import class_folders, read_split, read_tree
+from ddb.data.align_conflict import class_folders, read_splits
 from ddb.data.dataset import BiasedDataset, Split, hold_out
 from ddb.data.files import FilesConfig, images, listed
 from ddb.errors import DDBError
 
 CLASSES = ("climbing", "diving", "fishing", "pole vaulting", "racing", "throwing")
 PLACES = ("bar", "BAR")
-PUBLISHED = {  # images per split and class, train before the hold-out
-    "train": (326, 520, 163, 279, 336, 317),
-    "test": (105, 159, 42, 131, 132, 85),
-}
+# Images per split and class, train before the hold-out.
+PUBLISHED = {"train": (326, 520, 163, 279, 336, 317), "test": (105, 159, 42, 131, 132, 85)}
 
 
 class BARConfig(FilesConfig):
@@ -69,24 +67,18 @@ def _original(config: BARConfig, root: Path) -> BiasedDataset:
 
 def _flat(directory: Path, root: Path, classes: tuple[str, ...]) -> Split:
     """Classes from `<class>_<number>.jpg`; those that are not in `classes` are left out."""
-    paths, labels = [], []
+    labels = {}
     for path in images(directory, root):
         name = Path(path).name.rpartition("_")[0]
         if name not in CLASSES:
             raise DDBError(f"{root / path}: its name must be <class>_<number>, with a class of BAR")
         if name in classes:
-            paths.append(path)
-            labels.append(classes.index(name))
-    return listed(root, paths, labels)
+            labels[path] = classes.index(name)
+    return listed(root, [*labels], [*labels.values()])
 
 
 def _variant(config: BARConfig, root: Path) -> BiasedDataset:
     train = root / "train"
     names = class_folders(train / "align")
-    both: dict[Path, bool | None] = {train / "align": True, train / "conflict" / config.variant: False}
-    splits = {
-        "train": read_tree(both, root, names),
-        "val": read_split(root / "valid", root, names),
-        "test": read_split(root / "test", root, names),
-    }
+    splits = read_splits(root, names, train / "conflict" / config.variant, train / "align")
     return BiasedDataset("bar", names, {"place": names}, splits, (f"variant {config.variant}",))

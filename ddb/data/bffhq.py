@@ -8,11 +8,11 @@ conflicting test images; the average over all is reported beside it (some loader
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from ddb.data.align_conflict import AlignConflictConfig, align_and_conflict, class_folders, read_split, read_tree
+from ddb.data.align_conflict import class_folders, read_splits
 from ddb.data.dataset import BiasedDataset
 from ddb.data.files import FilesConfig
 from ddb.errors import DDBError
@@ -25,14 +25,11 @@ PUBLISHED = {"train": 19_200, "val": 1_000, "test": 1_000}  # of 0.5pct: 19,104 
 class BFFHQConfig(FilesConfig):
     """Settings of BFFHQ."""
 
+    bias_labels: ClassVar[bool] = True
     name: Literal["bffhq"] = "bffhq"
     pct: Literal["0.5pct", "1pct", "2pct", "5pct", "train"] = Field(
         default="0.5pct", description="share of conflicting training images: the folder's name"
     )
-
-    @property
-    def bias_labels(self) -> bool:
-        return True
 
 
 def published(config: BFFHQConfig) -> dict[str, int]:
@@ -42,17 +39,12 @@ def published(config: BFFHQConfig) -> dict[str, int]:
 
 def index(config: BFFHQConfig, root: Path) -> BiasedDataset:
     """List the data set. Raises DDBError where the folder of `pct` is not there, naming those that are."""
-    train = root / config.pct
-    if not (train / "align").is_dir():
+    align = root / config.pct / "align"
+    if not align.is_dir():
         there = sorted(path.parent.name for path in root.glob("*/align"))
-        raise DDBError(f"dataset.pct: {train}/align is not there; {root} has {', '.join(there) or 'none'}")
-    numbers = class_folders(train / "align")
+        raise DDBError(f"dataset.pct: {align} is not there; {root} has {', '.join(there) or 'none'}")
+    numbers = class_folders(align)
     if len(numbers) != 2:
-        raise DDBError(f"{train}/align: BFFHQ has two classes, here are {', '.join(numbers)}")
-    defaults = AlignConflictConfig()
-    splits = {
-        "train": read_tree(align_and_conflict(train), root, numbers),
-        "val": read_split(root / defaults.val, root, numbers),
-        "test": read_split(root / defaults.test, root, numbers),
-    }
+        raise DDBError(f"{align}: BFFHQ has two classes, here are {', '.join(numbers)}")
+    splits = read_splits(root, numbers, root / config.pct / "conflict", align)
     return BiasedDataset("bffhq", CLASSES, {"gender": ("gender 0", "gender 1")}, splits)

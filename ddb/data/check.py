@@ -9,20 +9,19 @@ in two splits is reported, since a model that has seen it is not tested by it.
 
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from ddb.data import BENCHMARKS, SPLITS, BiasedDataset, FilesConfig, group_names, groups, load_dataset
 from ddb.data.files import EMPTY, file_digests
-from ddb.data.images import metadata_is_damaged, pages, read_image
+from ddb.data.images import look_at, metadata_is_damaged, pages, read_image
 from ddb.data.pixels import is_blank, told
 from ddb.data.tree import left_out_pages, shown
 from ddb.errors import DDBError
-
-CHUNK = 512  # files between two looks at the progress
 
 
 @dataclass
@@ -55,8 +54,9 @@ def check(
     report.problems += count_problems(report.counts)
     if report.root is not None:
         _read_files(dataset, report, threads, progress)
-        report.problems += duplicates(dataset)
-        report.notes += contradictions(dataset)
+        table = _contents(dataset)
+        report.problems += _duplicates(table)
+        report.notes += _contradictions(table)
     return report
 
 
@@ -69,8 +69,8 @@ def verify_counts(config: FilesConfig) -> None:
 
 def count(dataset: BiasedDataset, config: FilesConfig) -> list[tuple[str, str, int, int | None]]:
     """Rows (split, group, found, published). A split that we held out counts with train where papers have none."""
-    published = BENCHMARKS[config.name].published
-    published = published(config) if published else {}
+    known = BENCHMARKS[config.name].published
+    published = known(config) if callable(known) else known
     by_group = dataset["train"].aligned is not None
     names = group_names(dataset.classes, tuple(dataset.bias_attributes)) if by_group else list(dataset.classes)
     found = {}
@@ -98,18 +98,15 @@ def _read_files(dataset: BiasedDataset, report: Report, threads: int, progress: 
     """Open and decode every file; missing and broken ones become problems, doubtful ones notes."""
     assert report.root is not None
     paths = [path for name in SPLITS for path in dataset[name].paths]
+    files = [report.root / path for path in paths]
     report.rows, seen = len(paths), {}
-    with ThreadPoolExecutor(threads) as pool:
-        for start in range(0, len(paths), CHUNK):
-            part = paths[start : start + CHUNK]
-            for path, found in zip(part, pool.map(_look, (report.root / path for path in part)), strict=True):
-                if isinstance(found, DDBError):
-                    report.problems.append(str(found))
-                else:
-                    seen[path] = found
-                    report.bytes += (report.root / path).stat().st_size
-                report.present += (report.root / path).is_file()
-            progress(min(start + CHUNK, len(paths)), len(paths))
+    for path, file, found in zip(paths, files, look_at(files, _look, threads, progress), strict=True):
+        report.present += file.is_file()
+        if isinstance(found, DDBError):
+            report.problems.append(str(found))
+        else:
+            seen[path] = found
+            report.bytes += file.stat().st_size
     if seen:
         ordered = sorted((each.size for each in seen.values()), key=lambda size: size[0] * size[1])
         report.sizes = " to ".join(f"{width} x {height}" for width, height in (ordered[0], ordered[-1]))
@@ -120,68 +117,61 @@ def _read_files(dataset: BiasedDataset, report: Report, threads: int, progress: 
                             "they are used, turned upright where the orientation can be read")  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Seen:
+class _Seen(NamedTuple):
     size: tuple[int, int]  # width and height in pixels
     blank: bool
     pages: int
 
 
-def _look(path: Path) -> _Seen | DDBError:
-    """What a file holds, or what is wrong with it."""
-    try:
-        picture = read_image(path)
-    except DDBError as error:
-        return error
+def _look(path: Path) -> _Seen:
+    picture = read_image(path)
     return _Seen(picture.size, is_blank(picture), pages(path))
 
 
-def duplicates(dataset: BiasedDataset) -> list[str]:
-    """A line for each content that is in more than one split; missing and empty files have none."""
-    places: dict[bytes, dict[str, str]] = {}
+def _contents(dataset: BiasedDataset) -> pd.DataFrame:
+    """Split, path, class and hash of each file; missing and empty files have none."""
+    parts = []
     for name in SPLITS:
         split = dataset[name]
         assert split.root is not None
-        for path, digest in zip(split.paths, file_digests(split.root, split.paths), strict=True):
-            if digest and digest != EMPTY:
-                places.setdefault(digest, {}).setdefault(name, path)
-    shared = [found for found in places.values() if len(found) > 1]
-    return [f"the same content in {' and '.join(f'{name} ({path})' for name, path in each.items())}" for each in shared]
+        columns = {"path": split.paths, "label": split.labels, "content": file_digests(split.root, split.paths)}
+        parts.append(pd.DataFrame({"split": name, **columns}))
+    table = pd.concat(parts, ignore_index=True)
+    return table[~table["content"].isin([b"", EMPTY])]
 
 
-def contradictions(dataset: BiasedDataset) -> list[str]:
+def _duplicates(table: pd.DataFrame) -> list[str]:
+    """A line for each content that is in more than one split."""
+    first = table.drop_duplicates(["split", "content"])
+    shared = first[first.duplicated("content", keep=False)]
+    places = (shared["split"] + " (" + shared["path"] + ")").groupby(shared["content"], sort=False)
+    return [f"the same content in {' and '.join(each)}" for _, each in places]
+
+
+def _contradictions(table: pd.DataFrame) -> list[str]:
     """A line for images of a split that have the same content and not the same class; one of the labels is wrong."""
-    pairs = []
-    for name in SPLITS:
-        split, first = dataset[name], {}
-        assert split.root is not None
-        for row, digest in enumerate(file_digests(split.root, split.paths)):
-            before = first.setdefault(digest, row)
-            if digest and digest != EMPTY and split.labels[before] != split.labels[row]:
-                pairs.append((split.paths[before], split.paths[row]))
-    if not pairs:
+    first = table.groupby(["split", "content"])[["path", "label"]].transform("first")
+    wrong = table.index[table["label"] != first["label"]]
+    if wrong.empty:
         return []
-    return [f"warning: images of one content and two classes: {len(pairs):,}, such as {shown(pairs[0][0])} and "
-            f"{shown(pairs[0][1])}"]  # fmt: skip
+    return [f"warning: images of one content and two classes: {len(wrong):,}, such as "
+            f"{shown(first['path'][wrong[0]])} and {shown(table['path'][wrong[0]])}"]  # fmt: skip
 
 
 def summarize(problems: list[str], shown: int) -> list[str]:
     """At most `shown` problems of each kind, and how many more there are."""
-    kinds = Counter(_kind(problem) for problem in problems)
-    left, lines = Counter(), []
+    kinds, so_far, lines = Counter(map(_kind, problems)), Counter(), []
     for problem in problems:
         kind = _kind(problem)
-        left[kind] += 1
-        if left[kind] <= shown:
+        so_far[kind] += 1
+        if so_far[kind] <= shown:
             lines.append(problem)
-        if left[kind] == shown and kinds[kind] > shown:
+        if so_far[kind] == shown and kinds[kind] > shown:
             lines.append(f"... and {kinds[kind] - shown:,} more of this kind")
     return lines
 
 
 def _kind(problem: str) -> str:
     """Missing files, broken ones and duplicates apart; the rest is one kind."""
-    for kind in ("no such file", "the same content", "broken image", "empty file", "not an image", "published"):
-        if kind in problem:
-            return kind
-    return "other"
+    kinds = ("no such file", "the same content", "broken image", "empty file", "not an image", "published")
+    return next((kind for kind in kinds if kind in problem), "other")

@@ -10,7 +10,7 @@ construction is that of the field's Colored MNIST; no scan is in two splits.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -38,6 +38,7 @@ PALETTE = {  # ten hues of similar lightness, all darker than the white strokes
 class ColoredDigitsConfig(DatasetConfig):
     """Settings of the Colored Digits benchmark."""
 
+    bias_labels: ClassVar[bool] = True
     name: Literal["colored_digits"] = "colored_digits"
     conflict_ratio: float = Field(
         default=0.05, ge=0, le=1, description="share of each class whose colour is not its class's"
@@ -47,10 +48,6 @@ class ColoredDigitsConfig(DatasetConfig):
     )
     image_size: int = Field(default=16, ge=8, le=64, multiple_of=4, description="height and width in pixels")
     seed: int = Field(default=0, ge=0, description="draws the splits and the colours; training seeds are apart")
-
-    @property
-    def bias_labels(self) -> bool:
-        return True
 
 
 def load(config: ColoredDigitsConfig) -> BiasedDataset:

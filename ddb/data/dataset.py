@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 from ddb.errors import DDBError
 from ddb.lazy import np
@@ -21,13 +22,9 @@ SPLITS = ("train", "val", "test")
 class DatasetConfig(Settings):
     """Settings that every data set has."""
 
+    bias_labels: ClassVar[bool] = False  # whether the data set says which images conflict with the bias
     name: str
     image_size: int
-
-    @property
-    def bias_labels(self) -> bool:
-        """Whether the data set says which images conflict with the bias."""
-        return False
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,10 @@ def near_duplicates(images: np.ndarray) -> np.ndarray:
     """Number of each image's cluster, (N,) int64 from 0, for `images` (N, H, W, 3) uint8."""
     if not len(images):
         return np.zeros(0, np.int64)
-    thumbnails = np.array([_thumbnail(image) for image in images]).reshape(len(images), SIDE, SIDE)
+    grey = [Image.fromarray(np.asarray(image)).convert("L") for image in images]
+    thumbnails = np.array([each.resize((SIDE, SIDE), Image.Resampling.BOX) for each in grey], np.float32)
     flat, mirrored = (_standardised(each) for each in (thumbnails, thumbnails[:, :, ::-1]))  # (N, 256) each
-    pairs = [np.zeros((0, 2), np.int64)]
+    pairs = []
     for start in range(0, len(images), BLOCK):
         rows = flat[start : start + BLOCK]
         alike = np.maximum(rows @ flat.T, rows @ mirrored.T) >= ALIKE  # (B, N)
@@ -34,11 +35,6 @@ def near_duplicates(images: np.ndarray) -> np.ndarray:
     first, second = np.concatenate(pairs).T
     graph = coo_array((np.ones(len(first), bool), (first, second)), shape=(len(images),) * 2)
     return connected_components(graph, directed=False)[1].astype(np.int64)
-
-
-def _thumbnail(image: np.ndarray) -> np.ndarray:
-    grey = Image.fromarray(np.asarray(image)).convert("L")
-    return np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BOX), np.float32)
 
 
 def _standardised(thumbnails: np.ndarray) -> np.ndarray:

@@ -15,23 +15,23 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import platformdirs
 from pydantic import Field
 
 from ddb.data.dataset import SPLITS, BiasedDataset, DatasetConfig, Split
 from ddb.data.images import is_image_name
-from ddb.data.tree import is_clutter, is_file, is_folder
+from ddb.data.tree import is_clutter, kind_of
 from ddb.errors import DDBError
 from ddb.lazy import np, pa, pq
 from ddb.settings import NotHashed
 
 EMPTY = hashlib.blake2b(digest_size=16).digest()  # of a file without content
 NUMBER = re.compile(r"-?[0-9]+")
+SURROGATE = re.compile("[\ud800-\udfff]")  # stands for a byte of a file name that is not UTF-8
 SETTLED_NS = 2_000_000_000  # a file's digest is remembered once it has been left alone for so long
 
 
@@ -51,17 +51,13 @@ class DataMissing(DDBError):
 class FilesConfig(DatasetConfig):
     """Settings that every data set of files has."""
 
+    tables: ClassVar[tuple[str, ...]] = ()  # files below the root that are read beside the images
     root: Annotated[Path | None, NotHashed()] = Field(
         default=None, description="folder of the files; null: looked for below DDB_DATA, else data/"
     )
     image_size: int = Field(
         default=64, ge=8, description="pixels at which the CDPM, and classifiers by default, see images"
     )
-
-    @property
-    def tables(self) -> tuple[str, ...]:
-        """Files below the root that are read beside the images."""
-        return ()
 
 
 def data_home() -> Path:
@@ -89,7 +85,7 @@ def locate(config: FilesConfig, places: tuple[str, ...], marker: str = ".") -> P
 
 def folders(directory: Path) -> list[str]:
     """Names of the folders in `directory`, sorted, without clutter. Raises DDBError where it is not there."""
-    return [entry.name for entry in _entries(directory) if is_folder(entry)]
+    return [entry.name for entry in _entries(directory) if kind_of(entry) == "folder"]
 
 
 def images(directory: Path, root: Path) -> list[str]:
@@ -97,7 +93,7 @@ def images(directory: Path, root: Path) -> list[str]:
 
     Raises DDBError where the directory is not there.
     """
-    names = [entry.name for entry in _entries(directory) if is_image_name(entry.name) and is_file(entry)]
+    names = [entry.name for entry in _entries(directory) if is_image_name(entry.name) and kind_of(entry) == "file"]
     below = directory.relative_to(root).as_posix()
     return [name if below == "." else f"{below}/{name}" for name in names]
 
@@ -121,34 +117,16 @@ def listed(
     root: Path,
     paths: list[str],
     labels: list[int] | np.ndarray,
-    bias: list | np.ndarray | None = None,
-    aligned: list | np.ndarray | None = None,
+    bias: np.ndarray | None = None,
+    aligned: np.ndarray | None = None,
     disagrees: np.ndarray | None = None,
 ) -> Split:
-    """A Split of files that are not decoded yet, its rows sorted by path; `bias` is (N,) or (N, A).
-
-    Raises DDBError for a file name that is not text in the file system's encoding.
-    """
-    for path in paths:
-        if not path.isprintable() and any("\ud800" <= character <= "\udfff" for character in path):
-            raise DDBError(f"{root}: the file name {path!r} is not UTF-8; rename it")
+    """A Split of files that are not decoded, its rows sorted by path. Raises DDBError for a name that is not UTF-8."""
+    if strange := next(filter(SURROGATE.search, paths), None):
+        raise DDBError(f"{root}: the file name {strange!r} is not UTF-8; rename it")
     order = sorted(range(len(paths)), key=paths.__getitem__)
-    rows = np.array(order, np.int64)
-    split = Split(
-        None,
-        np.array(labels, np.int64).reshape(-1),
-        list(paths),
-        None if bias is None else _columns(np.array(bias, np.int64)),
-        None if aligned is None else np.array(aligned, bool),
-        root,
-        disagrees,
-    )
-    return split.take(rows)
-
-
-def _columns(values: np.ndarray) -> np.ndarray:
-    """(N,) or (N, A) to (N, A)."""
-    return values if values.ndim == 2 else values[:, None]
+    split = Split(None, np.array(labels, np.int64), paths, bias, aligned, root, disagrees)
+    return split.take(np.array(order, np.int64))
 
 
 def fingerprint(dataset: BiasedDataset) -> str:
@@ -172,17 +150,15 @@ def file_digests(root: Path, paths: list[str]) -> list[bytes]:
     """Content hash, 16 bytes, of each file below `root`; empty bytes for one that is not there."""
     cache = _cache_path(root)
     known, now = _read_cache(cache), time.time_ns()
-    stats = [_stat(root / path) for path in paths]
-    stale = {i: status for i, status in enumerate(stats) if status and known.get(paths[i], (None,))[0] != status}
+    there = {path: status for path in paths if (status := _stat(root / path))}
+    stale = {path: status for path, status in there.items() if known.get(path, (None,))[0] != status}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        fresh = dict(zip(stale, pool.map(lambda i: _digest(root / paths[i]), stale), strict=True))
-    found = [fresh.get(i, known[path][1] if stats[i] and i not in fresh else b"") for i, path in enumerate(paths)]
+        fresh = dict(zip(stale, pool.map(_digest, (root / path for path in stale)), strict=True))
     # The clock of a file system ticks, up to 2 s apart: a second change within the same tick would not show.
-    settled = [i for i, status in stale.items() if now - status.changed_ns > SETTLED_NS]
+    settled = {path: (status, fresh[path]) for path, status in stale.items() if now - status.changed_ns > SETTLED_NS}
     if settled:
-        known.update({paths[i]: (stale[i], fresh[i]) for i in settled})
-        _write_cache(cache, known)
-    return found
+        _write_cache(cache, known | settled)
+    return [fresh.get(path) or known[path][1] if path in there else b"" for path in paths]
 
 
 def content_of(root: Path, paths: list[str]) -> str:
@@ -195,27 +171,20 @@ def _digest(path: Path) -> bytes:
     whole = hashlib.blake2b(digest_size=16)
     try:
         with open(path, "rb") as file:
-            for part in _parts(file):
+            while part := file.read(1 << 20):
                 whole.update(part)
     except OSError as error:
         raise DDBError(f"{path}: {error.strerror}") from None
     return whole.digest()
 
 
-def _parts(file, size: int = 1 << 20) -> Iterator[bytes]:
-    while part := file.read(size):
-        yield part
-
-
 def _stat(path: Path) -> Status | None:
     """None where there is no such file."""
-    try:
+    with contextlib.suppress(OSError):
         found = os.stat(path)
-    except OSError:
-        return None
-    if not stat.S_ISREG(found.st_mode):
-        return None
-    return Status(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+        if stat.S_ISREG(found.st_mode):
+            return Status(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+    return None
 
 
 def _cache_path(root: Path) -> Path:
@@ -235,10 +204,9 @@ def _read_cache(path: Path) -> dict[str, tuple[Status, bytes]]:
 
 def _write_cache(path: Path, known: dict[str, tuple[Status, bytes]]) -> None:
     """Best effort: where the folder cannot be written, contents are hashed again next time."""
-    columns: dict[str, Any] = {"path": list(known), "digest": [digest for _, digest in known.values()]}
-    for name in Status._fields:
-        values = [getattr(status, name) for status, _ in known.values()]
-        columns[name] = pa.array(values, pa.uint64() if name == "inode" else pa.int64())
+    stats, digests = zip(*known.values(), strict=True)
+    columns: dict[str, Any] = dict(zip(Status._fields, zip(*stats, strict=True), strict=True))
+    columns |= {"path": list(known), "digest": digests, "inode": pa.array(columns["inode"], pa.uint64())}
     temporary = path.with_suffix(f".{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

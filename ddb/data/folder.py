@@ -6,6 +6,8 @@
 Split folders are known by their names (`ddb.data.roles`); what lies in folders below a class's belongs to the class.
 """
 
+import os
+from collections import defaultdict
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,6 +19,7 @@ from ddb.data.review import apply_review
 from ddb.data.roles import find_roles, role_of
 from ddb.data.tree import Tree, endings, shown, walk
 from ddb.errors import DDBError
+from ddb.lazy import np
 from ddb.settings import AddedLater, HashedAs, NotHashed, absolute, file_content
 
 TEXTS = (".txt", ".md", ".csv", ".tsv", ".json", ".xml", ".yaml", ".yml", ".html", ".pdf")  # notes on images
@@ -57,14 +60,17 @@ def index(config: FolderConfig, root: Path) -> BiasedDataset:
     """List the folder. Raises DDBError where it has fewer than two classes, or a class fewer than three images."""
     tree = walk(root)
     roles = find_roles(tree, None if config.splits is None else {**config.splits})
-    given, notes = roles.folders, []
+    given, train, notes = roles.folders, roles.folders.get("train", ""), []
     beside = [*(folder for split, folder in given.items() if split != "train"), *roles.spare]  # no classes of the root
-    members = _classes(tree, given.get("train", ""), beside)
-    train_folder, classes = root / given.get("train", ""), tuple(members)
+    members = _classes(tree, train, beside)
+    classes = tuple(members)
     if len(classes) < 2:
-        raise DDBError(f"{train_folder}: needs a folder per class, at least two; it has {_few(tree, classes, given)}")
+        hint = "; dataset.splits={} takes each folder for a class, not for a split" if given else ""
+        if classes and not given and len(_grouped(tree.images, classes[0])) > 1:
+            hint = f" ({classes[0]}); is the root {root / classes[0]}?"
+        raise DDBError(f"{root / train}: needs a folder per class, at least two; it has {len(classes)}{hint}")
     if config.splits is None:
-        _refuse_splits_in_classes(tree, members, _start(given.get("train", "")))
+        _refuse_splits_in_classes(root, train, members)
     splits = {"train": _read(root, members, classes)}
     for name, share, seed in (("test", config.test_share, 0), ("val", config.val_share, 1)):
         if name in given:
@@ -75,7 +81,11 @@ def index(config: FolderConfig, root: Path) -> BiasedDataset:
             continue
         if name == "val" and "test" not in given:
             share /= 1 - config.test_share  # of what is left beside the test images
-        _check_counts(splits["train"], classes, train_folder)
+        counts = np.bincount(splits["train"].labels, minlength=len(classes))  # (C,)
+        if counts.min() < 2:
+            label = int(np.argmax(counts < 2))
+            raise DDBError(f"{root / train / classes[label]}: {counts[label]} images left; too few to hold some out "
+                           "for val and test")  # fmt: skip
         splits["train"], splits[name] = hold_out(splits["train"], share, 2 * config.split_seed + seed)
         notes.append(f"{name}: {len(splits[name])} images, held out by us from the training images, stratified by "
                      f"class, seed {config.split_seed}")  # fmt: skip
@@ -88,58 +98,39 @@ def _classes(tree: Tree, folder: str, beside: list[str] | tuple) -> dict[str, li
 
     Raises DDBError where one cannot be listed, or holds files of which none can be an image.
     """
-    start = _start(folder)
-    if closed := [path for path in tree.closed if path.startswith(start)]:
+    if closed := [path for path in tree.closed if path.startswith(os.path.join(folder, ""))]:
         raise DDBError(f"{tree.root / closed[0]}: the folder cannot be listed")
-    images, others = _grouped(tree.images, start), _grouped(tree.others, start)
+    images, others = _grouped(tree.images, folder), _grouped(tree.others, folder)
     for name in sorted(set(others) - set(images) - set(beside)):
-        strange = [path for path in others[name] if not path.lower().endswith(TEXTS)]
-        if strange:
-            raise DDBError(f"{tree.root / start / name}: none of its {len(others[name])} files can be read as an image "
-                           f"({endings(others[name])}); convert them, or move the folder away")  # fmt: skip
+        if not all(path.lower().endswith(TEXTS) for path in others[name]):
+            raise DDBError(f"{tree.root / folder / name}: none of its {len(others[name])} files can be read as an "
+                           f"image ({endings(others[name])}); convert them, or move the folder away")  # fmt: skip
     return {name: images[name] for name in sorted(set(images) - set(beside))}
 
 
-def _start(folder: str) -> str:
-    """What the paths in a folder below the root begin with."""
-    return f"{folder}/" if folder else ""
-
-
-def _grouped(paths: list[str], start: str) -> dict[str, list[str]]:
-    """Paths below `start` by the folder that they lie in, however deep."""
-    found: dict[str, list[str]] = {}
+def _grouped(paths: list[str], folder: str) -> dict[str, list[str]]:
+    """Paths below `folder` by the folder in it that they lie in, however deep."""
+    found, start = defaultdict(list), os.path.join(folder, "")
     for path in paths:
         name, slash, _ = path.removeprefix(start).partition("/")
         if path.startswith(start) and slash:
-            found.setdefault(name, []).append(path)
+            found[name].append(path)
     return found
 
 
-def _few(tree: Tree, classes: tuple[str, ...], given: dict[str, str]) -> str:
-    """How many classes there are, and what may be meant instead."""
-    if len(classes) == 1 and not given:
-        inside = _grouped(tree.images, f"{classes[0]}/")
-        if len(inside) > 1:
-            return f"1 ({classes[0]}); is the root {tree.root / classes[0]}?"
-    hint = "; dataset.splits={} takes each folder for a class, not for a split" if given else ""
-    return f"{len(classes)}{hint}"
-
-
-def _refuse_splits_in_classes(tree: Tree, members: dict[str, list[str]], start: str) -> None:
+def _refuse_splits_in_classes(root: Path, train: str, members: dict[str, list[str]]) -> None:
     """<class>/train and <class>/test: read as one class, training and test images would be mixed."""
     for name, paths in members.items():
-        roles = {role_of(folder): folder for folder in _grouped(paths, f"{start}{name}/")}
-        if "train" in roles and {"val", "test"} & roles.keys():
-            raise DDBError(f"{tree.root / start / name}: a class with splits in it; put the splits above the classes "
+        roles = {role_of(folder) for folder in _grouped(paths, os.path.join(train, name))}
+        if "train" in roles and {"val", "test"} & roles:
+            raise DDBError(f"{root / train / name}: a class with splits in it; put the splits above the classes "
                            "(train/<class>), or read it as one: dataset.splits={}")  # fmt: skip
 
 
 def _deep(splits: dict[str, Split], given: dict[str, str]) -> list[str]:
     """A note on images that lie in folders below their class's."""
-    deep = []
-    for name, split in splits.items():
-        folder = given.get(name, given.get("train", ""))
-        deep += [path for path in split.paths if path.removeprefix(f"{folder}/").count("/") > 1]
+    start = {name: f"{given.get(name, given.get('train', ''))}/" for name in splits}
+    deep = [path for name in splits for path in splits[name].paths if path.removeprefix(start[name]).count("/") > 1]
     if not deep:
         return []
     return [f"{len(deep):,} images in folders below a class's are read with their class, such as {shown(deep[0])}"]
@@ -151,13 +142,5 @@ def _read(root: Path, members: dict[str, list[str]], classes: tuple[str, ...]) -
         hint = f"; the training images' folder is called {near[0]!r}" if near else ""
         place = root / members[strange[0]][0].rpartition(f"{strange[0]}/")[0] / strange[0]
         raise DDBError(f"{place}: no training images of this class{hint}")
-    paths = [path for name in classes for path in members.get(name, [])]
-    labels = [label for label, name in enumerate(classes) for _ in members.get(name, [])]
-    return listed(root, paths, labels)
-
-
-def _check_counts(split: Split, classes: tuple[str, ...], directory: Path) -> None:
-    for label, name in enumerate(classes):
-        count = int((split.labels == label).sum())
-        if count < 2:
-            raise DDBError(f"{directory / name}: {count} images left; too few to hold some out for val and test")
+    labels = {path: label for label, name in enumerate(classes) for path in members.get(name, [])}
+    return listed(root, [*labels], [*labels.values()])

@@ -35,32 +35,21 @@ class ImageNet9Config(FilesConfig):
     test: str = "imagenet-a"
 
 
-def published(config: ImageNet9Config) -> dict[str, int | None]:
-    """Images per split, as far as known."""
-    return PUBLISHED
-
-
 def index(config: ImageNet9Config, root: Path) -> BiasedDataset:
     """List the data set. Raises DDBError that names the folder that is missing."""
-    splits = {
-        "train": _read(root / "train", root, every=True),
-        "val": _read(root / "val", root, every=True),
-        # ImageNet-A has 200 of the 1,000 classes, so some of the 42 are not in it.
-        "test": _read(root / config.test, root, every=False),
-    }
+    splits = {name: _read(root / name, root, every=True) for name in ("train", "val")}
+    # ImageNet-A has 200 of the 1,000 classes, so some of the 42 are not in it.
+    splits["test"] = _read(root / config.test, root, every=False)
     return BiasedDataset("imagenet9", tuple(WNIDS), {}, splits)
 
 
 def _read(directory: Path, root: Path, every: bool) -> Split:
-    folders(directory)
-    paths, labels = [], []
+    folders(directory)  # raises where there is no such folder
+    labels = {}
     for label, wnids in enumerate(WNIDS.values()):
         for wnid in wnids:
-            if not (directory / wnid).is_dir():
-                if every:
-                    raise DDBError(f"{directory / wnid}: no such folder")
-                continue
-            found = images(directory / wnid, root)
-            paths += found
-            labels += [label] * len(found)
-    return listed(root, paths, labels)
+            if (directory / wnid).is_dir():
+                labels |= dict.fromkeys(images(directory / wnid, root), label)
+            elif every:
+                raise DDBError(f"{directory / wnid}: no such folder")
+    return listed(root, [*labels], [*labels.values()])

@@ -7,7 +7,10 @@ array = read_array(path, 64)                                 # (64, 64, 3) uint8
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from ddb.errors import DDBError
 from ddb.lazy import PIL, Image, np
@@ -21,16 +24,10 @@ EXTENSIONS = (
 )  # fmt: skip
 MAX_PIXELS = 100_000_000  # refused above: a file of kilobytes can unfold to gigabytes (decompression bomb)
 ORIENTATION = 0x0112  # the EXIF entry
-TURNS = {  # orientation -> what makes it upright
-    2: "FLIP_LEFT_RIGHT",
-    3: "ROTATE_180",
-    4: "FLIP_TOP_BOTTOM",
-    5: "TRANSPOSE",
-    6: "ROTATE_270",
-    7: "TRANSVERSE",
-    8: "ROTATE_90",
-}
-WHITE = (255, 255, 255)
+TURNS = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE",
+         8: "ROTATE_90"}  # orientation -> what makes it upright  # fmt: skip
+CHUNK = 256  # files between two looks at the progress
+Seen = TypeVar("Seen")
 
 # Pillow's warnings of damaged metadata name no file, and come in every process that reads; `ddb data check` names it.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
@@ -52,7 +49,8 @@ def read_image(path: str | Path) -> Image.Image:
             if image.width * image.height > MAX_PIXELS:
                 raise DDBError(f"{path}: {image.width} x {image.height} pixels; more than {MAX_PIXELS:,} are refused")
             image.load()
-            return _to_rgb(_upright(image), path)
+            turn = TURNS.get(_orientation(image) or 0)
+            return _to_rgb(image.transpose(Image.Transpose[turn]) if turn else image, path)
     except Image.DecompressionBombError:
         raise DDBError(f"{path}: a decompression bomb; more than {MAX_PIXELS:,} pixels are refused") from None
     except (DDBError, MemoryError):
@@ -95,11 +93,6 @@ def metadata_is_damaged(path: str | Path) -> bool:
     return False
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    method = TURNS.get(_orientation(image) or 0)
-    return image if method is None else image.transpose(Image.Transpose[method])
-
-
 def _orientation(image: Image.Image) -> int | None:
     """The EXIF orientation, 1 to 8, whatever else is damaged; None where it cannot be read."""
     try:
@@ -125,8 +118,7 @@ def _to_rgb(image: Image.Image, path: str | Path) -> Image.Image:
         raise DDBError(f"{path}: floating-point grey values are not supported")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         picture = image.convert("RGBA")
-        canvas = Image.new("RGBA", picture.size, (*WHITE, 255))
-        return Image.alpha_composite(canvas, picture).convert("RGB")
+        return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
     return image.convert("RGB")
 
 
@@ -138,3 +130,24 @@ def resize(image: Image.Image, size: int) -> Image.Image:
 def read_array(path: str | Path, size: int) -> np.ndarray:
     """The picture of a file as (size, size, 3) uint8."""
     return np.asarray(resize(read_image(path), size))
+
+
+def look_at(
+    files: list[Path], look: Callable[[Path], Seen], threads: int, progress: Callable[[int, int], None]
+) -> Iterator[Seen | DDBError]:
+    """`look(file)` of each file in order, or the error that it raised; told are how many are done, of how many.
+
+    Pillow decodes and resizes outside Python's lock, so threads use as many cores.
+    """
+
+    def seen(file: Path) -> Seen | DDBError:
+        try:
+            return look(file)
+        except DDBError as error:
+            return error
+
+    with ThreadPoolExecutor(threads) as pool:
+        for start in range(0, len(files), CHUNK):
+            part = files[start : start + CHUNK]
+            yield from pool.map(seen, part)
+            progress(start + len(part), len(files))

@@ -22,32 +22,26 @@ def is_missing(value: str | None) -> bool:
 
 def doubts(dataset: BiasedDataset) -> list[str]:
     """A line for each class or bias value that is likely a mistake, and one for files with more than one row."""
-    columns = {"class": dataset.classes} | {
-        f"value of {key!r}": names for key, names in dataset.bias_attributes.items()
-    }
+    columns = [("class", "classes", dataset.classes)]
+    columns += [(f"value of {key!r}", f"values of {key!r}", names) for key, names in dataset.bias_attributes.items()]
     lines = []
-    for what, names in columns.items():
+    for what, each, names in columns:
         alike = defaultdict(list)
         for name in names:
             alike[_folded(name)].append(name)
         lines += [f"warning: {' and '.join(map(repr, same))} are each a {what} of its own; the same one, written in "
                   f"{len(same)} ways?" for same in alike.values() if len(same) > 1]  # fmt: skip
-        lines += [f"warning: {name!r} is a {what}; does it stand for a missing one?"
-                  for name in names if _may_be_missing(name, names)]  # fmt: skip
+        lines += [f"warning: {name!r} is a {what}; does it stand for a missing one?" for name in names
+                  if name.strip().lower() in MISSING | DOUBTFUL or (name == "-1" and "0" in names)]  # fmt: skip
         fractions = [name for name in names if NUMBER.fullmatch(name) and not float(name).is_integer()]
         if fractions:
-            lines.append(f"warning: {len(fractions)} of {len(names)} {_each(what)} are fractions, such as "
+            lines.append(f"warning: {len(fractions)} of {len(names)} {each} are fractions, such as "
                          f"{fractions[0]}; are they measurements? each different number counts apart")  # fmt: skip
-    return lines + _many(dataset) + _in_two_rows(dataset)
-
-
-def _may_be_missing(name: str, names: tuple[str, ...]) -> bool:
-    """Whether a value may stand for none; -1 does where the others count from 0."""
-    return is_missing(name) or name.strip().lower() in DOUBTFUL or (name == "-1" and "0" in names)
-
-
-def _each(what: str) -> str:
-    return "classes" if what == "class" else what.replace("value", "values", 1)
+    single = int((np.bincount(dataset["train"].labels, minlength=len(dataset.classes)) == 1).sum())
+    if 2 * single > len(dataset.classes):  # the column is an identity, not a class
+        lines.append(f"warning: {single:,} of {len(dataset.classes):,} classes have one training image; are these "
+                     "really classes?")  # fmt: skip
+    return lines + _in_two_splits(dataset)
 
 
 def _folded(name: str) -> str:
@@ -56,16 +50,7 @@ def _folded(name: str) -> str:
     return f"{float(text):.12g}" if NUMBER.fullmatch(text) and math.isfinite(float(text)) else BETWEEN.sub("", text)
 
 
-def _many(dataset: BiasedDataset) -> list[str]:
-    """A line where most classes have one training image: the column is an identity, not a class."""
-    counts = np.bincount(dataset["train"].labels, minlength=len(dataset.classes))  # (C,)
-    single = int((counts == 1).sum())
-    if 2 * single <= len(counts):
-        return []
-    return [f"warning: {single:,} of {len(counts):,} classes have one training image; are these really classes?"]
-
-
-def _in_two_rows(dataset: BiasedDataset) -> list[str]:
+def _in_two_splits(dataset: BiasedDataset) -> list[str]:
     """A line for files that are in two splits: a model that was trained on them is not tested by them."""
     rows = defaultdict(list)
     for split in dataset.splits.values():

@@ -63,13 +63,21 @@ def from_table(config: MetadataConfig, root: Path) -> BiasedDataset:
     classes = distinct(row[config.label] for row in rows)
     attributes = {name: distinct(row[name] for row in rows) for name in config.bias}
     position = {name: i for i, name in enumerate(classes)}
-    _check_rows(rows, config, names, root)
-    members = {split: [row for row in rows if names.get(row[config.split]) == split] for split in SPLITS}
+    seen = set()
+    for row in rows:
+        name, split = row[config.filename], row[config.split]
+        if split not in names:
+            known = ", ".join(names)
+            raise DDBError(f"{root / config.table}: column {config.split!r} says {split!r}; dataset.splits has {known}")
+        if (same := (os.path.normpath(name), split)) in seen:
+            raise DDBError(f"{root / config.table}: {name} stands in two rows of the same split")
+        seen.add(same)
     splits = {}
-    for split, chosen in members.items():
+    for split in SPLITS:
+        chosen = [row for row in rows if names[row[config.split]] == split]
+        labels = [position[row[config.label]] for row in chosen]
         values = [[attributes[name].index(row[name]) for name in config.bias] for row in chosen]
         bias = np.array(values, np.int64).reshape(len(chosen), len(config.bias)) if config.bias else None  # (N, A)
-        labels = [position[row[config.label]] for row in chosen]
         splits[split] = listed(root, [row[config.filename] for row in chosen], labels, bias)
     return BiasedDataset(config.name, classes, attributes, splits, reading=reading)
 
@@ -102,20 +110,6 @@ def below(root: Path, name: str, table: str) -> str:
         if folder in place.parents:
             return place.relative_to(folder).as_posix()
     raise DDBError(f"{root / table}: {name} is not below {root}")
-
-
-def _check_rows(rows: list[dict[str, str]], config: MetadataConfig, names: dict[str, str], root: Path) -> None:
-    """Refuse a split that nobody named, and a file that stands in two rows."""
-    seen = set()
-    for row in rows:
-        name, split = row[config.filename], row[config.split]
-        if split not in names:
-            known = ", ".join(names)
-            raise DDBError(f"{root / config.table}: column {config.split!r} says {split!r}; dataset.splits has {known}")
-        same = (os.path.normpath(name), split)
-        if same in seen:
-            raise DDBError(f"{root / config.table}: {name} stands in two rows of the same split")
-        seen.add(same)
 
 
 def read_table(path: Path, columns: list[str]) -> list[dict[str, str]]:

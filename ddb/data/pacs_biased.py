@@ -8,9 +8,10 @@ from typing import Literal
 
 from ddb.data.align_conflict import AlignConflictConfig, index
 
-PLACES = ("pacs_biased",)
+__all__ = ["PLACES", "PUBLISHED", "PacsBiasedConfig", "index"]
 
-__all__ = ["PLACES", "PacsBiasedConfig", "index", "published"]
+PLACES = ("pacs_biased",)
+PUBLISHED = {"train": 636, "val": 160, "test": 400}  # images per split
 
 
 class PacsBiasedConfig(AlignConflictConfig):
@@ -18,8 +19,3 @@ class PacsBiasedConfig(AlignConflictConfig):
 
     name: Literal["pacs_biased"] = "pacs_biased"  # type: ignore[assignment]  # another data set with the same layout
     attribute: str = "style"
-
-
-def published(config: PacsBiasedConfig) -> dict[str, int]:
-    """Number of images in each split."""
-    return {"train": 636, "val": 160, "test": 400}

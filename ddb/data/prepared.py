@@ -7,8 +7,6 @@
 
 import json
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,54 +16,52 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from ddb.data.dataset import SPLITS, BiasedDataset, Split
-from ddb.data.images import pages, read_array
+from ddb.data.images import look_at, pages, read_array
 from ddb.data.pixels import is_blank, told
 from ddb.data.tree import left_out_pages
 from ddb.errors import DDBError
 
 MEMORY_SHARE = 0.25  # arrays that are larger than this share of the free memory stay on disk, mapped
 SHOWN = 5  # broken files named in an error; `ddb data check` lists all
-CHUNK = 256  # images decoded between two looks at the progress
 
 
 def write(
     dataset: BiasedDataset,
     directory: Path,
-    image_size: int | None = None,
+    image_size: int = 0,
     threads: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
     """Write into an existing directory; splits without arrays are decoded from their files at `image_size` pixels.
 
-    Pillow decodes and resizes outside Python's lock, so threads use as many cores. The notes name blank images and
-    count pages that are left out. Raises DDBError that names the files that cannot be used.
+    The notes name blank images and count pages that are left out. Raises DDBError that names the files that cannot be
+    used.
     """
-    total, done = sum(map(len, dataset.splits.values())), 0
-    broken, blank, of_file = [], [], {}
+    arrays, rows = {}, []
     for name, split in dataset.splits.items():
         _write_rows(split, directory / f"{name}.parquet", list(dataset.bias_attributes))
         if split.images is not None:
             np.save(directory / f"{name}.npy", split.images)
             continue
-        assert image_size is not None
         shape = (len(split), image_size, image_size, 3)
-        array = np.lib.format.open_memmap(directory / f"{name}.npy", mode="w+", dtype=np.uint8, shape=shape)
-        with ThreadPoolExecutor(threads) as pool:
-            for start in range(0, len(split), CHUNK):
-                rows = range(start, min(start + CHUNK, len(split)))
-                for row, found in zip(rows, pool.map(partial(_decode, split, image_size), rows), strict=True):
-                    if isinstance(found, DDBError):
-                        broken.append(str(found))
-                        continue
-                    array[row], of_file[split.paths[row]] = found
-                    if is_blank(Image.fromarray(array[row])):
-                        blank.append(split.paths[row])
-                done += len(rows)
-                progress(done, total)
+        arrays[name] = np.lib.format.open_memmap(directory / f"{name}.npy", mode="w+", dtype=np.uint8, shape=shape)
+        rows += [(name, row) for row in range(len(split))]
+    files = [dataset[name].file(row) for name, row in rows]
+    found = look_at(files, lambda file: (read_array(file, image_size), pages(file)), threads, progress)
+    broken, blank, of_file = [], [], {}
+    for (name, row), each in zip(rows, found, strict=True):
+        if isinstance(each, DDBError):
+            broken.append(str(each))
+            continue
+        path = dataset[name].paths[row]
+        arrays[name][row], of_file[path] = each
+        if is_blank(Image.fromarray(each[0])):
+            blank.append(path)
+    for array in arrays.values():
         array.flush()
     if broken:
         more = f"\nand {len(broken) - SHOWN} more: ddb data check {dataset.name}" if len(broken) > SHOWN else ""
-        raise DDBError(f"dataset {dataset.name}: {len(broken)} of {total} images cannot be used\n"
+        raise DDBError(f"dataset {dataset.name}: {len(broken)} of {len(rows)} images cannot be used\n"
                        + "\n".join(broken[:SHOWN]) + more)  # fmt: skip
     root = dataset["train"].root
     description = {
@@ -78,23 +74,13 @@ def write(
     (directory / "dataset.json").write_text(json.dumps(description, indent=1))
 
 
-def _decode(split: Split, image_size: int, row: int) -> tuple[np.ndarray, int] | DDBError:
-    """The picture, and how many pages its file has."""
-    path = split.file(row)
-    try:
-        return read_array(path, image_size), pages(path)
-    except DDBError as error:
-        return error
-
-
 def _write_rows(split: Split, path: Path, attributes: list[str]) -> None:
     columns = {"path": split.paths, "label": split.labels}
     if split.aligned is not None:
         columns["aligned"] = split.aligned
-    if split.disagrees is not None:
-        columns |= {f"disagrees_{key}": split.disagrees[:, i] for i, key in enumerate(attributes)}
-    if split.bias is not None:
-        columns |= {f"bias_{key}": split.bias[:, i] for i, key in enumerate(attributes)}
+    for what, values in (("disagrees", split.disagrees), ("bias", split.bias)):  # (N, A) each
+        if values is not None:
+            columns |= {f"{what}_{key}": values[:, i] for i, key in enumerate(attributes)}
     pq.write_table(pa.table(columns), path)
 
 
@@ -109,19 +95,23 @@ def read(directory: Path, mapped: bool = False) -> BiasedDataset:
     splits = {}
     for name in SPLITS:
         table = pq.read_table(directory / f"{name}.parquet")
-        known = set(table.column_names)
-        bias = [table[f"bias_{key}"].to_numpy() for key in attributes if f"bias_{key}" in known]
-        disagrees = [table[f"disagrees_{key}"].to_numpy() for key in attributes if f"disagrees_{key}" in known]
+        bias, disagrees = (_columns(table, [f"{what}_{key}" for key in attributes]) for what in ("bias", "disagrees"))
         images = np.load(directory / f"{name}.npy", mmap_mode=mode)
         images.flags.writeable = False
         splits[name] = Split(
             images,
             table["label"].to_numpy().copy(),
             table["path"].to_pylist(),
-            np.stack(bias, axis=1) if bias else None,
-            table["aligned"].to_numpy().astype(bool) if "aligned" in known else None,
+            bias,
+            table["aligned"].to_numpy().astype(bool) if "aligned" in table.column_names else None,
             root,
-            np.stack(disagrees, axis=1).astype(bool) if disagrees else None,
+            disagrees,
         )
     classes, notes = tuple(description["classes"]), tuple(description["notes"])
     return BiasedDataset(description["name"], classes, attributes, splits, notes)
+
+
+def _columns(table: pa.Table, names: list[str]) -> np.ndarray | None:
+    """(N, A); None where the table has none of these columns."""
+    found = [table[name].to_numpy() for name in names if name in table.column_names]
+    return np.stack(found, axis=1) if found else None

@@ -34,15 +34,12 @@ def apply_review(dataset: BiasedDataset, path: str) -> BiasedDataset:
     known = {each for split in dataset.splits.values() for each in split.paths}
     if strange := [name for name in table.index if name not in known]:
         raise DDBError(f"dataset.review: {path}: no image {strange[0]} in the data set")
-    new_label, dropped = table[table["verdict"] == "relabel"]["new_label"], table.index[table["verdict"] == "drop"]
     splits = {}
     for name, split in dataset.splits.items():
-        labels = split.labels.copy()
-        for row, image in enumerate(split.paths):
-            if image in new_label.index:
-                labels[row] = dataset.classes.index(new_label[image])
-        kept = np.array([row for row, image in enumerate(split.paths) if image not in dropped], np.int64)
-        splits[name] = replace(split, labels=labels).take(kept)
+        rows, labels = table.reindex(split.paths), split.labels.copy()
+        other = (rows["verdict"] == "relabel").to_numpy()  # (N,)
+        labels[other] = [dataset.classes.index(label) for label in rows["new_label"][other]]
+        splits[name] = replace(split, labels=labels).take(np.flatnonzero(rows["verdict"] != "drop"))
     counts = table["verdict"].value_counts()
     note = ", ".join(f"{counts.get(each, 0)} {each}" for each in VERDICTS)
     return replace(dataset, splits=splits, notes=(*dataset.notes, f"verdicts of {path}: {note}"))
@@ -58,9 +55,8 @@ def _read(path: str, dataset: BiasedDataset) -> pd.DataFrame:
         raise DDBError(f"dataset.review: {path} has no column {missing[0]}")
     table = pd.DataFrame(found.rows, columns=found.columns)
     table = table[table["verdict"] != ""]
-    twice = table["file_name"][table["file_name"].duplicated()]
-    if len(twice):
-        raise DDBError(f"dataset.review: {path} has two rows for {twice.iloc[0]}")
+    if twice := [*table["file_name"][table["file_name"].duplicated()]]:
+        raise DDBError(f"dataset.review: {path} has two rows for {twice[0]}")
     table = table.assign(new_label=table.get("new_label", "")).set_index("file_name")
     for image, row in table.iterrows():
         if row["verdict"] not in VERDICTS:

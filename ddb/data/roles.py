@@ -36,8 +36,7 @@ def role_of(name: str, common: frozenset[str] = frozenset()) -> str | None:
 
     Words in `common` are not looked at: those that all the names beside it have, as in seg_train and seg_test.
     """
-    word = _word(name, common)
-    return next((role for role, words in WORDS.items() if word in words), None)
+    return next((role for role, words in WORDS.items() if _word(name, common) in words), None)
 
 
 def _word(name: str, common: frozenset[str]) -> str:
@@ -64,7 +63,9 @@ def find_roles(tree: Tree, wanted: dict[str, str] | None) -> Roles:
     if not found:
         return Roles({}, _alike(inside))
     if others and not _are_splits(found, others, inside):
-        return Roles({}, [_as_classes(sorted(found.values()), others[0])])
+        taken = "is taken for a class and no split" if len(found) == 1 else "are taken for classes and no splits"
+        return Roles({}, [f"{' and '.join(sorted(found.values()))} {taken}, because of {others[0]} beside it "
+                          "(dataset.splits names split folders)"])  # fmt: skip
     if "train" not in found and not others:
         raise DDBError(f"{tree.root}: {' and '.join(found.values())} would be splits, but no folder is called train; "
                        "name the folders in dataset.splits, or set it to {} to take each for a class")  # fmt: skip
@@ -85,19 +86,12 @@ def _checked(tree: Tree, wanted: dict[str, str]) -> dict[str, str]:
         if folder not in ("", *tree.folders):
             raise DDBError(f"dataset.splits.{role}: {tree.root / folder}: no such folder")
         for other in folders.keys() - {role}:
-            if _lies_in(folder, folders[other]) and not (other == "train" and _beside_classes(folder, folders[other])):
+            outer = folders[other]
+            no_class = other == "train" and not outer and folder and "/" not in folder  # of the root's classes
+            if (not outer or f"{folder}/".startswith(f"{outer}/")) and not no_class:
                 raise DDBError(f"dataset.splits: {role} ({wanted[role]}) lies in {other} ({wanted[other]}), so its "
                                "images would be in both")  # fmt: skip
     return folders
-
-
-def _lies_in(folder: str, outer: str) -> bool:
-    return not outer or f"{folder}/".startswith(f"{outer}/")
-
-
-def _beside_classes(folder: str, outer: str) -> bool:
-    """Whether `folder` is one of the root's own, which is then no class of the root's."""
-    return not outer and folder != "" and "/" not in folder
 
 
 def _folders_inside(tree: Tree) -> dict[str, set[str]]:
@@ -138,8 +132,3 @@ def _alike(inside: dict[str, set[str]]) -> list[str]:
     names, classes = (", ".join(map(shown, sorted(each)[:3])) for each in (inside, first))
     return [f"warning: each class ({names}) has the same folders in it ({classes}); if these are the classes and those "
             "the splits, say which in dataset.splits: {train: FOLDER, test: FOLDER}"]  # fmt: skip
-
-
-def _as_classes(names: list[str], other: str) -> str:
-    taken = "is taken for a class and no split" if len(names) == 1 else "are taken for classes and no splits"
-    return f"{' and '.join(names)} {taken}, because of {other} beside it (dataset.splits names split folders)"

@@ -40,26 +40,12 @@ def is_clutter(name: str) -> bool:
     return name.startswith(".") or name.lower() in CLUTTER
 
 
-def is_store(entry: os.DirEntry) -> bool:
-    """Whether an entry is a store of results, as the command leaves it in a folder of images that it is run from."""
-    inside = (os.path.join(entry.path, name) for name in (".work", ".failures"))
-    return is_folder(entry) and all(map(os.path.isdir, inside))
-
-
-def is_folder(entry: os.DirEntry) -> bool:
-    """Whether an entry is a folder or a link to one; False for a link that leads in a circle."""
+def kind_of(entry: os.DirEntry) -> str:
+    """Whether an entry, or what it links to, is a "folder" or a "file"; "" for a pipe, or a link in a circle."""
     try:
-        return entry.is_dir()
+        return "folder" if entry.is_dir() else "file" if entry.is_file() else ""
     except OSError:
-        return False
-
-
-def is_file(entry: os.DirEntry) -> bool:
-    """Whether an entry is a file or a link to one; False for a link that leads in a circle."""
-    try:
-        return entry.is_file()
-    except OSError:
-        return False
+        return ""
 
 
 def walk(root: Path) -> Tree:
@@ -84,25 +70,28 @@ def _walk(directory: Path | str, below: str, above: frozenset[tuple[int, int]], 
     if identity in above:
         tree.dead.append(below.rstrip("/"))
         return
-    with os.scandir(directory) as entries:
-        found = list(entries)
+    with os.scandir(directory) as found:
+        entries = list(found)
     if below:
         tree.folders.append(below.rstrip("/"))
-    for entry in found:
-        path = below + entry.name
-        if is_clutter(entry.name) or is_store(entry):
+    for entry in entries:
+        path, kind = below + entry.name, kind_of(entry)
+        if is_clutter(entry.name) or (kind == "folder" and _is_store(entry.path)):
             tree.clutter.append(path)
-        elif is_folder(entry):
+        elif kind == "folder":
             try:
                 _walk(entry.path, f"{path}/", above | {identity}, tree)
             except OSError:
                 tree.closed.append(path)
-        elif not is_file(entry):
-            tree.dead.append(path)
-        elif is_image_name(entry.name):
-            tree.images.append(path)
+        elif kind == "file":
+            (tree.images if is_image_name(entry.name) else tree.others).append(path)
         else:
-            tree.others.append(path)
+            tree.dead.append(path)
+
+
+def _is_store(folder: str) -> bool:
+    """Whether it is a store of results, as the command leaves it in a folder of images that it is run from."""
+    return os.path.isdir(f"{folder}/.work") and os.path.isdir(f"{folder}/.failures")
 
 
 def left_out(tree: Tree, taken: Collection[str], tables: Collection[str] = ()) -> list[str]:
@@ -124,7 +113,7 @@ def left_out(tree: Tree, taken: Collection[str], tables: Collection[str] = ()) -
         (tree.closed, "folder", "that cannot be listed"),
     ]
     return [
-        f"left out: {len(paths):,} {_plural(name, len(paths))} {which}".rstrip() + f", such as {shown(paths[0])}"
+        f"left out: {_number(len(paths), name)} {which}".rstrip() + f", such as {shown(paths[0])}"
         for paths, name, which in kinds
         if paths
     ]
@@ -136,14 +125,12 @@ def left_out_pages(pages: dict[str, int]) -> list[str]:
     if not several:
         return []
     left = sum(pages.values()) - len(pages)
-    return [f"left out: {left:,} {_plural('page', left)} (or frames) after the first of {len(several):,} "
-            f"{_plural('file', len(several))}, such as {shown(several[0])}"]  # fmt: skip
+    return [f"left out: {_number(left, 'page')} (or frames) after the first of {_number(len(several), 'file')}, such "
+            f"as {shown(several[0])}"]  # fmt: skip
 
 
-def _plural(noun: str, number: int) -> str:
-    if number == 1:
-        return noun
-    return noun.removesuffix("y") + "ies" if noun.endswith("y") else noun + "s"
+def _number(number: int, noun: str) -> str:
+    return f"{number:,} " + (noun if number == 1 else "entries" if noun == "entry" else f"{noun}s")
 
 
 def _clutter_kind(path: str) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ddb.data.dataset import BiasedDataset, Split
 from ddb.data.files import FilesConfig, folders, images, listed
@@ -21,27 +21,16 @@ from ddb.lazy import np
 VALUES = ("urban", "country")
 FOLDER = re.compile(r"obj-(urban|country)_bg-(urban|country)_co_occur_obj-(urban|country)")
 PLACES = ("urbancars", "urban_cars")
-PUBLISHED = {  # images per split and group: class x (aligned, bg, co_occur_obj, both)
-    "train": (3610, 190, 190, 10) * 2,
-    "val": (125,) * 8,
-    "test": (125,) * 8,
-}
+# Images per split and group: class x (aligned, bg, co_occur_obj, both).
+PUBLISHED = {"train": (3610, 190, 190, 10) * 2, "val": (125,) * 8, "test": (125,) * 8}
 TRAIN, BALANCED = "bg-0.95_co_occur_obj-0.95/train", "bg-0.5_co_occur_obj-0.5"
 
 
 class UrbanCarsConfig(FilesConfig):
     """Settings of UrbanCars."""
 
+    bias_labels: ClassVar[bool] = True
     name: Literal["urbancars"] = "urbancars"
-
-    @property
-    def bias_labels(self) -> bool:
-        return True
-
-
-def published(config: UrbanCarsConfig) -> dict[str, tuple[int, ...]]:
-    """Images per split and group."""
-    return PUBLISHED
 
 
 def index(config: UrbanCarsConfig, root: Path) -> BiasedDataset:
@@ -52,14 +41,13 @@ def index(config: UrbanCarsConfig, root: Path) -> BiasedDataset:
 
 
 def _read(directory: Path, root: Path) -> Split:
-    paths, rows = [], []
+    cells = {}  # path -> class, background, object
     for name in folders(directory):
         match = FOLDER.fullmatch(name)
         if not match:
             raise DDBError(f"{directory / name}: must be named obj-<o>_bg-<b>_co_occur_obj-<c>")
-        found = [path for path in images(directory / name, root) if not path.endswith("_mask.png")]
-        paths += found
-        rows += [[VALUES.index(value) for value in match.groups()]] * len(found)
-    values = np.array(rows, np.int64).reshape(-1, 3)  # (N, 3): class, background, object
+        pictures = [path for path in images(directory / name, root) if not path.endswith("_mask.png")]
+        cells |= dict.fromkeys(pictures, tuple(VALUES.index(value) for value in match.groups()))
+    values = np.array([*cells.values()], np.int64).reshape(-1, 3)
     disagrees = values[:, 1:] != values[:, :1]  # (N, 2)
-    return listed(root, paths, values[:, 0], values[:, 1:], ~disagrees.any(axis=1), disagrees)
+    return listed(root, [*cells], values[:, 0], values[:, 1:], ~disagrees.any(axis=1), disagrees)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ddb.data.dataset import BiasedDataset
 from ddb.data.files import FilesConfig
@@ -21,42 +21,29 @@ from ddb.lazy import np
 
 CLASSES = ("landbird", "waterbird")
 PLACES = ("waterbirds/waterbird_complete95_forest2water2", "waterbird_complete95_forest2water2", "waterbirds")
-PUBLISHED = {  # images per split and group
-    "train": (3498, 184, 1057, 56),
-    "val": (467, 466, 133, 133),
-    "test": (2255, 2255, 642, 642),
-}
+# Images per split and group.
+PUBLISHED = {"train": (3498, 184, 1057, 56), "val": (467, 466, 133, 133), "test": (2255, 2255, 642, 642)}
 
 
 class WaterbirdsConfig(FilesConfig):
     """Settings of Waterbirds."""
 
+    bias_labels: ClassVar[bool] = True
+    tables: ClassVar[tuple[str, ...]] = ("metadata.csv",)
     name: Literal["waterbirds"] = "waterbirds"
-
-    @property
-    def bias_labels(self) -> bool:
-        return True
-
-    @property
-    def tables(self) -> tuple[str, ...]:
-        return ("metadata.csv",)
-
-
-def published(config: WaterbirdsConfig) -> dict[str, tuple[int, ...]]:
-    """Images per split and group."""
-    return PUBLISHED
 
 
 def index(config: WaterbirdsConfig, root: Path) -> BiasedDataset:
     """List the data set from its official table."""
     table = from_table(MetadataConfig(root=root), root)
-    for column, values in (("y", table.classes), ("place", table.bias_attributes["place"])):
+    columns = {"y": table.classes, "place": table.bias_attributes["place"]}
+    for column, values in columns.items():
         if strange := [value for value in values if value not in ("0", "1")]:
             raise DDBError(f"{root}/metadata.csv: column {column!r} says {strange[0]!r}; Waterbirds has 0 and 1")
-    numbers = np.array(table.classes, np.int64), np.array(table.bias_attributes["place"], np.int64)
+    classes, places = (np.array(values, np.int64) for values in columns.values())
     splits = {}
     for name, split in table.splits.items():
-        labels, bias = numbers[0][split.labels], numbers[1][split.bias]  # (N,), (N, 1): what the table says
+        labels, bias = classes[split.labels], places[split.bias]  # (N,), (N, 1): what the table says
         # 0: land and landbird, 1: water and waterbird
         splits[name] = replace(split, labels=labels, bias=bias, aligned=bias[:, 0] == labels)
     return BiasedDataset("waterbirds", CLASSES, {"place": ("land", "water")}, splits)

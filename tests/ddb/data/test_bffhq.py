@@ -6,16 +6,10 @@ from ddb.errors import DDBError
 
 
 def make(root, picture, train):
-    for path in (
-        f"{train}/align/0/1_0_0.png",
-        f"{train}/align/1/2_1_1.png",
-        f"{train}/conflict/0/3_0_1.png",
-        f"{train}/conflict/1/4_1_0.png",
-        "valid/5_0_0.png",
-        "test/6_1_1.png",
-        "test/7_1_0.png",
-    ):
-        picture(root / path)
+    for name in ("align/0/1_0_0", "align/1/2_1_1", "conflict/0/3_0_1", "conflict/1/4_1_0"):
+        picture(root / train / f"{name}.png")
+    for name in ("valid/5_0_0", "test/6_1_1", "test/7_1_0"):
+        picture(root / f"{name}.png")
     return root
 
 

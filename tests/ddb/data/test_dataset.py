@@ -9,14 +9,12 @@ from ddb.errors import DDBError
 
 def split(labels, bias=None, aligned=None, images=None, root=None):
     labels = np.array(labels, np.int64)
-    return Split(
-        images,
-        labels,
-        [f"{i:03d}.png" for i in range(len(labels))],
-        None if bias is None else np.array(bias, np.int64),
-        None if aligned is None else np.array(aligned),
-        root,
-    )
+    paths = [f"{i:03d}.png" for i in range(len(labels))]
+    bias = None if bias is None else np.array(bias, np.int64)
+    return Split(images, labels, paths, bias, None if aligned is None else np.array(aligned), root)
+
+
+SHAPE = "images must be uint8 of shape (N, H, W, 3)"
 
 
 def dataset(**splits):
@@ -62,15 +60,12 @@ def test_take_keeps_every_column_in_the_order_of_the_rows(tmp_path):
     assert part.bias.tolist() == [[0], [0]] and part.aligned.tolist() == [False, True] and part.root == tmp_path
     assert np.array_equal(part.images, images[[2, 0]])
     assert whole.paths == ["000.png", "001.png", "002.png", "003.png"]
-
-
-def test_take_leaves_unknown_columns_unknown():
-    part = split([0, 1, 1]).take(np.array([1]))
+    part = split([0, 1, 1]).take(np.array([1]))  # what is unknown stays unknown
     assert part.images is None and part.bias is None and part.aligned is None and part.root is None
     assert len(split([0, 1]).take(np.array([], np.int64))) == 0
 
 
-def test_hold_out_takes_the_share_of_each_class_and_keeps_the_order():
+def test_hold_out_draws_the_share_of_each_class_by_its_seed_and_keeps_the_order():
     whole = split(np.tile([0, 1, 2, 0, 1, 0, 0], 10))
     left, held = hold_out(whole, 0.1, 5)
     assert np.bincount(held.labels).tolist() == [4, 2, 1] and np.bincount(left.labels).tolist() == [36, 18, 9]
@@ -78,9 +73,6 @@ def test_hold_out_takes_the_share_of_each_class_and_keeps_the_order():
     assert left.paths == sorted(left.paths) and held.paths == sorted(held.paths)
     labels = dict(zip(whole.paths, whole.labels, strict=True))
     assert [labels[path] for path in held.paths] == held.labels.tolist()
-
-
-def test_hold_out_follows_from_its_seed():
     whole = split([0] * 50 + [1] * 50)
     first, again, other = (hold_out(whole, 0.2, seed)[1].paths for seed in (3, 3, 4))
     assert first == again and first != other
@@ -106,14 +98,8 @@ def test_hold_out_leaves_single_images_to_training():
         ({"train": split([])}, "dataset toy: no train images"),
         ({"test": split([])}, "dataset toy: no test images"),
         ({"train": split([1, 1])}, "dataset toy: no training images of class cat"),
-        (
-            {"val": split([0], images=np.zeros((1, 4, 4, 3), np.float32))},
-            "dataset toy: val images must be uint8 of shape (N, H, W, 3)",
-        ),
-        (
-            {"test": split([0], images=np.zeros((1, 4, 4), np.uint8))},
-            "dataset toy: test images must be uint8 of shape (N, H, W, 3)",
-        ),
+        ({"val": split([0], images=np.zeros((1, 4, 4, 3), np.float32))}, f"dataset toy: val {SHAPE}"),
+        ({"test": split([0], images=np.zeros((1, 4, 4), np.uint8))}, f"dataset toy: test {SHAPE}"),
     ],
 )
 def test_an_unusable_data_set_is_refused(splits, message):
@@ -121,9 +107,5 @@ def test_an_unusable_data_set_is_refused(splits, message):
     with pytest.raises(DDBError) as error:
         dataset(**splits).validate()
     assert str(error.value) == message
-
-
-def test_one_class_is_refused():
-    parts = {name: split([0]) for name in ("train", "val", "test")}
     with pytest.raises(DDBError, match="dataset toy: needs at least two classes, has cat"):
-        BiasedDataset("toy", ("cat",), {}, parts).validate()
+        BiasedDataset("toy", ("cat",), {}, dict.fromkeys(("train", "val", "test"), split([0]))).validate()

@@ -17,11 +17,9 @@ from ddb.errors import DDBError
 from ddb.settings import build
 
 
-def dataset(root, paths=("a.png", "b.png"), labels=(0, 1), split="train"):
-    empty = listed(root, [], [])
-    splits = {name: empty for name in ("train", "val", "test")} | {split: listed(root, list(paths), list(labels))}
-    splits["train"] = splits["train"] if len(splits["train"]) else empty
-    return BiasedDataset("x", ("p", "q"), {}, splits)
+def dataset(root, paths=("a.png", "b.png"), labels=(0, 1)):
+    splits = {name: listed(root, [], []) for name in ("val", "test")}
+    return BiasedDataset("x", ("p", "q"), {}, splits | {"train": listed(root, list(paths), list(labels))})
 
 
 @pytest.fixture
@@ -89,9 +87,11 @@ def test_a_file_that_has_just_changed_is_not_remembered(two, cache, monkeypatch)
 
 
 def test_rows_are_sorted_with_all_that_belongs_to_them(tmp_path):
-    split = listed(tmp_path, ["b", "a"], [1, 0], [[1], [0]], [False, True])
+    split = listed(tmp_path, ["b", "a"], [1, 0], np.array([[1], [0]]), np.array([False, True]))
     assert split.paths == ["a", "b"] and split.labels.tolist() == [0, 1]
     assert np.array_equal(split.bias, [[0], [1]]) and split.aligned.tolist() == [True, False]
+    with pytest.raises(DDBError, match=r"the file name '\\udcff.png' is not UTF-8; rename it"):
+        listed(tmp_path, ["a", "\udcff.png"], [0, 1])
 
 
 def test_listings_are_sorted_and_leave_out_hidden_and_other_files(tmp_path, put, monkeypatch):
@@ -114,30 +114,24 @@ def test_the_fingerprint_follows_split_bias_and_alignment(two):
         return fingerprint(BiasedDataset("x", ("p", "q"), {}, dict(zip(("train", "val", "test"), parts, strict=True))))
 
     a, b = listed(two, ["a.png"], [0]), listed(two, ["b.png"], [1])
-    biased = [listed(two, ["b.png"], [1], [bias], [aligned]) for bias in ([0], [1]) for aligned in (True, False)]
+    biased = [listed(two, ["b.png"], [1], np.array([[bias]]), np.array([aligned]))
+              for bias in (0, 1) for aligned in (True, False)]  # fmt: skip
     found = [whole(a, b, b), whole(b, a, b), whole(b, b, a), *(whole(a, b, part) for part in biased)]
     assert len(set(found)) == 7 and all(len(text) == 32 and int(text, 16) for text in found)
 
 
-@pytest.mark.parametrize("content", [b"not parquet", None])
-def test_a_damaged_or_foreign_cache_is_harmless(two, cache, content, monkeypatch):
+def test_a_cache_that_is_damaged_foreign_or_cannot_be_written_is_harmless(two, cache, monkeypatch):
     monkeypatch.setattr(files, "SETTLED_NS", -1)
     first = fingerprint(dataset(two))
     (kept,) = cache.rglob("*.parquet")
-    if content is None:  # a table, but not ours
-        pq.write_table(pa.table({"x": [1]}), kept)
-    else:
-        kept.write_bytes(content)
+    kept.write_bytes(b"not parquet")
     assert fingerprint(dataset(two)) == first
-
-
-def test_a_cache_that_fails_to_be_written_is_harmless(two, cache, monkeypatch):
-    monkeypatch.setattr(files, "SETTLED_NS", -1)
+    pq.write_table(pa.table({"x": [1]}), kept)  # a table, but not ours
+    assert fingerprint(dataset(two)) == first
 
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    first = fingerprint(dataset(two))
     shutil.rmtree(cache)
     monkeypatch.setattr(files.pq, "write_table", full)
     assert fingerprint(dataset(two)) == first and not list(cache.rglob("*.parquet"))
@@ -161,9 +155,7 @@ def test_a_data_set_is_found_by_its_root_or_the_places_that_hold_its_marker(tmp_
     with pytest.raises(DataMissing, match=rf"dataset bar: not found at {places} .*ddb data fetch bar"):
         load_dataset(BARConfig())
     (tmp_path / "images.zip").touch()
-    with pytest.raises(
-        DDBError, match=r"^dataset\.root: \S+images\.zip is a file, not a folder; an archive must be unp"
-    ):
+    with pytest.raises(DDBError, match=r"^dataset\.root: \S+images\.zip is a file, not a folder; an archive must be"):
         load_dataset(BARConfig(root=tmp_path / "images.zip"))
     with pytest.raises(DataMissing, match="not found at nowhere"):
         load_dataset(BARConfig(root="nowhere"))

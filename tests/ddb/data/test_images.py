@@ -20,23 +20,25 @@ def pixel(path, x=0, y=0):
     return image.getpixel((x, y))
 
 
-def test_transparency_is_laid_on_white(tmp_path):
-    Image.new("RGBA", (2, 2), (100, 0, 200, 51)).save(tmp_path / "a.png")  # a fifth of it, and four fifths of 255
-    assert pixel(tmp_path / "a.png") == (224, 204, 244)
-    Image.new("LA", (2, 2), (0, 0)).save(tmp_path / "b.png")
-    assert pixel(tmp_path / "b.png") == (255, 255, 255)
+@pytest.mark.parametrize(
+    ("mode", "value", "rgb"),
+    [
+        ("RGBA", (100, 0, 200, 51), (224, 204, 244)),  # a fifth of it, and four fifths of 255
+        ("LA", (0, 0), (255, 255, 255)), ("L", 77, (77, 77, 77)), ("1", 1, (255, 255, 255)),
+    ],
+)  # fmt: skip
+def test_transparency_is_laid_on_white_and_grey_becomes_rgb(tmp_path, mode, value, rgb):
+    Image.new(mode, (2, 2), value).save(tmp_path / "a.png")
+    assert pixel(tmp_path / "a.png") == rgb
 
 
-def test_palette_grey_and_black_and_white_become_rgb(tmp_path):
+def test_palettes_become_rgb(tmp_path):
     palette = Image.new("P", (2, 2), 1)
     palette.putpalette([0, 0, 0, 9, 8, 7])
     palette.save(tmp_path / "p.png")
     assert pixel(tmp_path / "p.png") == (9, 8, 7)
     palette.save(tmp_path / "p.png", transparency=1)
     assert pixel(tmp_path / "p.png") == (255, 255, 255)
-    for mode, value, rgb in (("L", 77, (77, 77, 77)), ("1", 1, (255, 255, 255))):
-        Image.new(mode, (2, 2), value).save(tmp_path / "a.png")
-        assert pixel(tmp_path / "a.png") == rgb
 
 
 def _bomb(path, side=20_000):
@@ -62,10 +64,8 @@ BROKEN = {
     "missing": (lambda path: None, "no such file"),
     "folder": (lambda path: path.mkdir(), "broken image"),
     "bomb": (_bomb, "a decompression bomb; more than 100,000,000 pixels are refused"),
-    "smaller bomb": (  # Pillow only warns of it
-        lambda path: _bomb(path, 11_000),
-        "11000 x 11000 pixels; more than 100,000,000 are refused",
-    ),
+    # Pillow only warns of the smaller one.
+    "smaller bomb": (lambda path: _bomb(path, 11_000), "11000 x 11000 pixels; more than 100,000,000 are refused"),
     "float": (lambda path: Image.new("F", (2, 2), 0.5).save(path, "tiff"), "floating-point grey values"),
 }
 
@@ -107,12 +107,10 @@ def test_a_transparent_first_frame_is_white(tmp_path, kind):
     assert pixel(tmp_path / f"a.{kind}") == (255, 255, 255)
 
 
-@pytest.mark.parametrize("value", [0x00FF, 0x0100, 0x8000, 0xFFFF])
-def test_sixteen_bits_in_either_byte_order_are_cut_off_never_clipped(tmp_path, value):
-    for order in "<>":
-        values = np.full((2, 2), value, f"{order}u2")
-        mode = "I;16" if order == "<" else "I;16B"
-        Image.frombytes(mode, (2, 2), values.tobytes()).save(tmp_path / "a.tif")
+@pytest.mark.parametrize(("mode", "order"), [("I;16", "<"), ("I;16B", ">")])
+def test_sixteen_bits_in_either_byte_order_are_cut_off_never_clipped(tmp_path, mode, order):
+    for value in (0x00FF, 0x0100, 0x8000, 0xFFFF):
+        Image.frombytes(mode, (2, 2), np.full((2, 2), value, f"{order}u2").tobytes()).save(tmp_path / "a.tif")
         assert pixel(tmp_path / "a.tif") == (value >> 8,) * 3
 
 
@@ -174,22 +172,16 @@ def test_damaged_metadata_without_an_orientation_leaves_the_picture_as_it_is_sto
     assert metadata_is_damaged(path) is damaged
 
 
-def test_sound_metadata_is_not_damaged(tmp_path):
-    sound = Image.Exif()
-    sound[0x0112], sound[0x010E], sound[0x011A] = 6, "a cat", 72.0
-    for name in ("a.jpg", "a.png", "a.webp"):
-        Image.new("RGB", (16, 8)).save(tmp_path / name, exif=sound)
-        assert read_image(tmp_path / name).size == (8, 16) and not metadata_is_damaged(tmp_path / name)
-
-
-@pytest.mark.parametrize("orientation", [*range(1, 9), 77])  # 77 means nothing
-def test_every_orientation_is_turned_as_pillow_turns_it(tmp_path, orientation):
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp"])
+def test_every_orientation_is_turned_as_pillow_turns_it_and_sound_metadata_is_not_damaged(tmp_path, name):
     noise = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
-    entry = Image.Exif()
-    entry[0x0112] = orientation
-    Image.fromarray(noise).save(tmp_path / "a.png", exif=entry)
-    with Image.open(tmp_path / "a.png") as stored:
-        assert read_image(tmp_path / "a.png").tobytes() == ImageOps.exif_transpose(stored).tobytes()
+    for orientation in (*range(1, 9), 77):  # 77 means nothing
+        entry = Image.Exif()
+        entry[0x0112], entry[0x010E], entry[0x011A] = orientation, "a cat", 72.0
+        Image.fromarray(noise).save(tmp_path / name, exif=entry)
+        with Image.open(tmp_path / name) as stored:
+            assert read_image(tmp_path / name).tobytes() == ImageOps.exif_transpose(stored).tobytes()
+        assert not metadata_is_damaged(tmp_path / name)
 
 
 def test_reading_damaged_metadata_writes_nothing_to_the_terminal(tmp_path):
