@@ -140,7 +140,8 @@ def _read(root: Path, members: dict[str, list[str]], classes: tuple[str, ...]) -
     if strange := [name for name in members if name not in classes]:
         near = [name for name in classes if name.strip().lower() == strange[0].strip().lower()]
         hint = f"; the training images' folder is called {near[0]!r}" if near else ""
-        place = root / members[strange[0]][0].rpartition(f"{strange[0]}/")[0] / strange[0]
-        raise DDBError(f"{place}: no training images of this class{hint}")
+        parts = members[strange[0]][0].split("/")
+        place = "/".join(parts[: parts.index(strange[0]) + 1])
+        raise DDBError(f"{root / place}: no training images of this class{hint}")
     labels = {path: label for label, name in enumerate(classes) for path in members.get(name, [])}
     return listed(root, [*labels], [*labels.values()])

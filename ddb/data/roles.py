@@ -85,7 +85,7 @@ def _checked(tree: Tree, wanted: dict[str, str]) -> dict[str, str]:
     for role, folder in folders.items():
         if folder not in ("", *tree.folders):
             raise DDBError(f"dataset.splits.{role}: {tree.root / folder}: no such folder")
-        for other in folders.keys() - {role}:
+        for other in sorted(folders.keys() - {role}):
             outer = folders[other]
             no_class = other == "train" and not outer and folder and "/" not in folder  # of the root's classes
             if (not outer or f"{folder}/".startswith(f"{outer}/")) and not no_class:

@@ -107,6 +107,7 @@ def test_a_class_of_files_that_cannot_be_read_is_refused(tmp_path, put):
         (["train/cat", "train/dog", "test"], r"/test: no images in folders of the classes; mend it, or leave it out"),
         (["train/cat", "train/dog", "test/Cat"], r"test/Cat: no training images of this class; .* is called 'cat'$"),
         (["train/cat", "train/dog", "test/deep/cat"], r"test/deep: no training images of this class$"),
+        (["train/cat", "train/dog", "test/bird/x/bird"], r"test/bird: no training images of this class$"),
         (["cat/train", "cat/test", "dog/train", "dog/test"], r"/cat: a class with splits in it; put the splits above"),
         (["val/cat", "test/cat"], r"would be splits, but no folder is called train"),
     ],
