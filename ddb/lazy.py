@@ -1,12 +1,9 @@
 """What `lazy import torch` will be in Python 3.15 (PEP 810), for the Pythons before it.
 
-    if TYPE_CHECKING:
-        import torch
-    else:
-        torch = lazy("torch")
+    from ddb.lazy import np, torch
 
-Importing torch takes seconds, and neither planning an experiment nor printing its table needs it. The smaller ones at
-the end, which most files name, take together as long as planning a thousand stages.
+Importing torch takes seconds, and neither planning an experiment nor printing its table needs it. The smaller ones
+take together as long as planning a thousand stages. `lazy("torchvision.io")` makes one that is not here.
 """
 
 import importlib
@@ -29,11 +26,21 @@ def lazy(name: str) -> Any:
 
 
 if TYPE_CHECKING:
+    import diffusers
     import numpy as np
+    import pandas as pd
     import PIL
     import pyarrow as pa
     import pyarrow.parquet as pq
+    import safetensors.torch as safetensors
+    import torch
     from PIL import Image
+    from torch import Tensor, nn
+    from torchvision import models
 else:
-    np, pa, pq = lazy("numpy"), lazy("pyarrow"), lazy("pyarrow.parquet")
-    PIL, Image = lazy("PIL"), lazy("PIL.Image")
+    np, pd, pa, pq = lazy("numpy"), lazy("pandas"), lazy("pyarrow"), lazy("pyarrow.parquet")
+    PIL, Image, diffusers = lazy("PIL"), lazy("PIL.Image"), lazy("diffusers")
+    torch, nn, models, safetensors = (
+        lazy(name) for name in ("torch", "torch.nn", "torchvision.models", "safetensors.torch")
+    )
+    Tensor = Any  # for annotations alone

@@ -14,15 +14,9 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from ddb.errors import DDBError
-from ddb.lazy import lazy, np
-
-if TYPE_CHECKING:
-    import torch
-else:
-    torch = lazy("torch")
+from ddb.lazy import np, torch
 
 # The state of torch's CPU generator, a Mersenne Twister: seed, counters, then its 624 words, one per 64-bit number.
 WORDS = 624
@@ -77,7 +71,6 @@ def _fresh_state() -> np.ndarray:
     """The state of a generator that has drawn nothing; the first word of a seeded Mersenne Twister is its seed."""
     state = torch.Generator().manual_seed(WORDS).get_state().numpy()
     if state[PLACE].size != 8 * WORDS or state[PLACE].view(np.uint64)[0] != WORDS:
-        raise DDBError(
-            f"torch {torch.__version__} keeps the state of its random numbers in a form that is unknown here"
-        )
+        raise DDBError(f"torch {torch.__version__} keeps the state of its random numbers in a form that is unknown "
+                       "here")  # fmt: skip
     return state

@@ -251,8 +251,8 @@ def write_scores(result: AuditResult, directory: Path) -> list[Path]:
     summary = {
         "verdict": evidence.verdict,
         "reason": evidence.reason,
-        "gain": None if evidence.gain is None else _bounds(evidence.gain),
-        "lead": None if evidence.lead is None else _bounds(evidence.lead),
+        "gain": _bounds(evidence.gain),
+        "lead": _bounds(evidence.lead),
         "seeds": evidence.seeds,
         "images": len(table),
         "flagged": int(table["is_shortcut_conflict_issue"].sum()),
@@ -295,8 +295,8 @@ def suggestions(signals: Signals, opinion: Opinion) -> np.ndarray:
     return np.where(signals.misclassified, flagged, "")
 
 
-def _bounds(found: Interval) -> dict[str, float]:
-    return {"estimate": found.estimate, "low": found.low, "high": found.high}
+def _bounds(found: Interval | None) -> dict[str, float] | None:
+    return found and {"estimate": found.estimate, "low": found.low, "high": found.high}
 
 
 def _cell(graph: Graph, store: Store, seed: int, method: str) -> Cell:

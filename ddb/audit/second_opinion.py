@@ -51,11 +51,10 @@ def second_opinion(
     other = OTHER.get(source, "class_mean")
     settings = AmplifierSettings(source=other, space="features")
     found = judge(layers, None, settings, Context(0, "second opinion"))
-    agreeing = {"train": found.train, "val": found.val, "test": found.test}
     predicted, neighbours = _debiased(layers[-1], training), _neighbours(layers[-1])
     return {
         name: Opinion(
-            agreeing[name].misclassified,
+            getattr(found, name).misclassified,
             neighbours[name],
             predicted[name],
             each.misclassified & (predicted[name] == each.predicted),
@@ -75,8 +74,7 @@ def _debiased(dataset: BiasedDataset, training: TrainingSettings) -> dict[str, n
         model = lff(train.take(np.flatnonzero(fold != number)), None, settings, Context(0, "second opinion"))
         predicted["train"][held] = predict(model, train.take(held)).argmax(1).numpy()
     model = lff(train, None, settings, Context(0, "second opinion"))
-    rest = {name: predict(model, dataset[name]).argmax(1).numpy() for name in ("val", "test")}
-    return predicted | rest
+    return predicted | {name: predict(model, dataset[name]).argmax(1).numpy() for name in ("val", "test")}
 
 
 def _neighbours(dataset: BiasedDataset) -> dict[str, np.ndarray]:

@@ -89,21 +89,17 @@ class DeepSpeedEngine:
         self._engine, *_ = deepspeed.initialize(
             model=network,
             optimizer=_optimizer(network, settings),
-            config=self._config(settings),
+            config={
+                "train_batch_size": settings.batch_size,
+                "train_micro_batch_size_per_gpu": settings.batch_size // world()[1],
+                "gradient_clipping": settings.gradient_clip,
+                "zero_optimization": {"stage": settings.zero_stage},
+                "zero_allow_untested_optimizer": True,
+                "torch_autocast": {"enabled": settings.precision == "bf16", "dtype": "bfloat16"},
+                "steps_per_print": 10**9,  # ours to print
+            },
             dist_init_required=False,
         )
-
-    @staticmethod
-    def _config(settings: CDPMSettings) -> dict:
-        return {
-            "train_batch_size": settings.batch_size,
-            "train_micro_batch_size_per_gpu": settings.batch_size // world()[1],
-            "gradient_clipping": settings.gradient_clip,
-            "zero_optimization": {"stage": settings.zero_stage},
-            "zero_allow_untested_optimizer": True,
-            "torch_autocast": {"enabled": settings.precision == "bf16", "dtype": "bfloat16"},
-            "steps_per_print": 10**9,  # ours to print
-        }
 
     def predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """The network's prediction, (b, 3, H, W) float32, for this rank's slice of the batch."""

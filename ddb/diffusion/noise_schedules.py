@@ -9,14 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ddb.lazy import lazy
+from ddb.lazy import diffusers
 
 if TYPE_CHECKING:
-    import diffusers
-
     from ddb.diffusion.settings import CDPMSettings
-else:
-    diffusers = lazy("diffusers")
 
 NUM_TIMESTEPS = 1000
 NOISE_SCHEDULES: dict[str, dict[str, Any]] = {  # name -> settings of diffusers' scheduler

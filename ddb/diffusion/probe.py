@@ -57,20 +57,14 @@ def alignment(models: dict[str, nn.Module], images: Split, dataset: BiasedDatase
     probe's errors, `aligned_share` is what it saw, and the bounds are None. Raises DDBError where a class has no
     aligned image.
     """
-    value, labels, aligned = (
-        np.concatenate(column)
-        for column in zip(
-            *((bias_value(split, dataset), split.labels, split.aligned) for split in dataset.splits.values()),
-            strict=True,
-        )
-    )  # (all images,) each
-    missing = sorted(set(range(len(dataset.classes))) - set(labels[aligned].tolist()))
+    columns = [(bias_value(split, dataset), split.labels, split.aligned) for split in dataset.splits.values()]
+    value, labels, aligned = map(np.concatenate, zip(*columns, strict=True))  # (all images,) each
+    classes = range(len(dataset.classes))
+    missing = sorted(set(classes) - set(labels[aligned].tolist()))
     if missing:
         raise DDBError(f"dataset {dataset.name}: no image of class {dataset.classes[missing[0]]} follows the bias, "
                        "so the aligned share of synthetic images has no meaning")  # fmt: skip
-    aligned_value = np.array(
-        [np.bincount(value[aligned & (labels == c)]).argmax() for c in range(len(dataset.classes))]
-    )  # (C,)
+    aligned_value = np.array([np.bincount(value[aligned & (labels == c)]).argmax() for c in classes])  # (C,)
     seen = {name: predict(model, images).argmax(1).numpy() for name, model in models.items()}  # each (N,)
     taken = seen["bias"] == aligned_value[images.labels]  # (N,) for aligned
     test = dataset["test"]
@@ -96,10 +90,7 @@ def corrected_share(taken: np.ndarray, hits: np.ndarray, false_alarms: np.ndarra
     (t_low, t_high), (h_low, h_high), (f_low, f_high) = map(_wilson, (taken, hits, false_alarms))
     if h_low <= f_high:
         return found
-
-    def share(t: float, h: float, f: float) -> float:
-        return float(np.clip((t - f) / (h - f), 0, 1))
-
+    share = lambda t, h, f: float(np.clip((t - f) / (h - f), 0, 1))  # noqa: E731
     return found | {
         "aligned_share": share(seen, hits.mean(), false_alarms.mean()),
         "aligned_share_low": share(t_low, h_high, f_high),

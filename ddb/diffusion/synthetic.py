@@ -20,18 +20,8 @@ from ddb.data import Split
 from ddb.diffusion.settings import SamplingSettings
 from ddb.randomness import torch_generator
 
-if TYPE_CHECKING:  # diffusers takes seconds to import, and reading a finished set needs none of it
+if TYPE_CHECKING:
     from ddb.diffusion.pipeline import CDPMPipeline
-
-SCHEMA = pa.schema(
-    [
-        ("image", pa.binary()),  # PNG
-        ("label", pa.int64()),
-        ("index", pa.int64()),
-        ("seed", pa.int64()),
-        ("guidance", pa.float64()),
-    ]
-)
 
 
 def sample_generator(seed: int, label: int, index: int) -> torch.Generator:
@@ -47,9 +37,8 @@ def generate(
     The network always sees `batch` images, the missing ones copies of the first: one shape keeps compiled graphs warm
     and makes a short last batch run the same kernels as a full one.
     """
-    missing = batch - len(labels)
-    padded = [(label, index) for label, index in zip(labels, indices, strict=True)]
-    padded += [padded[0]] * missing
+    padded = list(zip(labels, indices, strict=True))
+    padded += [padded[0]] * (batch - len(labels))
     generators = [sample_generator(seed, label, index) for label, index in padded]
     images = pipeline(torch.tensor([int(label) for label, _ in padded]), generators, settings)
     return images[: len(labels)]
@@ -57,9 +46,8 @@ def generate(
 
 def to_table(images: np.ndarray, labels: np.ndarray, indices: np.ndarray, seed: int, guidance: float) -> pa.Table:
     """Rows of a synthetic set; `images` is (B, H, W, 3) uint8."""
-    number = len(labels)
-    columns = [[_png(image) for image in images], labels, indices, [seed] * number, [guidance] * number]
-    return pa.table([pa.array(c, type=f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
+    columns = {"image": [_png(image) for image in images], "label": labels, "index": indices}
+    return pa.table(columns | {"seed": [seed] * len(labels), "guidance": [float(guidance)] * len(labels)})
 
 
 def write(table: pa.Table, path: Path) -> None:

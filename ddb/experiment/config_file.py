@@ -78,12 +78,9 @@ def resolve(values: dict[str, Any], overrides: list[str] | None = None, path: Pa
     combinations = list(_combinations(values.pop("vary", None)))
     for name in {override.partition("=")[0] for override in late} & {name for each in combinations for name in each}:
         raise DDBError(f"override {name}: {path} varies it; narrow it with vary.{name}=[...]")
-    points, notes = [], []
-    for varied in combinations:
-        point, left_out = _point(values, varied, late, path)
-        points.append(point)
-        notes += left_out
-    return Experiment(tuple(points), tuple(dict.fromkeys(notes)))
+    found = [_point(values, varied, late, path) for varied in combinations]
+    notes = dict.fromkeys(note for _, left_out in found for note in left_out)
+    return Experiment(tuple(point for point, _ in found), tuple(notes))
 
 
 def _apply_early(values: dict[str, Any], override: str) -> None:
@@ -208,10 +205,8 @@ def _over_base(values: dict[str, Any], path: Path, above: tuple[Path, ...] = ())
 
 def _rows(rows: Any) -> dict[str, dict[str, Any] | None] | None:
     """The section `methods` as it stands. Raises DDBError where it is none."""
-    named = {"methods": rows} | (
-        {f"methods.{label}": row for label, row in rows.items()} if isinstance(rows, dict) else {}
-    )
-    for name, value in named.items():
+    inner = rows if isinstance(rows, dict) else {}
+    for name, value in {"methods": rows, **{f"methods.{label}": row for label, row in inner.items()}}.items():
         if not isinstance(value, dict | None):
             raise DDBError(f"{name}: must be a section of settings (got {value!r})")
     return rows

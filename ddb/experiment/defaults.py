@@ -25,9 +25,10 @@ PREVIEW = 96  # pixels of the arrays that pages show, if classifiers see feature
 SAMPLED = 200  # files whose size is looked at
 
 
-def configuration_for(
-    root: Path, gpu: bool, settings: dict[str, Any] | None = None
-) -> tuple[dict[str, Any], list[str]]:
+Configuration = tuple[dict[str, Any], list[str]]  # plain values, and a line for each choice
+
+
+def configuration_for(root: Path, gpu: bool, settings: dict[str, Any] | None = None) -> Configuration:
     """Plain values of a configuration, and a line for each choice; `settings` of the data set are the user's.
 
     Raises DDBError where the folder cannot be used.
@@ -63,7 +64,7 @@ def configuration_for(
     return values, reasons
 
 
-def features_configuration_for(root: Path, settings: dict[str, Any] | None = None) -> tuple[dict[str, Any], list[str]]:
+def features_configuration_for(root: Path, settings: dict[str, Any] | None = None) -> Configuration:
     """The same in feature space, with the settings of configs/features; they do not depend on the data."""
     settings = {"val_share": 0.2, "test_share": 0.1} | (settings or {})
     dataset = load_dataset(build(FolderConfig, {"root": root} | settings, "dataset"))

@@ -108,8 +108,7 @@ class Graph:
         """
         roots = [run.stage for run in self.amplifiers.values()] + [cell.stage for cell in self.cells]
         roots += [drawn.alignment for drawn in self.synthetic.values() if drawn.alignment]
-        roots += self.more
-        found = in_order(roots)
+        found = in_order(roots + self.more)
         if only is not None:
             kinds = ", ".join(dict.fromkeys(stage.name for stage in found.values()))
             found = in_order(stage for stage in found.values() if stage.name == only)
@@ -253,9 +252,9 @@ def _cell(graph: Graph, request: _Request, largest: int) -> Cell:
         inputs["synthetic"] = drawn
         config["amplifier"] = SOURCES[amplifier.source].settings(amplifier)
     guidance = row.sampling.guidance if drawn else None
-    seen: dict[str, Any] = {"data": request.data} | (
-        {"features": request.features} if row.settings.network in HEADS else {}
-    )
+    seen: dict[str, Any] = {"data": request.data}
+    if row.settings.network in HEADS:
+        seen["features"] = request.features
     classifier = make_stage("classifier", config, **(inputs | seen))
     stage = make_stage("evaluation", {}, classifier=classifier, **seen)
     selection = row.settings.selection
@@ -287,10 +286,12 @@ def _synthetic(graph: Graph, sampling: SamplingSettings, request: _Request, bias
 
 def _amplifier(settings: AmplifierSettings, request: _Request, drawn: Stage | None) -> Stage:
     source = SOURCES[settings.source]
-    config: dict[str, Any] = {"amplifier": source.settings(settings)} | (
-        {"seed": request.seed} if source.trains else {}
-    )
-    inputs: dict[str, Any] = {"data": request.data} | ({"synthetic": drawn} if source.needs_synthetic else {})
+    config: dict[str, Any] = {"amplifier": source.settings(settings)}
+    inputs: dict[str, Any] = {"data": request.data}
+    if source.trains:
+        config["seed"] = request.seed
+    if source.needs_synthetic:
+        inputs["synthetic"] = drawn
     if settings.space == "features":
         inputs["features"] = request.features
     return make_stage("amplifier", config, **inputs)
@@ -300,8 +301,6 @@ def _add_real_amplifier(graph: Graph, request: _Request) -> None:
     """The amplifier on real images whose curve shows memorisation, where the experiment asks for it."""
     config = request.point.config
     if config.memorisation:
-        settings = config.amplifier.model_copy(
-            update={"source": "real", "images_per_class": None, "file": None, "generated": None}
-        )
-        stage = _amplifier(settings, request, None)
+        changes = {"source": "real", "images_per_class": None, "file": None, "generated": None}
+        stage = _amplifier(config.amplifier.model_copy(update=changes), request, None)
         graph.amplifiers.setdefault(stage.key, AmplifierRun("real", request.seed, stage))

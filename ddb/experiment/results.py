@@ -16,20 +16,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ddb.errors import DDBError
 from ddb.experiment.config_file import load
 from ddb.experiment.graph import Graph, build_graph
-from ddb.lazy import lazy
+from ddb.lazy import pd
 from ddb.settings import unknown
-from ddb.store import Stage, Store
+from ddb.store import Store, in_order
 from ddb.training import predictions
-
-if TYPE_CHECKING:
-    import pandas as pd
-else:
-    pd = lazy("pandas")
 
 
 def results(config: str | Path, store: str | Path = "runs", overrides: list[str] | None = None) -> Results:
@@ -52,11 +47,14 @@ class Results:
 
         state is finished, failed (it, or a stage that it needs) or missing. The index is the cell's place in the graph.
         """
-        finished, errors = self.store.finished([cell.stage for cell in self.graph.cells]), _Failures(self.store)
+        finished = self.store.finished([cell.stage for cell in self.graph.cells])
+        waiting = in_order(cell.stage for cell in self.graph.cells if cell.stage.key not in finished)
+        failed = {key for key, stage in waiting.items() if self.store.failure(stage) is not None}
         rows = []
         for cell in self.graph.cells:
             done, inputs = cell.stage.key in finished, cell.classifier.inputs
-            state = "finished" if done else "failed" if errors.any(cell.stage) else "missing"
+            lost = not done and any(each.key in failed for each in cell.stage.ancestors())
+            state = "finished" if done else "failed" if lost else "missing"
             keys: dict[str, str | None] = {"evaluation": cell.stage.key, "classifier": cell.classifier.key}
             keys["amplifier"] = inputs["amplifier"].key if "amplifier" in inputs else None
             names = ("dataset", "method", "selection", "guidance", "seed")
@@ -131,22 +129,6 @@ class Results:
     def _identity(self) -> pd.DataFrame:
         """The columns of `cells` that say which cell it is."""
         return self.cells.drop(columns=["state", "evaluation", "classifier", "amplifier"])
-
-
-class _Failures:
-    """Which stages failed, each looked up once."""
-
-    def __init__(self, store: Store):
-        self.store, self.known = store, {}
-
-    def any(self, stage: Stage) -> bool:
-        """Whether the stage or one that it needs, however far up, failed in its last attempt."""
-        for each in stage.ancestors():
-            if each.key not in self.known:
-                self.known[each.key] = self.store.failure(each) is not None
-            if self.known[each.key]:
-                return True
-        return False
 
 
 def _flat(values: Any, name: str = "") -> Iterator[tuple[str, float]]:

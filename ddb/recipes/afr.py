@@ -8,23 +8,15 @@ the published numbers select gamma and lambda with bias labels of the validation
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pydantic import Field
 
 from ddb.data import Split
 from ddb.data.dataset import hold_out
 from ddb.errors import DDBError
-from ddb.lazy import lazy, np
+from ddb.lazy import Tensor, nn, np, torch
 from ddb.recipes.last_layer import embeddings, last_layer, replace_last_layer
 from ddb.recipes.registry import method
 from ddb.training.loop import Context, TrainingSettings, fit, mean_loss
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor, nn
-else:
-    torch = lazy("torch")
 
 
 class AfrSettings(TrainingSettings):

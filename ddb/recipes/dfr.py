@@ -8,23 +8,17 @@ The authors select the penalty with bias labels, here it is a setting.
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import Field
 
 from ddb.data import Split, groups
 from ddb.errors import DDBError
-from ddb.lazy import lazy, np
+from ddb.lazy import nn, np, torch
 from ddb.randomness import numpy_generator
 from ddb.recipes.last_layer import embeddings, replace_last_layer
 from ddb.recipes.registry import method
 from ddb.training.loop import Context, TrainingSettings, fit, mean_loss
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
-else:
-    torch = lazy("torch")
 
 
 class DfrSettings(TrainingSettings):

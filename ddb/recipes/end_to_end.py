@@ -10,29 +10,21 @@ The paper's figures show the amplifier frozen (`ddb_end_to_end`); its project pa
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import Field, field_validator
 
 from ddb.data import Split
 from ddb.data.loading import at_once
 from ddb.errors import DDBError
-from ddb.lazy import lazy, np
+from ddb.lazy import Tensor, nn, np, torch
 from ddb.recipes.registry import method
 from ddb.recipes.safeguard import Candidate, SafeguardSettings, safeguarded
 from ddb.settings import AddedLater
 from ddb.signals.amplifier import AmplifierSettings
 from ddb.signals.calibration import Temperature, calibrated
-from ddb.signals.table import check_signals
+from ddb.signals.table import Signals, check_signals
 from ddb.training.loop import Batch, Context, Learner, TrainingSettings, first_per_class, fit, mean_loss
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor, nn
-
-    from ddb.signals.table import Signals
-else:
-    torch = lazy("torch")
 
 MULTIPLES = (0.5, 0.6, 0.7, 0.85, 1, 2)  # of the temperature: the larger, the more equal the weights
 EPSILON = 1e-8  # keeps 0 / 0 at 0 where both have learned an image by heart
@@ -87,9 +79,8 @@ def end_to_end(train: Split, signals: Signals, settings: EndToEndSettings, conte
 
     def weighted(train: Split, signals: Signals, context: Context) -> nn.Module:
         amplifier_loss = torch.from_numpy(signals.loss).to(context.device)  # (N,)
-        return fit(
-            train, lambda batch: weighted_loss(amplifier_loss[batch.index], batch.cross_entropy), settings, context
-        )
+        loss = lambda batch: weighted_loss(amplifier_loss[batch.index], batch.cross_entropy)  # noqa: E731
+        return fit(train, loss, settings, context)
 
     return by_temperature(train, signals, settings, context, weighted)
 
@@ -99,12 +90,12 @@ def by_temperature(
 ) -> nn.Module:
     """Train `weighted` on calibrated signals; with a safeguard, at the smallest of MULTIPLES that passes."""
 
+    rows = {path: row for row, path in enumerate(signals.paths)}
+
     def candidate(multiple: float) -> Candidate:
         at = calibrated(signals, settings.temperature, multiple)
-        rows = {path: row for row, path in enumerate(signals.paths)}
-        return lambda train, part, context: weighted(
-            train, at.take(np.array([rows[path] for path in part.paths])), context
-        )
+        taken = lambda part: at.take(np.array([rows[path] for path in part.paths]))  # noqa: E731
+        return lambda train, part, context: weighted(train, taken(part), context)
 
     several = settings.safeguard is not None and signals.log_probabilities is not None
     multiples = MULTIPLES if several else (1.0,)
@@ -122,9 +113,8 @@ def end_to_end_joint(train: Split, signals: None, settings: JointSettings, conte
         # Evaluation mode: in training mode the real images would enter its batch-norm statistics.
         amplifier.model.eval()
         with torch.no_grad():
-            amplifier_loss = torch.nn.functional.cross_entropy(
-                amplifier.model(images), batch.labels, reduction="none"
-            )  # (B,)
+            logits = amplifier.model(images)  # (B, C)
+            amplifier_loss = torch.nn.functional.cross_entropy(logits, batch.labels, reduction="none")  # (B,)
         return weighted_loss(amplifier_loss, batch.cross_entropy)
 
     return fit(train, loss, settings, context, before_step=amplifier.step)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ddb.data import Split
+from ddb.lazy import nn
 from ddb.recipes.registry import method
 from ddb.training.loop import Context, TrainingSettings, fit, mean_loss
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 class ErmSettings(TrainingSettings):

@@ -8,20 +8,13 @@ pseudo-groups it is the paper's Recipe I (`two_step`).
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from ddb.data import Split, groups
-from ddb.lazy import lazy, np
+from ddb.lazy import Tensor, nn, np, torch
 from ddb.recipes.registry import method
 from ddb.training.loop import Batch, Context, TrainingSettings, fit
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor, nn
-else:
-    torch = lazy("torch")
 
 
 class GroupDROSettings(TrainingSettings):

@@ -14,27 +14,18 @@ the shortcut, they are among the hard ones here, and the control gains too: the 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from pydantic import field_validator
 
 from ddb.data import Split
-from ddb.lazy import lazy, np
+from ddb.lazy import nn, np, torch
 from ddb.randomness import numpy_generator
 from ddb.recipes.group_dro import fit_group_dro
 from ddb.recipes.registry import method
 from ddb.recipes.two_step import TwoStepSettings
-from ddb.signals.table import check_signals, filtered_error_set, pseudo_groups
+from ddb.signals.table import Signals, check_signals, filtered_error_set, pseudo_groups
 from ddb.training.classifier import predict
 from ddb.training.loop import Context, fit, mean_loss
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
-
-    from ddb.signals.table import Signals
-else:
-    torch = lazy("torch")
 
 
 class ControlSettings(TwoStepSettings):
@@ -60,12 +51,7 @@ class ControlSettings(TwoStepSettings):
 def control(train: Split, signals: Signals, settings: ControlSettings, context: Context) -> nn.Module:
     """GroupDRO over class x {ordinary, hard}; progress counts the steps of all three trainings."""
     check_signals(signals, train)
-    parts = [
-        replace(
-            context, progress=lambda step, _, n, done=done: context.progress(done + step, settings.trained_steps, n)
-        )
-        for done in (0, settings.half_steps, 2 * settings.half_steps)
-    ]
+    parts = [context.part(number * settings.half_steps, settings.trained_steps) for number in range(3)]
     flagged = filtered_error_set(signals, settings.gamma)
     loss = cross_fitted_loss(train, settings, parts[:2])
     hard = hardest(train.labels, loss, flagged, signals.misclassified)

@@ -11,22 +11,16 @@ identification steps were chosen on the validation images of Colored Digits.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from ddb.data import Split
-from ddb.lazy import np
+from ddb.lazy import nn, np
 from ddb.recipes.registry import method
 from ddb.recipes.safeguard import SafeguardSettings, safeguarded
-from ddb.signals.table import check_signals, error_set
+from ddb.signals.table import Signals, check_signals, error_set
 from ddb.training.classifier import predict
 from ddb.training.loop import Context, TrainingSettings, fit, mean_loss
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from ddb.signals.table import Signals
 
 
 class UpweightSettings(TrainingSettings):
@@ -58,13 +52,8 @@ class JttSettings(UpweightSettings):
 @method("jtt", JttSettings)
 def jtt(train: Split, signals: None, settings: JttSettings, context: Context) -> nn.Module:
     """Upweight the error set of an identification model; progress counts the steps of both."""
-    first = settings.identification_steps
-    total = first + settings.steps
-    stages = [
-        replace(context, progress=lambda step, _, numbers, done=done: context.progress(done + step, total, numbers))
-        for done in (0, first)
-    ]
-    return train_again(train, identification_errors(train, settings, stages[0]), settings, stages[1])
+    errors = identification_errors(train, settings, context.part(0, settings.trained_steps))
+    return train_again(train, errors, settings, context.part(settings.identification_steps, settings.trained_steps))
 
 
 @method("jtt_ddb", JttDdbSettings, signals=True)

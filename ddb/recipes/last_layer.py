@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ddb.data import Split
 from ddb.data.loading import ImageTransform
-from ddb.lazy import lazy
+from ddb.lazy import Tensor, nn, torch
 from ddb.training.classifier import predict
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor, nn
-else:
-    torch = lazy("torch")
 
 
 def last_layer(model: nn.Module) -> nn.Linear:

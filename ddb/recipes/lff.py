@@ -13,25 +13,16 @@ target's losses and its division by class, both of which Recipe II leaves out.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from ddb.data import Split
-from ddb.lazy import lazy, np
+from ddb.lazy import Tensor, nn, np, torch
 from ddb.recipes.end_to_end import WeightingSettings, by_temperature, relative_difficulty
 from ddb.recipes.registry import method
 from ddb.signals.gce import generalised_cross_entropy
-from ddb.signals.table import check_signals
+from ddb.signals.table import Signals, check_signals
 from ddb.training.loop import Batch, Context, Learner, TrainingSettings, fit
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor, nn
-
-    from ddb.signals.table import Signals
-else:
-    torch = lazy("torch")
 
 
 class SmoothingSettings(TrainingSettings):
@@ -117,9 +108,8 @@ def lff_ddb(train: Split, signals: Signals, settings: LffDdbSettings, context: C
 
     def weighted(train: Split, signals: Signals, context: Context) -> nn.Module:
         target_losses = SmoothedLosses(train.labels, settings.ema, context.device)
-        amplifier_loss = relative_to_class(
-            torch.from_numpy(signals.loss).to(context.device), target_losses.labels
-        )  # (N,)
+        loss_of_signals = torch.from_numpy(signals.loss).to(context.device)  # (N,)
+        amplifier_loss = relative_to_class(loss_of_signals, target_losses.labels)  # (N,)
 
         def loss(batch: Batch) -> Tensor:
             target_losses.update(batch.index, batch.cross_entropy)

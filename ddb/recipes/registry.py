@@ -9,14 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ddb.errors import DDBError
+from ddb.lazy import nn
 from ddb.settings import unknown
 from ddb.training.loop import TrainingSettings
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 @dataclass(frozen=True)

@@ -11,21 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import Field
 
 from ddb.data import Split
-from ddb.lazy import np
+from ddb.lazy import nn, np
 from ddb.settings import AddedLater
 from ddb.signals.cross_fit import folds
+from ddb.signals.table import Signals
 from ddb.training.classifier import predict
 from ddb.training.loop import Context, TrainingSettings, fit, mean_loss
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from ddb.signals.table import Signals
 
 FOLDS = 5
 Candidate = Callable[[Split, "Signals", Context], "nn.Module"]
@@ -53,11 +49,7 @@ class SafeguardSettings(TrainingSettings):
 
 
 def safeguarded(
-    train: Split,
-    signals: Signals,
-    settings: SafeguardSettings,
-    context: Context,
-    candidates: dict[str, Candidate],
+    train: Split, signals: Signals, settings: SafeguardSettings, context: Context, candidates: dict[str, Candidate]
 ) -> nn.Module:
     """Train the first of `candidates`, name -> function, that passes; without a safeguard, the first one.
 

@@ -6,29 +6,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from ddb.data import Split
-from ddb.lazy import np
+from ddb.lazy import nn, np
 from ddb.recipes.group_dro import GroupDROSettings, fit_group_dro
 from ddb.recipes.registry import method
 from ddb.recipes.safeguard import SafeguardSettings, safeguarded
-from ddb.signals.table import check_signals, error_set, filtered_error_set, pseudo_groups
+from ddb.signals.table import Signals, check_signals, error_set, filtered_error_set, pseudo_groups
 from ddb.training.loop import Context
 
-if TYPE_CHECKING:
-    from torch import nn
-
-    from ddb.signals.table import Signals
+Conflicting = Callable[[Signals], "np.ndarray"]  # to (N,) bool
 
 
 class ErrorSetSettings(GroupDROSettings, SafeguardSettings):
     """Settings of `ddb_two_step_error_set`."""
 
 
-class TwoStepSettings(GroupDROSettings, SafeguardSettings):
+class TwoStepSettings(ErrorSetSettings):
     """Settings of `ddb_two_step`."""
 
     gamma: float = Field(default=1.0, ge=0, description="conflicting iff misclassified and loss > mu + gamma * sigma")
@@ -47,13 +43,9 @@ def two_step_error_set(train: Split, signals: Signals, settings: ErrorSetSetting
 
 
 def _recipe(
-    train: Split,
-    signals: Signals,
-    conflicting: Callable[[Signals], np.ndarray],
-    settings: TwoStepSettings | ErrorSetSettings,
-    context: Context,
+    train: Split, signals: Signals, conflicting: Conflicting, settings: ErrorSetSettings, context: Context
 ) -> nn.Module:
-    """GroupDRO with `conflicting(signals)`, (N,) bool, as the pseudo-label; empty: the groups are the classes."""
+    """GroupDRO with `conflicting(signals)` as the pseudo-label; empty: the groups are the classes."""
 
     def candidate(train: Split, signals: Signals, context: Context) -> nn.Module:
         found = conflicting(signals)

@@ -8,22 +8,20 @@ found.train.write("signals.parquet")
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from ddb.data import Split
 from ddb.data.generated import content
 from ddb.data.loading import ImageTransform
+from ddb.lazy import nn
 from ddb.settings import AddedLater, HashedAs, OneOf, absolute, file_content
 from ddb.signals.registry import SOURCES, Found
 from ddb.signals.table import Signals
 from ddb.training.classifier import predict
 from ddb.training.loop import Context, TrainingSettings, fit, mean_loss
 from ddb.training.networks import HEADS
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 class AmplifierSettings(TrainingSettings):

@@ -9,15 +9,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ddb.data import Split
-from ddb.lazy import lazy, np
+from ddb.lazy import np, torch
 from ddb.randomness import numpy_generator
 from ddb.signals.amplifier import AmplifierSettings
 from ddb.signals.registry import Found, source
 from ddb.signals.table import Signals
 from ddb.training.classifier import predict
 from ddb.training.loop import Context, fit, mean_loss
-
-torch = lazy("torch")
 
 
 @source("cross_fit", own=("folds", "layer", "space"))

@@ -12,21 +12,15 @@ validation images are used for `val_pseudo_worst_group`; other rows are ignored.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ddb import csv_text
 from ddb.data import Split
 from ddb.errors import DDBError
-from ddb.lazy import lazy, np, pa
+from ddb.lazy import np, pa, pd
 from ddb.signals.amplifier import AmplifierSettings
 from ddb.signals.registry import Found, source
 from ddb.signals.table import Signals
 from ddb.training.loop import Context
-
-if TYPE_CHECKING:
-    import pandas as pd
-else:
-    pd = lazy("pandas")
 
 
 @source("file", trains=False, own=("file",))
@@ -54,9 +48,8 @@ def _read(name: str, paths: set[str]) -> pd.DataFrame:
         raise DDBError(f"amplifier.file: {name} cannot be read: {reason}") from None
     for column in ("path", "score"):
         if column not in table:
-            raise DDBError(
-                f"amplifier.file: {name} has no column {column}; it has {', '.join(map(str, table.columns))}"
-            )
+            raise DDBError(f"amplifier.file: {name} has no column {column}; it has "
+                           f"{', '.join(map(str, table.columns))}")  # fmt: skip
     table = table[table["path"].isin(paths)]
     score = pd.to_numeric(table["score"], errors="coerce")
     wrong = table[~np.isfinite(score) | (score < 0)]

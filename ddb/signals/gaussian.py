@@ -39,9 +39,7 @@ class ShrunkGaussian:
         deviation = x.std(0)
         self.scale = np.where(deviation > 0, deviation, 1)  # (D,)
         of_class = [x[y == label] / self.scale for label in np.unique(y)]
-        self.parts: list[tuple[float, Any]] = [
-            (np.log(len(each) / len(x)), LedoitWolf().fit(each)) for each in of_class
-        ]
+        self.parts: list[Any] = [(np.log(len(each) / len(x)), LedoitWolf().fit(each)) for each in of_class]
         return self
 
     def predict_joint_log_proba(self, x: np.ndarray) -> np.ndarray:

@@ -5,25 +5,18 @@ Trained on the real images with the generalised cross-entropy, which learns what
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ddb.data import Split
-from ddb.lazy import lazy
+from ddb.lazy import Tensor, torch
 from ddb.signals.amplifier import AmplifierSettings, compute_signals
 from ddb.signals.registry import Found, source
-from ddb.training.loop import Batch, Context, fit
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-else:
-    torch = lazy("torch")
+from ddb.training.loop import Context, fit
 
 
 @source("gce", own=("layer", "q", "space"))
 def gce(train: Split, val: Split, synthetic: None, settings: AmplifierSettings, context: Context) -> Found:
     """Train with GCE(p, y) = (1 - p_y^q) / q."""
-    model = fit(train, lambda batch: _loss(batch, settings.q), settings, context)
+    loss = lambda batch: generalised_cross_entropy(batch.cross_entropy, settings.q).mean()  # noqa: E731
+    model = fit(train, loss, settings, context)
     transform = settings.transform(context.workers)
     return Found(compute_signals(model, train, transform), compute_signals(model, val, transform), model)
 
@@ -31,7 +24,3 @@ def gce(train: Split, val: Split, synthetic: None, settings: AmplifierSettings, 
 def generalised_cross_entropy(cross_entropy: Tensor, q: float) -> Tensor:
     """GCE = (1 - p^q) / q, (B,), from CE = -log p, (B,)."""
     return -torch.expm1(-q * cross_entropy) / q
-
-
-def _loss(batch: Batch, q: float) -> Tensor:
-    return generalised_cross_entropy(batch.cross_entropy, q).mean()

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ddb.lazy import nn
 from ddb.settings import Part, Settings
 from ddb.signals.table import Signals
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 @dataclass(frozen=True)

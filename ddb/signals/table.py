@@ -79,15 +79,11 @@ class Signals:
         """What `write` wrote. Raises DDBError where it is not there or lacks a column."""
         try:
             table = pq.read_table(path)
-            column = {name: table[name].to_numpy() for name in ("label", "predicted", "loss", "probability")}
-            return cls(
-                table["path"].to_pylist(),
-                *(column[name].copy() for name in column),
-                misclassified=table["conflicting"].to_numpy().astype(bool),
-                log_probabilities=np.array(table["log_probabilities"].to_pylist(), np.float32)
-                if "log_probabilities" in table.column_names
-                else None,
-            )
+            columns = [table[name].to_numpy().copy() for name in ("label", "predicted", "loss", "probability")]
+            known = "log_probabilities" in table.column_names
+            kept = np.array(table["log_probabilities"].to_pylist(), np.float32) if known else None
+            conflicting = table["conflicting"].to_numpy().astype(bool)
+            return cls(table["path"].to_pylist(), *columns, misclassified=conflicting, log_probabilities=kept)
         except (FileNotFoundError, pa.ArrowInvalid, KeyError) as error:
             raise DDBError(f"signals {path} cannot be read: {error}") from None
 
@@ -129,9 +125,8 @@ def pseudo_groups(labels: np.ndarray, conflicting: np.ndarray) -> np.ndarray:
 def check_signals(signals: Signals, split: Split) -> None:
     """Raise DDBError unless row i of the signals is image i of the split: a shifted signal would weight at random."""
     if signals.paths != split.paths or not np.array_equal(signals.labels, split.labels):
-        raise DDBError(
-            f"signals: their {len(signals.paths)} rows are not the {len(split)} images of the split in the same order"
-        )
+        raise DDBError(f"signals: their {len(signals.paths)} rows are not the {len(split)} images of the split in the "
+                       "same order")  # fmt: skip
 
 
 def signal_quality(signals: Signals, aligned: np.ndarray) -> dict[str, float | int | None]:

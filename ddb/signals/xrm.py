@@ -10,10 +10,9 @@ judged by the mean of both networks' log-probabilities. XRM's choice of settings
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from ddb.data import Split
-from ddb.lazy import lazy
+from ddb.lazy import Tensor, torch
 from ddb.randomness import torch_generator
 from ddb.signals.amplifier import AmplifierSettings
 from ddb.signals.cross_fit import folds
@@ -21,12 +20,6 @@ from ddb.signals.registry import Found, source
 from ddb.signals.table import Signals
 from ddb.training.classifier import predict
 from ddb.training.loop import Batch, Context, Learner, fit
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-else:
-    torch = lazy("torch")
 
 
 @source("xrm", own=("layer", "space"), networks=2)

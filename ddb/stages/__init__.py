@@ -16,19 +16,8 @@ from ddb.stages.probe import Probe
 from ddb.stages.synthetic import Synthetic
 from ddb.store import Stage
 
-IN_ORDER = (
-    Data(),
-    Features(),
-    CDPM(),
-    ImportedCDPM(),
-    Synthetic(),
-    Amplifier(),
-    Classifier(),
-    Evaluation(),
-    Probe(),
-    Alignment(),
-)
-KINDS: dict[str, Kind] = {kind.name: kind for kind in IN_ORDER}
+IN_ORDER = (Data, Features, CDPM, ImportedCDPM, Synthetic, Amplifier, Classifier, Evaluation, Probe, Alignment)
+KINDS: dict[str, Kind] = {kind.name: kind() for kind in IN_ORDER}
 
 
 def make_stage(name: str, config: dict[str, Any], **inputs: Stage) -> Stage:

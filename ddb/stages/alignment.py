@@ -5,6 +5,7 @@ from typing import Any
 
 from ddb.stages.kind import Job, Kind
 from ddb.store import Stage
+from ddb.training.classifier import load_classifier
 
 
 class Alignment(Kind):
@@ -15,10 +16,8 @@ class Alignment(Kind):
     numbers = ("alignment",)
 
     def compute(self, job: Job) -> dict[str, Any]:
-        """Classify the synthetic images."""
         from ddb.diffusion import synthetic
         from ddb.diffusion.probe import alignment
-        from ddb.training.classifier import load_classifier
 
         folder = job.input("probe")
         models = {name: load_classifier(folder / name) for name in ("class", "bias")}
@@ -27,5 +26,4 @@ class Alignment(Kind):
         return {}
 
     def subject(self, stage: Stage) -> Stage:
-        """The synthetic set."""
         return stage.inputs["synthetic"]

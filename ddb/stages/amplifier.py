@@ -1,15 +1,19 @@
 """`amplifier`: a source of signals and the real images -> signals, and the trained Bias Amplifier if there is one."""
 
-from __future__ import annotations
+from typing import Any
 
-from typing import TYPE_CHECKING, Any
-
+from ddb.data.generated import content
+from ddb.features import table
+from ddb.signals import SOURCES
+from ddb.signals.amplifier import AmplifierSettings
+from ddb.signals.judge import judge
+from ddb.signals.table import signal_quality
 from ddb.stages.kind import Job, Kind, training_memory
 from ddb.stages.needs import Demand
+from ddb.stages.speed import Size, Speed
 from ddb.store import Stage
-
-if TYPE_CHECKING:
-    from ddb.stages.speed import Size, Speed
+from ddb.training.classifier import Description, save_classifier
+from ddb.training.networks import NETWORKS
 
 
 class Amplifier(Kind):
@@ -21,38 +25,23 @@ class Amplifier(Kind):
     numbers = ("quality", "curve")
 
     def code(self, config: dict[str, Any]) -> dict[str, int]:
-        """Of this kind, of the source and of the network that it trains."""
-        from ddb.signals import SOURCES
-        from ddb.training.networks import NETWORKS
-
         settings = config["amplifier"]
         source = {f"source {settings['source']}": SOURCES[settings["source"]].version}
         network = {settings["network"]: NETWORKS[settings["network"]]} if "network" in settings else {}
         return {self.name: self.version} | source | network
 
     def compute(self, job: Job) -> dict[str, Any]:
-        """Ask the source."""
-        from ddb.data.generated import content
         from ddb.diffusion import synthetic
-        from ddb.features import table
-        from ddb.signals import SOURCES
-        from ddb.signals.amplifier import AmplifierSettings
-        from ddb.signals.judge import judge
-        from ddb.signals.table import signal_quality
-        from ddb.training.classifier import Description, save_classifier
-        from ddb.training.loop import Context
 
-        settings, dataset, machine = AmplifierSettings.model_validate(job.config["amplifier"]), job.data(), job.machine
-        if "file" in job.config["amplifier"]:
+        recorded, dataset = job.config["amplifier"], job.data()
+        settings = AmplifierSettings.model_validate(recorded)
+        if "file" in recorded:
             job.check_file("amplifier", "file")
-        if "pretrained" in job.config["amplifier"]:
+        if "pretrained" in recorded:
             job.check_file("amplifier", "pretrained", hashed_as="weights")
-        if "generated" in job.config["amplifier"]:
+        if "generated" in recorded:
             job.check_file("amplifier", "generated", content)
-        surroundings = {"device": machine.device, "workers": machine.workers, "progress": job.progress}
-        context = Context(
-            job.config.get("seed", 0), "amplifier", stream="amplifier", classes=dataset.classes, **surroundings
-        )
+        context = job.context("amplifier", stream="amplifier", classes=dataset.classes)
         images = synthetic.read(job.input("synthetic")) if "synthetic" in job.stage.inputs else None
         layers = [dataset]
         if settings.space == "features":
@@ -80,9 +69,6 @@ class Amplifier(Kind):
 
     def cost(self, stage: Stage, speed: Speed, size: Size) -> tuple[float, float]:
         """Epochs over its images, and looks at the real training images for the curve; a closed form costs nothing."""
-        from ddb.signals import SOURCES
-        from ddb.signals.amplifier import AmplifierSettings
-
         settings, sampled = AmplifierSettings.model_validate(stage.config["amplifier"]), stage.inputs.get("synthetic")
         if "network" not in stage.config["amplifier"]:
             return 0.0, 0.0

@@ -1,18 +1,17 @@
 """`cdpm`: training images and labels -> the class-conditional diffusion model, as a diffusers pipeline."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ddb.diffusion.denoisers import DENOISERS
+from ddb.diffusion.noise_schedules import noise_schedule
+from ddb.diffusion.settings import CDPMSettings
 from ddb.process_memory import CDPM_BESIDE, CDPM_WORKER
 from ddb.stages.kind import Job, Kind, pixels_of, too_many
-from ddb.stages.needs import Capacity, Demand
+from ddb.stages.needs import Capacity, Demand, ResourceSettings
+from ddb.stages.network_memory import cdpm_bytes
+from ddb.stages.speed import Size, Speed
 from ddb.store import Stage
-
-if TYPE_CHECKING:
-    from ddb.stages.needs import ResourceSettings
-    from ddb.stages.speed import Size, Speed
 
 
 class CDPM(Kind):
@@ -24,17 +23,12 @@ class CDPM(Kind):
     has_workers = gang = True
 
     def code(self, config: dict[str, Any]) -> dict[str, int]:
-        """Of this kind and of the network."""
-        from ddb.diffusion.denoisers import DENOISERS
-
         name = config["cdpm"]["denoiser"]
         return {self.name: self.version, name: DENOISERS[name].version}
 
     def compute(self, job: Job) -> dict[str, Any]:
         """Train from the first step to the last; nothing is resumed."""
-        from ddb.diffusion.noise_schedules import noise_schedule
         from ddb.diffusion.pipeline import CDPMPipeline
-        from ddb.diffusion.settings import CDPMSettings
         from ddb.diffusion.train import Hooks, train
 
         settings, dataset, lines = CDPMSettings.model_validate(job.config["cdpm"]), job.data(), []
@@ -68,9 +62,6 @@ class CDPM(Kind):
 
     def memory(self, stage: Stage, demand: Demand) -> int:
         """On a GPU, the memory of training is not the node's."""
-        from ddb.diffusion.settings import CDPMSettings
-        from ddb.stages.network_memory import cdpm_bytes
-
         process = CDPM_WORKER + CDPM_BESIDE // demand.workers
         if demand.gpus:
             return process
@@ -79,8 +70,6 @@ class CDPM(Kind):
 
     def cost(self, stage: Stage, speed: Speed, size: Size) -> tuple[float, float]:
         """Steps of the optimizer."""
-        from ddb.diffusion.settings import CDPMSettings
-
         settings = CDPMSettings.model_validate(stage.config["cdpm"])
         step = speed.unet(settings)[0] * settings.batch_size
         return step, step * settings.steps

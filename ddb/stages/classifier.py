@@ -1,15 +1,17 @@
 """`classifier`: training images and what the method needs -> a classifier and its history."""
 
-from __future__ import annotations
+from typing import Any
 
-from typing import TYPE_CHECKING, Any
-
+from ddb.data import groups
+from ddb.recipes import get_method
+from ddb.signals.amplifier import AmplifierSettings
+from ddb.signals.table import Signals, error_set, pseudo_groups, validation_signals
 from ddb.stages.kind import Job, Kind, training_memory
 from ddb.stages.needs import Demand
+from ddb.stages.speed import Size, Speed
 from ddb.store import Stage
-
-if TYPE_CHECKING:
-    from ddb.stages.speed import Size, Speed
+from ddb.training.classifier import Description, save_classifier
+from ddb.training.networks import NETWORKS
 
 
 class Classifier(Kind):
@@ -20,29 +22,17 @@ class Classifier(Kind):
     unit = "epoch of the training set"
 
     def code(self, config: dict[str, Any]) -> dict[str, int]:
-        """Of this kind, of the method and of the networks that it trains."""
-        from ddb.recipes import get_method
-        from ddb.training.networks import NETWORKS
-
         networks = [config[role]["network"] for role in ("settings", "amplifier") if role in config]
         method = {config["method"]: get_method(config["method"]).version}
         return {self.name: self.version} | method | {name: NETWORKS[name] for name in networks}
 
     def compute(self, job: Job) -> dict[str, Any]:
-        """Train by the method."""
-        from ddb.data import groups
         from ddb.diffusion import synthetic
-        from ddb.recipes import get_method
-        from ddb.signals.amplifier import AmplifierSettings
-        from ddb.signals.table import Signals, error_set, pseudo_groups, validation_signals
-        from ddb.training.classifier import Description, save_classifier
-        from ddb.training.loop import Context
 
-        method, dataset, machine = get_method(job.config["method"]), job.seen_data(), job.machine
+        method, dataset = get_method(job.config["method"]), job.seen_data()
         settings = method.settings_class.model_validate(job.config["settings"])
         job.check_file("settings", "pretrained", hashed_as="weights")
-        surroundings = {"device": machine.device, "workers": machine.workers, "progress": job.progress}
-        context = Context(job.config["seed"], method.name, validation=dataset["val"], **surroundings)
+        context = job.context(method.name, validation=dataset["val"])
         signals = None
         if "amplifier" in job.stage.inputs:
             signals = Signals.read(job.input("amplifier") / "signals.parquet")
@@ -65,7 +55,5 @@ class Classifier(Kind):
 
     def cost(self, stage: Stage, speed: Speed, size: Size) -> tuple[float, float]:
         """Epochs over the training images, and looks at the validation images."""
-        from ddb.recipes import get_method
-
         settings = get_method(stage.config["method"]).settings_class.model_validate(stage.config["settings"])
         return speed.training(settings, size.train, size.val)

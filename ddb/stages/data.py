@@ -1,16 +1,12 @@
 """`data`: a benchmark or a folder of images -> arrays and labels (`ddb.data.prepared`)."""
 
-from __future__ import annotations
+from typing import Any
 
-from typing import TYPE_CHECKING, Any
-
+from ddb.data import BENCHMARKS, fingerprint, load_dataset
 from ddb.errors import DDBError
 from ddb.stages.kind import Job, Kind
-from ddb.stages.needs import Capacity, Demand
+from ddb.stages.needs import Capacity, Demand, ResourceSettings
 from ddb.store import Stage
-
-if TYPE_CHECKING:
-    from ddb.stages.needs import ResourceSettings
 
 
 class Data(Kind):
@@ -19,15 +15,12 @@ class Data(Kind):
     name = "data"
 
     def code(self, config: dict[str, Any]) -> dict[str, int]:
-        """Of this kind and of the data set."""
-        from ddb.data import BENCHMARKS
-
         name = config["dataset"]["name"]
         return {self.name: self.version, name: BENCHMARKS[name].version}
 
     def compute(self, job: Job) -> dict[str, Any]:
         """Raises DDBError if the files have changed since planning."""
-        from ddb.data import BENCHMARKS, fingerprint, load_dataset, prepared
+        from ddb.data import prepared
 
         values, location = job.config["dataset"], job.stage.location
         if location is not None:

@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ddb.data import BiasedDataset, Split
+from ddb.data.images import read_image
 from ddb.errors import DDBError, Interrupted
-from ddb.lazy import Image, lazy, np, pa
+from ddb.features import table
+from ddb.features.encoders import VERSION, build_encoder
+from ddb.lazy import Image, np, pa, torch
 from ddb.machine import node_name
 from ddb.process_memory import CELL
 from ddb.settings import file_content
 from ddb.stages.kind import ActorKind, Job
 from ddb.stages.needs import Demand
 from ddb.stages.parts import Parts
+from ddb.stages.speed import CPU_BATCH, Size, Speed
 from ddb.store import Stage, Workspace
-
-if TYPE_CHECKING:
-    import torch
-
-    from ddb.data import BiasedDataset, Split
-    from ddb.stages.speed import Size, Speed
-else:
-    torch = lazy("torch")
-
-
-CPU_BATCH = 4  # images of a network pass on a CPU: their activations stay in its cache, twice as fast as 48
 
 
 class Features(ActorKind):
@@ -38,9 +32,6 @@ class Features(ActorKind):
     unit = "image"
 
     def code(self, config: dict[str, Any]) -> dict[str, int]:
-        """Versions of this kind and of the encoders."""
-        from ddb.features.encoders import VERSION
-
         return {self.name: self.version, "encoder": VERSION}
 
     def compute(self, job: Job) -> dict[str, Any]:
@@ -77,8 +68,6 @@ class Encoding:
 
     def finish(self, result: Path) -> dict[str, Any]:
         """Write one file per split; returns numbers for the record. Raises Interrupted if images are left."""
-        from ddb.features import table
-
         if self.done < self.total:
             raise Interrupted(f"features: interrupted after {self.done} of {self.total} images")
         whole, start = self.parts.whole(), 0  # split by split
@@ -96,8 +85,6 @@ class BatchEncoder:
 
     def __init__(self, stage: Stage, dataset: BiasedDataset, batch: int, device: str):
         """Raises DDBError if the file of weights is not the one that the experiment was planned with."""
-        from ddb.features.encoders import build_encoder
-
         assert stage.location is not None
         if not Path(stage.location).is_file():
             raise DDBError(f"features.weights: {stage.location} does not exist on {node_name()}")
@@ -113,8 +100,6 @@ class BatchEncoder:
         The network always gets `batch` images, the missing ones copies of the last, so that a short last batch uses
         the same kernels.
         """
-        from ddb.features import table
-
         rows = list(zip(keys["split"].to_pylist(), keys["row"].to_pylist(), strict=True))
         images = [self.encoder.preprocess(_picture(self.splits[split], row)) for split, row in rows]
         images += [images[-1]] * (-len(images) % self.batch)
@@ -127,8 +112,4 @@ class BatchEncoder:
 
 def _picture(split: Split, row: int) -> Image.Image:
     """The file at full size; the array of a data set without files."""
-    from ddb.data.images import read_image
-
-    if split.root is None:
-        return Image.fromarray(np.array(split.array[row]))
-    return read_image(split.file(row))
+    return Image.fromarray(np.array(split.array[row])) if split.root is None else read_image(split.file(row))

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from ddb.diffusion.imported import content, read
 from ddb.stages.kind import Job, Kind, pixels_of
 
 
@@ -12,9 +13,6 @@ class ImportedCDPM(Kind):
     name = "imported_cdpm"
 
     def compute(self, job: Job) -> dict[str, Any]:
-        """Check that it fits the data set, and copy it."""
-        from ddb.diffusion.imported import content, read
-
         job.check_file("cdpm", "pipeline", content)
         folder, classes = Path(job.config["cdpm"]["pipeline"]), len(job.data().classes)
         read(folder, classes, pixels_of(job.stage)).save_pretrained(job.result / "pipeline")

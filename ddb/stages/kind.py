@@ -2,7 +2,7 @@
 
     KINDS["amplifier"].compute(Job(stage, store, work, progress))
 
-Looking at a store imports every kind, so modules of this folder import torch and numpy inside `compute` and `cost`.
+Looking at a store imports every kind, so what needs torch or numpy at once is imported inside `compute`.
 """
 
 from __future__ import annotations
@@ -12,18 +12,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ddb.data import BiasedDataset
 from ddb.errors import DDBError
+from ddb.features.table import with_features
 from ddb.process_memory import CELL
 from ddb.settings import file_content
-from ddb.stages.needs import Capacity, Demand
+from ddb.stages.needs import Capacity, Demand, ResourceSettings
+from ddb.stages.network_memory import classifier_bytes
+from ddb.stages.speed import Size, Speed
 from ddb.store import Stage, Store, Workspace
-
-if TYPE_CHECKING:
-    from ddb.data import BiasedDataset
-    from ddb.stages.needs import ResourceSettings
-    from ddb.stages.speed import Size, Speed
+from ddb.training.loop import Context
+from ddb.training.networks import HEADS
 
 Progress = Callable[[int, int, dict[str, Any]], None]  # (step, total, numbers)
 
@@ -74,9 +75,12 @@ class Job:
 
     def seen_data(self) -> BiasedDataset:
         """The data set as the classifier sees it: images, or the last layer's features if they are among the inputs."""
-        from ddb.features.table import with_features
-
         return with_features(self.data(), self.input("features")) if "features" in self.stage.inputs else self.data()
+
+    def context(self, name: str, **more: Any) -> Context:
+        """What surrounds the training of `name`."""
+        machine, seed = self.machine, self.config.get("seed", 0)
+        return Context(seed, name, device=machine.device, workers=machine.workers, progress=self.progress, **more)
 
     def check_file(
         self, role: str, name: str, digest: Callable[[str], str] = file_content, hashed_as: str | None = None
@@ -168,14 +172,10 @@ def pixels_of(stage: Stage) -> int:
 
 def training_memory(stage: Stage, settings: dict[str, Any], demand: Demand) -> int:
     """Bytes of a process that trains a classifier; on a GPU, the memory of training is not the node's."""
-    from ddb.stages.network_memory import classifier_bytes
-    from ddb.training.networks import HEADS
-
     if settings["network"] in HEADS:
         return CELL
     pixels = settings["image_size"] or pixels_of(stage)
-    training = 0 if demand.gpus else classifier_bytes(settings["network"], 10, settings["batch_size"], pixels)
-    return CELL + training
+    return CELL + (0 if demand.gpus else classifier_bytes(settings["network"], 10, settings["batch_size"], pixels))
 
 
 def too_many(setting: str, workers: int, capacity: Capacity) -> DDBError:

@@ -88,13 +88,8 @@ def _cpus_for_each(nodes: tuple[tuple[int, int], ...], workers: int) -> int:
 def _memory_for_each(
     nodes: tuple[tuple[int, int], ...], memory: tuple[int, ...], workers: int, cpus: int, gpus: int
 ) -> int:
-    room = [
-        min(c // cpus if cpus else workers, g // gpus if gpus else workers, workers) for c, g in nodes
-    ]  # workers on each node
-    shares = sorted({size // k for size, most in zip(memory, room, strict=False) for k in range(1, most + 1)} - {0})
-    fitting = (
-        share
-        for share in reversed(shares)
-        if sum(min(most, size // share) for size, most in zip(memory, room, strict=False)) >= workers
-    )
+    room = [min(c // cpus if cpus else workers, g // gpus if gpus else workers, workers) for c, g in nodes]
+    pairs = list(zip(memory, room, strict=False))  # bytes of each node, and most workers on it
+    shares = sorted({size // k for size, most in pairs for k in range(1, most + 1)} - {0}, reverse=True)
+    fitting = (share for share in shares if sum(min(most, size // share) for size, most in pairs) >= workers)
     return next(fitting, 0)

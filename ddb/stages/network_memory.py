@@ -5,13 +5,14 @@ keeps is the outputs of all its layers for a worker's share of the batch, which 
 beside that is in `ddb/process_memory.py`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from functools import lru_cache
 
-import torch
-
 from ddb.diffusion.denoisers import build_denoiser
 from ddb.diffusion.settings import CDPMSettings
+from ddb.lazy import nn, torch
 from ddb.training.networks import build_network
 
 FLOAT = 4  # bytes
@@ -40,11 +41,11 @@ def classifier_bytes(network: str, classes: int, batch: int, pixels: int) -> int
     return 4 * _weights(built) + kept * batch
 
 
-def _weights(network: torch.nn.Module) -> int:
+def _weights(network: nn.Module) -> int:
     return FLOAT * sum(each.numel() for each in network.parameters())
 
 
-def _outputs(network: torch.nn.Module, run: Callable) -> int:
+def _outputs(network: nn.Module, run: Callable) -> int:
     """Bytes of the outputs of all layers."""
     total = 0
 

@@ -25,9 +25,8 @@ class Parts:
 
     def missing(self, wanted: Iterable[tuple[int, ...]], size: int) -> list[pa.Table]:
         """The keys of `wanted` that no part contains, in their order, `size` to a table."""
-        have = set()
-        for path in self.folder.glob("*.parquet"):
-            have |= set(self._rows(pq.read_table(path, columns=list(self.keys))))
+        tables = (pq.read_table(path, columns=list(self.keys)) for path in self.folder.glob("*.parquet"))
+        have = {key for table in tables for key in zip(*(table[name].to_pylist() for name in self.keys), strict=True)}
         left = [key for key in wanted if key not in have]
         blocks = (np.array(left[start : start + size]) for start in range(0, len(left), size))  # (<= size, K) each
         return [pa.table({name: rows[:, i] for i, name in enumerate(self.keys)}) for rows in blocks]
@@ -43,12 +42,5 @@ class Parts:
     def whole(self) -> pa.Table:
         """All rows, sorted by key, each once: parts overlap if a block was retried after it had been written."""
         table = pa.concat_tables([pq.read_table(path) for path in sorted(self.folder.glob("*.parquet"))])
-        seen, keep = set(), []
-        for row, key in enumerate(self._rows(table)):
-            if key not in seen:
-                seen.add(key)
-                keep.append(row)
-        return table.take(keep).sort_by([(name, "ascending") for name in self.keys])
-
-    def _rows(self, table: pa.Table) -> list[tuple[int, ...]]:
-        return list(zip(*(table[name].to_pylist() for name in self.keys), strict=True))
+        again = table.select(self.keys).to_pandas().duplicated().to_numpy()  # (rows,) bool
+        return table.filter(~again).sort_by([(name, "ascending") for name in self.keys])

@@ -3,6 +3,8 @@
 from typing import Any
 
 from ddb.stages.kind import Job, Kind
+from ddb.training.classifier import Description, save_classifier
+from ddb.training.networks import NETWORKS
 
 
 class Probe(Kind):
@@ -13,15 +15,10 @@ class Probe(Kind):
     numbers = ("probe",)
 
     def code(self, config: dict[str, Any]) -> dict[str, int]:
-        """Of this kind and of the network."""
-        from ddb.training.networks import NETWORKS
-
         return {self.name: self.version, "small_cnn": NETWORKS["small_cnn"]}
 
     def compute(self, job: Job) -> dict[str, Any]:
-        """Train both."""
         from ddb.diffusion.probe import bias_names, train_probe
-        from ddb.training.classifier import Description, save_classifier
 
         dataset = job.data()
         models, accuracies = train_probe(dataset, job.machine.device, job.progress)

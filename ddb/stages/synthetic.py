@@ -1,16 +1,15 @@
 """`synthetic`: CDPM, guidance and seed -> synthetic images, as Parquet."""
 
-from __future__ import annotations
+from typing import Any
 
-from typing import TYPE_CHECKING, Any
-
+from ddb.diffusion.samplers import SAMPLERS
+from ddb.diffusion.settings import CDPMSettings, SamplingSettings
+from ddb.lazy import np, pa
 from ddb.process_memory import SAMPLER, SAMPLING_TASK
 from ddb.stages.kind import ActorKind, Job
 from ddb.stages.needs import Demand
+from ddb.stages.speed import Size, Speed
 from ddb.store import Stage
-
-if TYPE_CHECKING:
-    from ddb.stages.speed import Size, Speed
 
 
 class Synthetic(ActorKind):
@@ -21,20 +20,13 @@ class Synthetic(ActorKind):
     unit = "image"
 
     def code(self, config: dict[str, Any]) -> dict[str, int]:
-        """Of this kind and of the sampler."""
-        from ddb.diffusion.samplers import SAMPLERS
-
         name = config["sampling"]["sampler"]
         return {self.name: self.version, name: SAMPLERS[name].version}
 
     def compute(self, job: Job) -> dict[str, Any]:
         """Sample from the first image to the last; nothing is resumed."""
-        import numpy as np
-        import pyarrow as pa
-
         from ddb.diffusion import synthetic
         from ddb.diffusion.pipeline import CDPMPipeline
-        from ddb.diffusion.settings import SamplingSettings
 
         settings, seed = SamplingSettings.model_validate(job.config["sampling"]), job.config["seed"]
         pipeline = CDPMPipeline.from_pretrained(job.input("cdpm") / "pipeline").to(job.machine.device)
@@ -55,8 +47,6 @@ class Synthetic(ActorKind):
 
     def cost(self, stage: Stage, speed: Speed, size: Size) -> tuple[float, float]:
         """Network passes; guidance doubles them."""
-        from ddb.diffusion.settings import CDPMSettings, SamplingSettings
-
         settings = SamplingSettings.model_validate(stage.config["sampling"])
         cdpm = CDPMSettings.model_validate(stage.inputs["cdpm"].config["cdpm"])
         image = speed.unet(cdpm)[1] * settings.sampler_steps * (2 if settings.guidance else 1)

@@ -65,10 +65,9 @@ def git_state() -> dict[str, Any] | None:
     if snapshot.exists():
         return json.loads(snapshot.read_text())
     commands = (["git", "rev-parse", "HEAD"], ["git", "status", "--porcelain", "--untracked-files=no"])
+    options: dict[str, Any] = {"cwd": here, "capture_output": True, "text": True, "check": True}
     try:
-        commit, changes = (
-            subprocess.run(c, cwd=here, capture_output=True, text=True, check=True).stdout for c in commands
-        )
+        commit, changes = (subprocess.run(command, **options).stdout for command in commands)
     except (OSError, subprocess.CalledProcessError):
         return None
     return {"commit": commit.strip(), "dirty": bool(changes.strip())}

@@ -14,17 +14,11 @@ from typing import TYPE_CHECKING
 from ddb.data import Split
 from ddb.data.loading import ImageTransform, in_order
 from ddb.errors import DDBError
-from ddb.lazy import lazy, np
+from ddb.lazy import Tensor, nn, np, safetensors, torch
 from ddb.training.networks import HEADS, build_network
 
 if TYPE_CHECKING:
-    import safetensors.torch as safetensors
-    import torch
-    from torch import Tensor, nn
-
     from ddb.training.loop import TrainingSettings
-else:
-    safetensors, torch = lazy("safetensors.torch"), lazy("torch")
 
 BATCH_SIZE = 512  # on a GPU; a quarter where images are read from files, which are larger
 CACHED_PIXELS = 2**16  # of a batch on a CPU whose activations stay in its cache: up to twice as fast as 512 images

@@ -14,26 +14,20 @@ import math
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from ddb.data import Split
 from ddb.data.loading import ImageTransform, Items, batches
 from ddb.errors import DDBError
-from ddb.lazy import lazy, np
+from ddb.lazy import Tensor, nn, np, torch
 from ddb.randomness import derive_key, numpy_generator
 from ddb.settings import HashedAs, OneOf, Renamed, Settings, absolute, file_content
 from ddb.training.classifier import predict
 from ddb.training.metrics import worst
 from ddb.training.networks import HEADS, NETWORKS, build_network
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor, nn
-else:
-    torch = lazy("torch")
 
 Selection = Literal["last", "val_average", "val_worst_group", "val_pseudo_worst_group"]
 
@@ -108,6 +102,10 @@ class Context:
     synthetic: Split | None = None  # for methods that train an amplifier of their own
     amplifier_settings: TrainingSettings | None = None  # the AmplifierSettings of such a method
 
+    def part(self, done: int, total: int) -> Context:
+        """For one of several trainings in turn, whose progress begins after `done` of `total` steps."""
+        return replace(self, progress=lambda step, _, numbers: self.progress(done + step, total, numbers))
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -152,11 +150,9 @@ class Learner:
         if settings.network in HEADS:
             standardise: Any = self.model.get_submodule("0")
             standardise.fit(torch.from_numpy(train.array))  # (N, D)
-        arguments: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
-        if settings.optimizer == "sgd":
-            self.optimizer = torch.optim.SGD(self.model.parameters(), momentum=0.9, **arguments)
-        else:
-            self.optimizer = torch.optim.AdamW(self.model.parameters(), **arguments)
+        kind, more = (torch.optim.SGD, {"momentum": 0.9}) if settings.optimizer == "sgd" else (torch.optim.AdamW, {})
+        rates: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay} | more
+        self.optimizer = kind(self.model.parameters(), **rates)
         self.probability = None if sampling_weights is None else sampling_weights / sampling_weights.sum()  # (N,)
         self._permutation: tuple[int, np.ndarray] | None = None  # of the current epoch
         self._drawn: deque[np.ndarray] = deque()  # rows of the batches that are being loaded
@@ -181,10 +177,8 @@ class Learner:
         loss = self.loss(Batch(images, labels, index, logits, cross_entropy, number))
         value = loss.item()
         if not math.isfinite(value):
-            raise DDBError(
-                f"{self.context.name}: the loss is {value} at step {number}; "
-                f"lower learning_rate (it is {self.settings.learning_rate:g})"
-            )
+            raise DDBError(f"{self.context.name}: the loss is {value} at step {number}; lower learning_rate (it is "
+                           f"{self.settings.learning_rate:g})")  # fmt: skip
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -195,12 +189,11 @@ class Learner:
         for step in itertools.count(number):
             index = self.draw(step)  # (B,)
             self._drawn.append(index)
-            purpose, seed = f"augment/{self.context.stream}", self.context.seed
-            augment = self.settings.augment
-            yield [
-                (int(row), derive_key(purpose, seed, step, position) if augment else None)
-                for position, row in enumerate(index)
-            ]
+            keys: list[int | None] = [None] * len(index)
+            if self.settings.augment:
+                purpose, seed = f"augment/{self.context.stream}", self.context.seed
+                keys = [derive_key(purpose, seed, step, position) for position in range(len(index))]
+            yield list(zip(index.tolist(), keys, strict=True))
 
     def draw(self, number: int) -> np.ndarray:
         """Rows of the training split in the batch of step `number`, (B,) int64."""
@@ -295,9 +288,8 @@ def _check_selection(settings: TrainingSettings, context: Context) -> None:
     if context.validation is None or len(context.validation) == 0:
         raise DDBError(f"{context.name}: selection {settings.selection} needs validation images, and there are none")
     if settings.selection != "val_average" and context.validation_groups is None:
-        raise DDBError(
-            f"{context.name}: selection {settings.selection} needs groups of the validation images: unknown here"
-        )
+        raise DDBError(f"{context.name}: selection {settings.selection} needs groups of the validation images: "
+                       "unknown here")  # fmt: skip
 
 
 def _validate(model: nn.Module, settings: TrainingSettings, context: Context) -> dict[str, float]:

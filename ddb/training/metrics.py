@@ -7,14 +7,11 @@ labels is absent from the result where the data set has none, and what has no te
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ddb.data import Split, group_names, groups
 from ddb.data.dataset import disagreement
-from ddb.lazy import np
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from ddb.lazy import Tensor, np
 
 
 def evaluate(

@@ -11,22 +11,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.error import URLError
 
 from ddb.errors import DDBError
-from ddb.lazy import lazy
+from ddb.lazy import Tensor, models, nn, torch
 from ddb.randomness import drawing_from
 from ddb.settings import unknown
 from ddb.training.pretrained import LITE0, PRETRAINED, pretrained_network
 from ddb.training.pretrained import weights_file as encoder_weights
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor, nn
-    from torchvision import models
-else:
-    models, nn, torch = lazy("torchvision.models"), lazy("torch.nn"), lazy("torch")
 
 BACKBONES = {  # torchvision's names: of the network, of its weights, of its head
     "resnet18": ("ResNet18_Weights.IMAGENET1K_V1", "fc"),

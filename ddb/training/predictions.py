@@ -11,15 +11,9 @@ and bias_<attribute> (its value).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ddb.data import BiasedDataset, groups
-from ddb.lazy import lazy, np, pa, pq
-
-if TYPE_CHECKING:
-    import pandas as pd
-else:
-    pd = lazy("pandas")
+from ddb.lazy import np, pa, pd, pq
 
 
 def write(path: Path, dataset: BiasedDataset, logits: dict[str, np.ndarray]) -> None:

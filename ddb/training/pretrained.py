@@ -10,19 +10,11 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ddb.errors import DDBError
-from ddb.lazy import lazy
+from ddb.lazy import Image, Tensor, models, nn, torch
 from ddb.settings import unknown
-
-if TYPE_CHECKING:
-    import torch
-    from PIL import Image
-    from torch import Tensor, nn
-    from torchvision import models
-else:
-    torch, models = lazy("torch"), lazy("torchvision.models")
 
 PRETRAINED = "pretrained"  # weights of a package or a cache, not of a named file
 LITE0 = "efficientnet_lite0"

@@ -8,13 +8,7 @@ WHOLE = b'{"step": 1}\n{"step": 2}\n'
 
 @pytest.mark.parametrize(
     ("tail", "cut"),
-    [
-        (b'{"step"', 7),
-        (b'{"step": 3}', 11),
-        (b"\0\0\0", 3),
-        (b'{"a\n\0\0\n\xff', 8),
-        (b"3\n", 2),
-    ],
+    [(b'{"step"', 7), (b'{"step": 3}', 11), (b"\0\0\0", 3), (b'{"a\n\0\0\n\xff', 8), (b"3\n", 2)],
 )
 def test_what_follows_the_last_whole_line_is_cut_off(tail, cut, tmp_path):
     path = tmp_path / "a"

@@ -5,24 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ddb.errors import DDBError
-from ddb.lazy import lazy
+from ddb.lazy import diffusers
 
 if TYPE_CHECKING:
-    import diffusers
-
     from ddb.diffusion.settings import CDPMSettings
-else:
-    diffusers = lazy("diffusers")
 
 
 def check(settings: CDPMSettings, image_size: int) -> None:
     """Raise DDBError if images of `image_size` pixels cannot be halved as often as `channels` asks."""
     factor = 2 ** (len(settings.channels) - 1)
     if image_size % factor:
-        raise DDBError(
-            f"cdpm.channels: {len(settings.channels)} resolutions need images divisible by {factor} pixels, "
-            f"these have {image_size}"
-        )
+        raise DDBError(f"cdpm.channels: {len(settings.channels)} resolutions need images divisible by {factor} "
+                       f"pixels, these have {image_size}")  # fmt: skip
 
 
 def build(settings: CDPMSettings, image_size: int, num_classes: int) -> diffusers.UNet2DModel:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ddb.diffusion.samplers.sampler import Sampler
-from ddb.lazy import lazy
-
-if TYPE_CHECKING:
-    import diffusers
-else:
-    diffusers = lazy("diffusers")
+from ddb.lazy import diffusers
 
 
 def _scheduler(schedule: diffusers.DDPMScheduler) -> Any:  # a DDPMScheduler

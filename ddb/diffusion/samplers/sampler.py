@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ddb.lazy import np
-
-if TYPE_CHECKING:
-    import diffusers
+from ddb.lazy import diffusers, np
 
 
 @dataclass(frozen=True)

@@ -18,19 +18,13 @@ def told(monkeypatch):
 
 def test_costs_by_hand(told):
     """Colored Digits: 1,300 training and 2,000 validation images, ten classes."""
-    graph = build_graph(
-        resolve(
-            {
-                "cdpm": {"steps": 10, "batch_size": 4},
-                "sampling": {"images_per_class": 3, "sampler_steps": 8, "guidance": 1},
-                "amplifier": {"steps": 20, "batch_size": 10, "evaluate_every": 10},
-                "training": {"steps": 30, "batch_size": 10, "evaluate_every": 15},
-                "methods": {"ddb_two_step": {}},
-                "memorisation": False,
-                "seeds": [0, 1],
-            }
-        )
-    )
+    values = {
+        "cdpm": {"steps": 10, "batch_size": 4},
+        "sampling": {"images_per_class": 3, "sampler_steps": 8, "guidance": 1},
+        "amplifier": {"steps": 20, "batch_size": 10, "evaluate_every": 10},
+        "training": {"steps": 30, "batch_size": 10, "evaluate_every": 15},
+    }
+    graph = build_graph(resolve(values | {"methods": {"ddb_two_step": {}}, "memorisation": False, "seeds": [0, 1]}))
     found = {each.name: each for each in cost.estimate(graph, graph.stages())}
     assert list(found) == ["cdpm", "synthetic", "amplifier", "classifier"]
     assert all(each.stages == 2 for each in found.values())

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from ddb.data.loading import ImageTransform
-from ddb.recipes import get_method
 from ddb.recipes.jtt import JttSettings, identification_errors
 from ddb.training import loop as training
 from ddb.training.classifier import predict
 from ddb.training.loop import Context, Learner, TrainingSettings, fit, mean_loss
+from tests.ddb.recipes import hand_made
 from tests.ddb.recipes.hand_made import signals
 
 FEW = {"steps": 4, "evaluate_every": 2, "batch_size": 16}
@@ -30,8 +30,7 @@ def learners(monkeypatch):
 
 
 def trained(name, train, given=None, run=None, **settings):
-    method, run = get_method(name), run or Context(seed=0, name=name)
-    return method.function(train, given, method.settings_class(**{**FEW, **settings}), run), run
+    return hand_made.trained(name, train, given, run, **FEW, **settings)
 
 
 def same(one, two):

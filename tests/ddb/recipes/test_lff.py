@@ -13,6 +13,7 @@ from ddb.recipes.lff import generalised_cross_entropy
 from ddb.training.classifier import predict
 from ddb.training.loop import Context, Learner, mean_loss
 from ddb.training.networks import build_network
+from tests.ddb.recipes import hand_made
 from tests.ddb.recipes.hand_made import signals
 
 SETTINGS = {"batch_size": 8, "optimizer": "sgd", "learning_rate": 0.1, "weight_decay": 0.01, "evaluate_every": 1}
@@ -26,8 +27,7 @@ def train():
 
 
 def trained(name, train, given=None, **settings):
-    method, run = get_method(name), Context(seed=0, name=name)
-    return method.function(train, given, method.settings_class(**{**SETTINGS, **settings}), run), run
+    return hand_made.trained(name, train, given, **(SETTINGS | settings))
 
 
 def test_gce_by_hand():

@@ -92,11 +92,8 @@ def test_without_a_safeguard_the_first_candidate_is_trained_once(train):
 
 def test_recipe_2_at_a_multiple_of_the_temperature_that_is_harmless(train):
     """Signals that flag images at random: the weights that they give must not cost accuracy."""
-    method, run = (
-        METHODS["ddb_end_to_end"],
-        Context(0, "ddb_end_to_end", progress=lambda *step: steps.append(step)),
-    )
-    steps = []
+    method, steps = METHODS["ddb_end_to_end"], []
+    run = Context(0, "ddb_end_to_end", progress=lambda *step: steps.append(step))
     settings = method.settings_class(**FEW, temperature="fitted", safeguard=1.0)
     given = signals(train, np.random.default_rng(0).random(100) < 0.1)
     given = given.with_logits(np.where(given.misclassified[:, None], [[3, 0]], [[0, 3]]))

@@ -71,12 +71,16 @@ def test_a_column_conflicting_is_the_error_set_and_rows_may_have_any_order(datas
     assert (ask(dataset, scores(conflicting=few, rows=backwards)).train.misclassified == few).all()
 
 
-def test_rows_of_validation_images_are_read_too(dataset, scores, tmp_path):
-    val = pd.DataFrame({"path": dataset["val"].paths, "score": 0.5})
-    both = pd.concat([pd.read_csv(scores()), val])
-    both.to_csv(tmp_path / "both.csv", index=False)
-    found = ask(dataset, str(tmp_path / "both.csv"))
+def test_rows_of_validation_images_are_read_too_and_others_do_not_change_the_error_set(dataset, scores, tmp_path):
+    """Scores of the test split are many and high, and would raise the threshold."""
+    alone = ask(dataset, scores()).train.misclassified
+    more = [
+        pd.DataFrame({"path": dataset[name].paths, "score": score}) for name, score in (("val", 0.5), ("test", 100.0))
+    ]
+    pd.concat([pd.read_csv(scores()), *more]).to_csv(tmp_path / "all.csv", index=False)
+    found = ask(dataset, str(tmp_path / "all.csv"))
     assert found.val.paths == dataset["val"].paths and (found.val.loss == 0.5).all()
+    assert (found.train.misclassified == alone).all() and alone.any()
 
 
 @pytest.mark.parametrize(
@@ -161,11 +165,8 @@ def test_an_amplifier_is_trained_on_the_images_of_any_generator(samples, tmp_pat
     assert curve[-1]["epoch"] == 5 * 64 / 40  # 40 images
     same, other = samples("0123456789", "same"), samples("0123456789", "other")
     Image.new("RGB", (20, 20)).save(tmp_path / "other" / "3" / "0000.png")
-    keys = [
-        build_graph(resolve(VALUES | {"amplifier": {"source": "generated", "generated": each, "steps": 5}}))
-        for each in (same, other)
-    ]
-    first, second = (each.cells[0].classifier.key for each in keys)
+    changes = ({"amplifier": values["amplifier"] | {"generated": each}} for each in (same, other))
+    first, second = (build_graph(resolve(VALUES | each)).cells[0].classifier.key for each in changes)
     assert first == graph.cells[0].classifier.key != second
 
 
@@ -362,14 +363,6 @@ def test_a_source_that_a_test_defines_drives_a_recipe(dataset, monkeypatch, tmp_
     (amplifier,) = (run.stage for run in graph.amplifiers.values())
     assert amplifier.code["source oracle"] == 3
     assert '"recall": 1.0' in (store.path(amplifier) / "quality.json").read_text()
-
-
-def test_other_rows_of_a_file_do_not_change_the_error_set(dataset, scores, tmp_path):
-    """Scores of the test split are many and high, and would raise the threshold."""
-    alone = ask(dataset, scores()).train.misclassified
-    test = pd.DataFrame({"path": dataset["test"].paths, "score": 100.0})
-    pd.concat([pd.read_csv(scores()), test]).to_csv(tmp_path / "all.csv", index=False)
-    assert (ask(dataset, str(tmp_path / "all.csv")).train.misclassified == alone).all() and alone.any()
 
 
 def test_a_file_that_changes_between_planning_and_reading_is_refused(scores, tmp_path):

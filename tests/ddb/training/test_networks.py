@@ -54,13 +54,7 @@ def test_weights_come_from_a_file_and_the_head_is_fresh_and_follows_the_seed(nam
 
 @pytest.mark.parametrize(
     "value",
-    [
-        build_network("small_cnn", 2).state_dict(),
-        [1, 2],
-        {1: torch.zeros(1)},
-        {"state_dict": {}},
-        {"conv1.weight": "text"},
-    ],
+    [build_network("small_cnn", 2).state_dict(), [1, 2], {1: torch.zeros(1)}, {"state_dict": {}}, {"conv1.weight": ""}],
     ids=["another network", "list", "numbers as names", "wrapped", "no tensor"],
 )
 def test_a_torch_file_of_something_else_is_named(tmp_path, value):
