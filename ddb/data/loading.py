@@ -20,15 +20,13 @@ from typing import TYPE_CHECKING, Any
 from ddb.data.dataset import Split
 from ddb.data.images import read_image
 from ddb.errors import DDBError
-from ddb.lazy import lazy, np
+from ddb.lazy import Tensor, lazy, np, torch
 from ddb.randomness import drawing_from
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
     from torchvision.transforms import v2
 else:
-    torch, v2 = lazy("torch"), lazy("torchvision.transforms.v2")
+    v2 = lazy("torchvision.transforms.v2")
 
 MARGIN = 256 / 224  # resized to this multiple of the size, then cropped
 Items = list[tuple[int, int | None]]  # (row, key of the augmentation's random numbers; None: no augmentation)

@@ -13,17 +13,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ddb import csv_text
 from ddb.data.dataset import BiasedDataset
 from ddb.errors import DDBError
-from ddb.lazy import lazy, np
-
-if TYPE_CHECKING:
-    import pandas as pd
-else:
-    pd = lazy("pandas")
+from ddb.lazy import np, pd
 
 VERDICTS = ("keep", "relabel", "drop")
 

@@ -168,6 +168,8 @@ def _combinations(vary: Any) -> Iterator[dict[str, Any]]:
     An axis that is null, as an override can make it, is not varied.
     """
     grids = vary if isinstance(vary, list) else [vary or {}]
+    if not grids:
+        raise DDBError("vary: must not be empty")
     seen = []
     for grid in grids:
         if not isinstance(grid, dict):

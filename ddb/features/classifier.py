@@ -12,21 +12,14 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ddb.errors import DDBError
 from ddb.features.encoders import Encoder, build_encoder, default_layers
-from ddb.lazy import lazy, np
+from ddb.lazy import Image, nn, np, torch
 from ddb.settings import file_content
 from ddb.training.classifier import load_classifier
 from ddb.training.pretrained import weights_file
-
-if TYPE_CHECKING:
-    import torch
-    from PIL import Image
-    from torch import nn
-else:
-    torch = lazy("torch")
 
 
 @dataclass(frozen=True)

@@ -12,19 +12,12 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ddb.errors import DDBError
-from ddb.lazy import lazy
+from ddb.lazy import Image, Tensor, nn, torch
 from ddb.settings import unknown
 from ddb.training.pretrained import pretrained_network
-
-if TYPE_CHECKING:
-    import torch
-    from PIL import Image
-    from torch import Tensor, nn
-else:
-    torch = lazy("torch")
 
 VERSION = 1  # increase it if the same settings would give other features
 FINAL = "final"

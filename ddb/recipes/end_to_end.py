@@ -1,10 +1,10 @@
-"""Recipe II of DDB: the Bias Amplifier's loss weights every image while the target trains, as in LfF.
+"""Recipe II of DDB: the Bias Amplifier's loss weights every image while the classifier trains, as in LfF.
 
-r = L_BA / (L_BA + L_target) is near 1 for an image that the bias explains badly and the target not yet worse, near 0
+r = L_BA / (L_BA + L_target) is near 1 for an image that the bias explains badly and the classifier not yet worse, near 0
 for one that the bias explains: the loss is mean(r * L_target), with r a constant in it.
 
 The paper's figures show the amplifier frozen (`ddb_end_to_end`); its project page speaks of joint training, which is
-`ddb_end_to_end_joint`: the amplifier takes one step on synthetic images before each step of the target.
+`ddb_end_to_end_joint`: the amplifier takes one step on synthetic images before each step of the classifier.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def by_temperature(
 
 @method("ddb_end_to_end_joint", JointSettings, synthetic=True)
 def end_to_end_joint(train: Split, signals: None, settings: JointSettings, context: Context) -> nn.Module:
-    """Weight by the loss of an amplifier that learns from `run.synthetic` alongside the target."""
+    """Weight by the loss of an amplifier that learns from `context.synthetic` alongside the classifier."""
     amplifier = joint_amplifier(train, context)
     transform = amplifier.settings.transform()
 

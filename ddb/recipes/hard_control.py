@@ -43,7 +43,7 @@ class ControlSettings(TwoStepSettings):
 
     @property
     def half_steps(self) -> int:
-        """Steps of the ERM of each half: as many passes over its images as the target makes over all."""
+        """Steps of the ERM of each half: as many passes over its images as the classifier makes over all."""
         return max(1, self.steps // 2)
 
 
@@ -86,7 +86,7 @@ def cross_fitted_loss(train: Split, settings: ControlSettings, runs: list[Contex
     settings = settings.model_copy(update={"steps": settings.half_steps, "selection": "last"})
     loss = np.zeros(len(train))
     for number, context in enumerate(runs):
-        # Without validation images, and with a history of its own: `run.history` is the target's.
+        # Without validation images, and with a history of its own: `context.history` is the classifier's.
         own = replace(context, stream=f"half {number}", validation=None, history=[])
         model = fit(train.take(np.flatnonzero((half == number) | only)), mean_loss, settings, own)
         judged = np.flatnonzero(half != number)

@@ -1,6 +1,6 @@
 """Just Train Twice (JTT, Liu et al., ICML 2021): train briefly, then train again on more of what came out wrong.
 
-The error set E = {i : argmax f(x_i) != y_i} of an identification model f counts `upweight` times in the target's
+The error set E = {i : argmax f(x_i) != y_i} of an identification model f counts `upweight` times in the classifier's
 training set: an image is drawn with probability w_i / sum_j w_j, with w_i = upweight in E and 1 elsewhere.
 
 `jtt` is the baseline: f is trained on the real images by ERM and stopped early, before it has memorised the images that
@@ -34,7 +34,7 @@ class JttDdbSettings(UpweightSettings, SafeguardSettings):
 
 
 class JttSettings(UpweightSettings):
-    """Settings of `jtt`; the identification model is trained as the target is, where nothing else is said."""
+    """Settings of `jtt`; the identification model is trained as the classifier is, where nothing else is said."""
 
     identification_steps: int = Field(
         default=10,
@@ -76,14 +76,14 @@ def identification_errors(train: Split, settings: JttSettings, context: Context)
         "weight_decay": settings.weight_decay if decay is None else decay,
         "selection": "last",
     }
-    # Without validation images, and with a history of its own: `run.history` is the target's.
+    # Without validation images, and with a history of its own: `context.history` is the classifier's.
     own = replace(context, stream="identification", validation=None, history=[])
     model = fit(train, mean_loss, settings.model_copy(update=changes), own)
     return predict(model, train, settings.transform(context.workers)).argmax(1).numpy() != train.labels
 
 
 def train_again(train: Split, errors: np.ndarray, settings: UpweightSettings, context: Context) -> nn.Module:
-    """Train the target with the images of `errors` (N,) bool upweighted; an empty set leaves ERM."""
+    """Train the classifier with the images of `errors` (N,) bool upweighted; an empty set leaves ERM."""
     if not errors.any():
         context.history.append({"step": 0, "note": "the error set is empty: no image is upweighted"})
         return fit(train, mean_loss, settings, context)

@@ -1,13 +1,13 @@
-"""Learning from Failure (LfF, Nam et al., NeurIPS 2020): a biased network's failures weight the target's images.
+"""Learning from Failure (LfF, Nam et al., NeurIPS 2020): a biased network's failures weight the classifier's images.
 
-The biased network learns alongside the target, on the same batches, with the generalised cross-entropy
+The biased network learns alongside the classifier, on the same batches, with the generalised cross-entropy
 GCE(p, y) = (1 - p_y^q) / q. Its gradient is p_y^q times that of cross-entropy, so it learns what is easy, which is the
 bias, and gives up on the rest. Both networks' cross-entropies of an image, smoothed from step to step and divided by
-the largest in its class, l_b and l_d, weight it: r = l_b / (l_b + l_d), and the target's loss is mean(r * CE).
+the largest in its class, l_b and l_d, weight it: r = l_b / (l_b + l_d), and the classifier's loss is mean(r * CE).
 
 `lff` is the baseline. Its authors' code has another factor q in GCE; here it is the paper's formula. `lff_ddb` puts
 DDB's frozen Bias Amplifier in the biased network's place: Recipe II (`ddb_end_to_end`) with LfF's smoothing of the
-target's losses and its division by class, both of which Recipe II leaves out.
+classifier's losses and its division by class, both of which Recipe II leaves out.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class LffDdbSettings(SmoothingSettings, WeightingSettings):
 
 
 class LffSettings(SmoothingSettings):
-    """Settings of `lff`; the biased network is trained as the target is, but for its loss."""
+    """Settings of `lff`; the biased network is trained as the classifier is, but for its loss."""
 
     q: float = Field(default=0.7, gt=0, le=1, description="of GCE: towards 0 it is cross-entropy, 0.7 is LfF's")
 
@@ -82,7 +82,7 @@ class SmoothedLosses:
 
 @method("lff", LffSettings)
 def lff(train: Split, signals: None, settings: LffSettings, context: Context) -> nn.Module:
-    """Weight by the losses of a biased network that takes a step on each batch of the target's."""
+    """Weight by the losses of a biased network that takes a step on each batch of the classifier's."""
     target_losses, biased_losses = (SmoothedLosses(train.labels, settings.ema, context.device) for _ in range(2))
 
     def biased_loss(batch: Batch) -> Tensor:

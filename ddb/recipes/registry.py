@@ -26,7 +26,7 @@ class Method:
     needs_signals: bool  # the frozen amplifier's signals on the training images
     needs_groups: bool  # true bias labels of the training images: an oracle
     version: int  # of its code: increase it if the same settings would give other numbers
-    needs_synthetic: bool  # run.synthetic and run.amplifier_settings, to train an amplifier of its own
+    needs_synthetic: bool  # context.synthetic and context.amplifier_settings, to train an amplifier of its own
 
 
 METHODS: dict[str, Method] = {}

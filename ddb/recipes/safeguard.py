@@ -53,7 +53,7 @@ def safeguarded(
 ) -> nn.Module:
     """Train the first of `candidates`, name -> function, that passes; without a safeguard, the first one.
 
-    The decision and its numbers are appended to `run.history`.
+    The decision and its numbers are appended to `context.history`.
     """
     if settings.safeguard is None:
         return next(iter(candidates.values()))(train, signals, context)

@@ -19,17 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from ddb.data import BENCHMARKS, prepared
 from ddb.experiment.results import Results
-from ddb.lazy import lazy, np
+from ddb.lazy import np, pd
 from ddb.recipes import METHODS
 from ddb.report.titles import GUIDANCE, METRICS, SIGNALS, TITLES, agreed_settings, axis_titles, value_text
 from ddb.store import Stage, canonical_json
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from ddb.experiment.graph import AmplifierRun
-else:
-    pd = lazy("pandas")
 
 W = "sampling.guidance"
 APART = ("dataset.name",)  # varied settings that make charts of their own

@@ -15,14 +15,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ddb.errors import DDBError
-from ddb.lazy import lazy
+from ddb.lazy import pd
 from ddb.report.render import latex_sheet, markdown_sheet
 from ddb.report.sheets import Sheet, make_sheet
 from ddb.report.table import Row
 from ddb.report.titles import METRICS, NONE, TITLES, value_text
 from ddb.settings import unknown
-
-pd = lazy("pandas")
 
 CONFIDENCE = 0.95
 Interval = dict[str, Any]  # mean, low, high, n; low and high are None for a single seed

@@ -14,13 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ddb.errors import DDBError
-from ddb.lazy import lazy
+from ddb.lazy import pd
 from ddb.report.sheets import Sheet, axes_of, metrics_of, papers_of, sheets
 from ddb.report.table import Row, Summary
 from ddb.report.titles import GUIDANCE, SIGNALS
 from ddb.settings import unknown
-
-pd = lazy("pandas")
 
 SHARED = ("data set", GUIDANCE, "selection", "seeds", "signals from")  # columns that may move to a table's title
 LATEX = str.maketrans({

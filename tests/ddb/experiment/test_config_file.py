@@ -104,6 +104,7 @@ def test_a_grid_over_data_sets_leaves_oracles_out_where_there_are_no_bias_labels
         ({"vary": {"cdpm.steps": 5}}, [], "vary.cdpm.steps: must be a list of values (got 5)"),
         ({"vary": {"cdpm.steps": []}}, [], "vary.cdpm.steps: must be a list of values (got [])"),
         ({"vary": 3}, [], "vary: must be a section of setting: [values] (got 3)"),
+        ({"vary": []}, [], "vary: must not be empty"),
         ({"vary": {"cdpm.stepz": [1]}}, [], "cdpm.stepz: unknown setting; did you mean 'steps'?"),
         ({"vary": {"seeds.x": [1]}, "seeds": [0]}, [], "vary.seeds.x: cannot be varied"),
         ({"vary": {"training.steps.x": [1]}, "training": {"steps": 3}}, [], "vary.training.steps.x: steps is a value"),
