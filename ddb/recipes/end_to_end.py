@@ -1,7 +1,7 @@
 """Recipe II of DDB: the Bias Amplifier's loss weights every image while the classifier trains, as in LfF.
 
-r = L_BA / (L_BA + L_target) is near 1 for an image that the bias explains badly and the classifier not yet worse, near 0
-for one that the bias explains: the loss is mean(r * L_target), with r a constant in it.
+r = L_BA / (L_BA + L_target) is near 1 for an image that the bias explains badly and the classifier not yet worse, near
+0 for one that the bias explains: the loss is mean(r * L_target), with r a constant in it.
 
 The paper's figures show the amplifier frozen (`ddb_end_to_end`); its project page speaks of joint training, which is
 `ddb_end_to_end_joint`: the amplifier takes one step on synthetic images before each step of the classifier.
