@@ -1,22 +1,23 @@
 """A pool of Ray Data actors that each hold a model: blocks of keys in, Parquet parts out.
 
-    for block in run(Sampler, arguments, blocks, demand): done += block["rows"]
+    done, numbers = run(Sampler, arguments, blocks, demand, work, total)
 
 Each block is one call of the network, and its part is written at once, so a killed run keeps what it had finished.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
 import ray.data
 import torch
 
-from ddb import interrupt
+from ddb import interrupt, progress
 from ddb.machine import node_name
 from ddb.stages.needs import Demand
 from ddb.stages.parts import Parts
+from ddb.store import Workspace
 from ddb.store.store import share_with_group
 
 
@@ -39,26 +40,26 @@ class PartWriter:
 
 
 def run(
-    actor: type[PartWriter], arguments: dict[str, Any], blocks: list[pa.Table], demand: Demand
-) -> Iterator[dict[str, Any]]:
-    """For each finished block, the number of `rows` written and the `node`; `arguments` go to every actor."""
-    if not blocks:
-        return
-    _quiet()
-    dataset = ray.data.from_arrow(blocks).map_batches(
-        actor,
-        batch_size=None,  # a block is a batch
-        batch_format="pyarrow",
-        num_cpus=1,
-        num_gpus=demand.gpus or None,
-        memory=demand.memory or None,
-        compute=ray.data.ActorPoolStrategy(size=min(demand.workers, len(blocks))),
-        fn_constructor_kwargs=arguments | {"threads": None if demand.gpus else 1},
-    )
-    yield from dataset.iter_rows()
-
-
-def _quiet() -> None:
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    actor: type[PartWriter], arguments: dict, blocks: list[pa.Table], demand: Demand, work: Workspace, total: int
+) -> tuple[int, dict[str, Any]]:
+    """How many of `total` rows there are at the end, and numbers for the record; `arguments` go to every actor."""
+    done, nodes, report = total - sum(map(len, blocks)), set(), progress.reporter(work.root)
+    report(done, total, {"images_per_step": 1})
+    if blocks:
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        dataset = ray.data.from_arrow(blocks).map_batches(
+            actor,
+            batch_size=None,  # a block is a batch
+            batch_format="pyarrow",
+            num_cpus=1,
+            num_gpus=demand.gpus or None,
+            memory=demand.memory or None,
+            compute=ray.data.ActorPoolStrategy(size=min(demand.workers, len(blocks))),
+            fn_constructor_kwargs=arguments | {"threads": None if demand.gpus else 1},
+        )
+        for block in dataset.iter_rows():
+            done += block["rows"]
+            nodes.add(block["node"])
+            report(done, total, {"images_per_step": 1})
+    return done, {"actors": demand.workers, "nodes": sorted(nodes)}

@@ -1,5 +1,6 @@
 """One rank of CDPM training, inside a Ray Train worker: data, training loop, checkpoints, numbers."""
 
+import contextlib
 import json
 import tempfile
 from pathlib import Path
@@ -34,27 +35,20 @@ def train_rank(arguments: dict[str, Any]) -> None:
     share_with_group(folder)
     rank = ray.train.get_context().get_world_rank()
     (folder / f"node-{arguments['attempt']}-{rank}").write_text(node_name())  # the runner waits for these
+    every = arguments["checkpoint_every"]
+    hooks = Hooks(checkpoint=_report_checkpoint, checkpoint_every=every, interrupted=interrupt.requested)
     if rank == 0:
         (folder / "device").write_text(device_name())
-    checkpoint = ray.train.get_checkpoint()
-    hooks = Hooks(
-        checkpoint=_report_checkpoint,
-        checkpoint_every=arguments["checkpoint_every"],
-        interrupted=interrupt.requested,
-    )
-    if rank == 0:
         hooks.log = _logger(folder, Path(arguments["progress"]), settings)
     images, labels = dataset["train"].array, dataset["train"].labels
     options = (len(dataset.classes), settings, arguments["config"]["seed"], hooks)
     device = ray.train.torch.get_device()
     if device.type == "cuda":
         torch.cuda.set_device(device)
+    checkpoint = ray.train.get_checkpoint()
     try:
-        if checkpoint:
-            with checkpoint.as_directory() as directory:
-                network = train(images, labels, *options, resume=Path(directory), device=device)
-        else:
-            network = train(images, labels, *options, device=device)
+        with checkpoint.as_directory() if checkpoint else contextlib.nullcontext() as directory:
+            network = train(images, labels, *options, resume=Path(directory) if directory else None, device=device)
     except Interrupted:  # a normal end for Ray; that there is no pipeline tells the driver
         return
     except DDBError as error:  # a restart would only meet it again: tell the driver instead of failing

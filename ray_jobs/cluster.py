@@ -82,23 +82,19 @@ def connected(num_cpus: int | None = None) -> Iterator[Capacity]:
     import ray
 
     warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
-    arguments: dict[str, Any] = (
-        {"address": address} if address else {"address": "local", "num_cpus": num_cpus, "_node_ip_address": "127.0.0.1"}
-    )
+    arguments: dict[str, Any] = {"address": address}
+    if not address:
+        arguments = {"address": "local", "num_cpus": num_cpus, "include_dashboard": False}
+        arguments["_node_ip_address"] = "127.0.0.1"
     with _interpreter(), contextlib.nullcontext() if address else preflight.short_names(), _loopback(not address):
         try:
             with interrupt.held_back():
-                ray.init(
-                    job_config=_job_config(),
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    include_dashboard=None if address else False,
-                    **arguments,
-                )
+                ray.init(job_config=_job_config(), log_to_driver=False, logging_level=logging.ERROR, **arguments)
         except Exception as error:  # of many kinds
             ray.shutdown()
             where = f"RAY_ADDRESS={address}: no Ray to be had there" if address else "a local Ray cannot start"
-            raise DDBError(f"{where}: {_first_line(error)}") from error
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            raise DDBError(f"{where}: {lines[0] if lines else type(error).__name__}") from error
         try:
             yield capacity()
         finally:
@@ -113,10 +109,6 @@ def _job_config() -> Any:
     from ray.job_config import JobConfig
 
     return JobConfig(_client_job=True, _py_driver_sys_path=[str(Path(__file__).parents[1])])
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 @contextlib.contextmanager

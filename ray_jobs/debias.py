@@ -50,12 +50,8 @@ def run_debias(config: ExperimentConfig, store: Store, output: Path) -> tuple[li
 
 def _decisions(cells: list[Cell], store: Store) -> list[str]:
     """What the safeguard chose, once for each different choice."""
-    lines = []
-    for cell in cells:
-        history = store.read_json(cell.classifier, "history")
-        notes = [each["note"] for each in history if each.get("note", "").startswith("safeguard")]
-        lines += [f"seed {cell.seed}: {note}" for note in notes]
-    return lines
+    entries = ((cell.seed, entry) for cell in cells for entry in store.read_json(cell.classifier, "history"))
+    return [f"seed {seed}: {entry['note']}" for seed, entry in entries if entry.get("note", "").startswith("safeguard")]
 
 
 def _gains(cells: dict[str, list[Cell]], store: Store) -> list[str]:

@@ -13,6 +13,7 @@ import torch
 from ddb.data import BENCHMARKS, DataMissing, dataset_settings, load_dataset
 from ddb.errors import DDBError
 from ddb.store import Store
+from ray_jobs.cluster import connected
 
 PACKAGES = ("ray", "torch", "torchvision", "diffusers", "deepspeed", "pyarrow", "optuna", "tensorboardX")
 NEEDED_MEMORY, NEEDED_DISK = 4e9, 2e9  # bytes, for the demo
@@ -35,7 +36,11 @@ def checks(store: str) -> Iterator[Check]:
             yield Check("ok", package, version(package))
         except PackageNotFoundError:
             yield Check("FAIL", package, "not installed: pip install -e .")
-    yield _devices()
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        yield Check("ok", "devices", ", ".join(names))
+    else:
+        yield Check("note", "devices", f"no GPU; {len(os.sched_getaffinity(0))} CPU cores")
     available = psutil.virtual_memory().available
     status = "ok" if available > NEEDED_MEMORY else "FAIL"
     yield Check(status, "memory", f"{available / 1e9:.1f} GB available, {NEEDED_MEMORY / 1e9:.0f} GB needed")
@@ -48,18 +53,15 @@ def checks(store: str) -> Iterator[Check]:
         try:
             dataset = load_dataset(dataset_settings({"name": name}))
             yield Check("ok", f"data {name}", f"{len(dataset['train'])} training images")
-        except DataMissing as error:
-            yield Check("note", f"data {name}", str(error))
         except DDBError as error:
-            yield Check("FAIL", f"data {name}", str(error))
-    yield _ray()
-
-
-def _devices() -> Check:
-    if torch.cuda.is_available():
-        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-        return Check("ok", "devices", ", ".join(names))
-    return Check("note", "devices", f"no GPU; {len(os.sched_getaffinity(0))} CPU cores")
+            yield Check("note" if isinstance(error, DataMissing) else "FAIL", f"data {name}", str(error))
+    where = os.environ.get("RAY_ADDRESS") or "local"
+    try:
+        with connected() as capacity:
+            found = f"{capacity.cpus} CPUs, {capacity.gpus} GPUs"
+        yield Check("ok", f"Ray ({where})", found)
+    except DDBError as error:
+        yield Check("FAIL", f"Ray ({where})", str(error))
 
 
 def _store(path: str) -> Check:
@@ -79,14 +81,3 @@ def _shared_memory(size: int) -> Check:
         return Check("ok", "shared memory", detail)
     return Check("note", "shared memory", f"{detail}, less than {NEEDED_SHARED / 1e6:,.0f} MB: images are loaded more "
                  "slowly, and NCCL may fail; of a container: docker run --shm-size=2g")  # fmt: skip
-
-
-def _ray() -> Check:
-    from ray_jobs.cluster import connected
-
-    where = os.environ.get("RAY_ADDRESS") or "local"
-    try:
-        with connected() as capacity:
-            return Check("ok", f"Ray ({where})", f"{capacity.cpus} CPUs, {capacity.gpus} GPUs")
-    except DDBError as error:
-        return Check("FAIL", f"Ray ({where})", str(error))

@@ -8,7 +8,6 @@
 from pathlib import Path
 from typing import Any
 
-from ddb import progress
 from ddb.data import prepared
 from ddb.stages.features import BatchEncoder, Encoding
 from ddb.stages.needs import Demand
@@ -27,15 +26,11 @@ class FeatureEncoder(actor_pool.PartWriter):
 
 def encode(stage: Stage, store: Store, work: Workspace, demand: Demand, batch: int) -> dict[str, Any]:
     """Encode the data set of `stage` into `work.result`; returns numbers for the record."""
-    data, nodes, report = store.path(stage.inputs["data"]), set(), progress.reporter(work.root)
+    data = store.path(stage.inputs["data"])
     encoding = Encoding(prepared.read(data, mapped=True), work, batch)
-    report(encoding.done, encoding.total, {"images_per_step": 1})
     arguments = {"parts": encoding.parts, "stage": stage, "data": data, "batch": batch}
-    for block in actor_pool.run(FeatureEncoder, arguments, encoding.blocks, demand):
-        encoding.done += block["rows"]
-        nodes.add(block["node"])
-        report(encoding.done, encoding.total, {"images_per_step": 1})
-    return {"actors": demand.workers, "nodes": sorted(nodes)} | encoding.finish(work.result)
+    encoding.done, numbers = actor_pool.run(FeatureEncoder, arguments, encoding.blocks, demand, work, encoding.total)
+    return numbers | encoding.finish(work.result)
 
 
 if __name__ == "__main__":

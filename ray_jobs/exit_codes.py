@@ -45,7 +45,7 @@ def exit_codes() -> Iterator[None]:
         _discard_output()
         stop(DDBError(fault_of_system(error)), error)
     except Exception as error:
-        if not _is_rays(error):
+        if "ray.exceptions" not in sys.modules or not isinstance(error, sys.modules["ray.exceptions"].RayError):
             raise
         stop(DDBError(f"Ray failed: {str(error).strip().splitlines()[0]}; the same command goes on"), error)
 
@@ -76,10 +76,6 @@ def stop(error: DDBError, cause: BaseException | None = None) -> NoReturn:
     mistake = not isinstance(error, Interrupted)
     err.print(f"error: {error}" if mistake else str(error), style="red")
     sys.exit(MISTAKE if mistake else INTERRUPTED)
-
-
-def _is_rays(error: Exception) -> bool:
-    return "ray.exceptions" in sys.modules and isinstance(error, sys.modules["ray.exceptions"].RayError)
 
 
 def _discard_output() -> None:

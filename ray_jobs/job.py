@@ -24,9 +24,8 @@ from ray_jobs.output import err, out
 def execute(graph: Graph, store: Store, only: str | None = None, local: bool = False) -> int:
     """Compute what is missing, on Ray or in this process; number of stages that failed or whose data set is not here.
 
-    No Ray is started where nothing is missing. Raises DDBError where nothing can be computed, and Interrupted where
-    the run was asked to end before everything was.
-    `only` limits the work to the stages of that name and their inputs.
+    `only` limits the work to the stages of that name and their inputs. Raises DDBError where nothing can be computed,
+    and Interrupted where the run was asked to end before everything was.
     """
     stages = graph.stages(only)
     missing = [stage for stage in stages if not store.has(stage)]
@@ -45,7 +44,7 @@ def execute(graph: Graph, store: Store, only: str | None = None, local: bool = F
     from ray_jobs.console import StageView
     from ray_jobs.runner import run_graph
 
-    with interruptible(), connected() as capacity, StageView(out, store, graph, len(stages)) as view:
+    with interruptible(), connected() as capacity, StageView(out, graph, len(stages)) as view:
         outcome = run_graph(graph, store, capacity, view.notify, only)
     for stage, error in outcome.failed.values():
         kept = "\n" in error and store.failure_path(stage).exists()  # on a full disk nothing can be kept

@@ -1,9 +1,4 @@
-"""What is looked at before Ray is asked: Ray itself tells of it after minutes, or with a traceback, or never.
-
-reachable("10.0.0.1:6379")      # DDBError unless a Ray may be there
-with short_names():             # a local Ray can start where TMPDIR is long or has spaces
-    ray.init(...)
-"""
+"""What is looked at before Ray is asked: Ray itself tells of it after minutes, or with a traceback, or never."""
 
 import contextlib
 import os

@@ -3,10 +3,9 @@
     python -m ray_jobs.runner configs/colored_digits.yaml seeds=[0]
 
 Each stage is a Ray task that asks for CPUs, GPUs and memory, which Ray counts over all drivers. This loop adds what Ray
-lacks. Priorities: the most urgent stage is submitted first, and nothing after a stage that has no room yet, so that a
-CDPM's workers, which need their CPUs at the same time, do not starve behind single tasks. A store that is shared: a
-stage that another process computes is waited for here and takes nothing. Lost nodes: what fits no node any more is
-submitted again with fewer workers.
+lacks. Priorities: nothing is submitted after a more urgent stage that has no room yet, so that a CDPM's workers, which
+need their CPUs at the same time, do not starve behind single tasks. A shared store: a stage that another process
+computes is waited for and takes nothing. Lost nodes: what fits none any more is submitted with fewer workers.
 """
 
 import contextlib
@@ -55,13 +54,9 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Event:
-    """Something to print.
+    """Something to print."""
 
-    Kind is cached, started, progress, finished, failed, interrupted, elsewhere (another process computes it) or shared
-    (that process has finished it).
-    """
-
-    kind: str
+    kind: str  # started, progress, finished, failed, interrupted, elsewhere (another process is at it), shared, cached
     stage: Stage
     seconds: float = 0.0
     numbers: dict[str, Any] = field(default_factory=dict)
@@ -72,10 +67,9 @@ class Event:
 def run_graph(
     graph: Graph, store: Store, capacity: Capacity, notify: Callable[[Event], None], only: str | None = None
 ) -> Outcome:
-    """Compute all that is missing (with `only`: of the stages of that kind and their inputs).
+    """Compute all that is missing (with `only`: of the stages of that kind and their inputs), errors into the store.
 
-    A failed stage stops only what needs it; its error is recorded in the store. If the run is asked to end early
-    (`ddb.interrupt`), no stage is started any more, and running stages stop where they can resume.
+    If the run is asked to end early (`ddb.interrupt`), no stage begins any more, and others stop where they can resume.
     """
     run = Run(graph, store, capacity, notify, only)
     while run.unfinished():
@@ -106,7 +100,7 @@ class _Running:
 
 
 class Run:
-    """One run of a graph: `one_pass` until nothing is unfinished."""
+    """One run of a graph: `one_pass` until nothing is `unfinished`."""
 
     def __init__(
         self, graph: Graph, store: Store, capacity: Capacity, notify: Callable[[Event], None], only: str | None = None
@@ -129,22 +123,25 @@ class Run:
                 self._done(stage, "cached")
 
     def unfinished(self) -> bool:
-        """Whether anything runs or waits, here or elsewhere."""
         return bool(self.waiting or self.running or self.elsewhere)
 
     def one_pass(self) -> None:
         """Look at everything once, start what fits, and wait POLL seconds at most for something to end."""
         if interrupt.requested():
             self._leave("interrupted")
-            self._cancel(lambda each: not each.placed or not self._has_begun(each))
-        if _is_over(self._asked, CLUSTER_EVERY):
+            for reference, each in list(self.running.items()):
+                # A task that starts workers never waits in Ray itself.
+                begun = KINDS[each.stage.name].has_workers or self.store.claim(each.stage).is_of(self.id)
+                if not each.placed or not begun:
+                    self._cancel([reference])
+        if time.monotonic() - self._asked > CLUSTER_EVERY:
             self._look_at_cluster()
-        if _is_over(self._listed, LISTING_EVERY):
+        if time.monotonic() - self._listed > LISTING_EVERY:
             self._look_elsewhere()
         self._start()
         for reference in self._ended():
             self._finish(reference)
-        if _is_over(self._read, POLL):
+        if time.monotonic() - self._read > POLL:
             self._report()
 
     def _look_at_cluster(self) -> None:
@@ -156,8 +153,7 @@ class Run:
         self.capacity = capacity
         for reference, each in list(self.running.items()):
             if not capacity.hosts(each.demand):  # Ray would wait for ever for a node as large as the lost one
-                self._end(reference)
-                self.waiting[each.stage.key] = each.stage
+                self.waiting[each.stage.key] = self._end(reference).stage
 
     def _look_elsewhere(self) -> None:
         """Which stages other processes have finished, or no longer compute."""
@@ -184,11 +180,11 @@ class Run:
                 if demand and not self.capacity.hosts(demand):
                     raise DDBError(f"no nodes have room for {demand}")
             except DDBError as error:
-                self._fail(self.waiting.pop(stage.key), str(error), 0.0)
+                self._fail(self.waiting.pop(stage.key), str(error))
                 continue
             if demand is None and os.environ.get(REQUEUE) == "1":
                 self._leave("a node was lost and resources.lost_node is wait: the job is requeued")
-                return self._cancel(lambda each: True)
+                return self._cancel(list(self.running))
             if demand is None:
                 continue
             if not self._has_room(stage, demand):
@@ -230,18 +226,17 @@ class Run:
 
     def _ended_or_held(self, stage: Stage) -> bool:
         """Whether another process has finished a ready stage, has failed at it since this run began, or computes it."""
+        claim = self.store.claim(stage)
         if self.store.has(stage):
             self._done(stage, "shared")
-            return True
-        failed = self.store.failure_time(stage)
-        if failed is not None and failed != self._failed_before[stage.key]:  # it would fail again in each of ten jobs
-            self._count_failed(stage, self.store.failure(stage) or "failed in another process", 0.0)
-            return True
-        claim = self.store.claim(stage)
-        if claim.is_held():
+        elif self.store.failure_time(stage) not in (None, self._failed_before[stage.key]):
+            # It would fail again in each of ten jobs.
+            self._fail(stage, self.store.failure(stage) or "failed in another process", recorded=True)
+        elif claim.is_held():
             self._wait_for(stage, claim)
-            return True
-        return False
+        else:
+            return False
+        return True
 
     def _wait_for(self, stage: Stage, claim: Claim) -> None:
         self.elsewhere[stage.key] = stage, claim
@@ -250,13 +245,12 @@ class Run:
     def _submit(self, each: _Running) -> Any:
         """Hand a stage to Ray. The task of one that starts workers takes nothing itself."""
         kind, demand = KINDS[each.stage.name], each.demand
-        # Without a strategy, a task inside a Tune trial would have to fit into what the trial itself takes.
-        options: dict[str, Any] = {"max_retries": RETRIES, "scheduling_strategy": "DEFAULT"}
         if kind.has_workers:  # its process ends with the task, and with it all that Ray still knows of its workers
-            options |= {"num_cpus": 0, "max_calls": 1, "scheduling_strategy": "SPREAD"}
-        else:
-            options |= {"num_cpus": demand.cpus, "num_gpus": demand.gpus, "memory": demand.memory}
-        task = ray.remote(**options)(produce)
+            options: dict[str, Any] = {"num_cpus": 0, "max_calls": 1, "scheduling_strategy": "SPREAD"}
+        else:  # without a strategy, a task inside a Tune trial would have to fit into what the trial itself takes
+            options = {"num_cpus": demand.cpus, "num_gpus": demand.gpus, "memory": demand.memory,
+                       "scheduling_strategy": "DEFAULT"}  # fmt: skip
+        task = ray.remote(max_retries=RETRIES, **options)(produce)
         return task.remote(each.stage, kind, str(self.store.root), self.id, each.attempt, demand, self.resources)
 
     def _ended(self) -> list[Any]:
@@ -277,8 +271,7 @@ class Run:
             ours = ray.get(reference)
         except Exception as error:
             if isinstance(getattr(error, "cause", error), Interrupted):  # the cause of a RayTaskError
-                self.outcome.interrupted.append(stage)
-                self.notify(Event("interrupted", stage, seconds))
+                self._interrupted(stage, seconds)
             else:
                 self._fail(stage, explain(error), seconds)
             return
@@ -299,12 +292,10 @@ class Run:
         (self.outcome.computed if kind == "finished" else self.outcome.cached).append(stage)
         self.notify(Event(kind, stage, seconds))
 
-    def _fail(self, stage: Stage, text: str, seconds: float) -> None:
-        with contextlib.suppress(OSError):  # a full disk, most likely what stopped the stage
-            self.store.fail(stage, text)
-        self._count_failed(stage, text, seconds)
-
-    def _count_failed(self, stage: Stage, text: str, seconds: float) -> None:
+    def _fail(self, stage: Stage, text: str, seconds: float = 0.0, recorded: bool = False) -> None:
+        if not recorded:
+            with contextlib.suppress(OSError):  # a full disk, most likely what stopped the stage
+                self.store.fail(stage, text)
         failed = self.outcome.failed
         failed[stage.key] = (stage, text)
         self.notify(Event("failed", stage, seconds, error=text))
@@ -321,34 +312,26 @@ class Run:
         self.waiting.clear()
         self.elsewhere.clear()
 
-    def _has_begun(self, each: _Running) -> bool:
-        """Whether a task no longer waits in Ray; one that starts workers waits for nothing itself."""
-        return KINDS[each.stage.name].has_workers or self.store.claim(each.stage).is_of(self.id)
+    def _cancel(self, references: list[Any]) -> None:
+        """End stages at once: the next run resumes them from their last checkpoints."""
+        for reference in references:
+            each = self._end(reference)
+            self._interrupted(each.stage, time.time() - each.began)
 
-    def _cancel(self, chosen: Callable[[_Running], bool]) -> None:
-        """End the chosen stages at once: the next run resumes them from their last checkpoints."""
-        for reference, each in list(self.running.items()):
-            if chosen(each):
-                self._end(reference)
-                self.outcome.interrupted.append(each.stage)
-                self.notify(Event("interrupted", each.stage, time.time() - each.began))
+    def _interrupted(self, stage: Stage, seconds: float) -> None:
+        self.outcome.interrupted.append(stage)
+        self.notify(Event("interrupted", stage, seconds))
 
-    def _end(self, reference: Any) -> None:
+    def _end(self, reference: Any) -> _Running:
         each = self.running.pop(reference)
         ray.cancel(reference, force=True)
         if KINDS[each.stage.name].gang:
             placement.release(each.stage, self.store)
-
-
-def _is_over(since: float, seconds: float) -> bool:
-    return time.monotonic() - since > seconds
+        return each
 
 
 def _ranks(stages: list[Stage]) -> dict[str, tuple[bool, int, int]]:
-    """Urgency by key, in the order of `stages`: the kind that most has to follow comes first.
-
-    Tasks of a job array begin at different stages of equal urgency, to share the work.
-    """
+    """Urgency by key; tasks of a job array begin at different stages of equal urgency, to share the work."""
     task, tasks = (int(os.environ.get(f"SLURM_ARRAY_TASK_{name}") or 0) for name in ("ID", "COUNT"))
     keys = defaultdict(list)
     for stage in stages:

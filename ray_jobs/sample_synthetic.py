@@ -5,13 +5,11 @@
 Finished parts are not sampled again on resume, whatever the batch size or number of actors.
 """
 
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from diffusers import UNet2DModel
 
-from ddb import progress
 from ddb.diffusion import synthetic
 from ddb.diffusion.pipeline import CDPMPipeline
 from ddb.diffusion.settings import SamplingSettings
@@ -40,26 +38,18 @@ class Sampler(actor_pool.PartWriter):
 def sample(stage: Stage, store: Store, work: Workspace, demand: Demand, batch: int) -> dict[str, Any]:
     """Sample the synthetic set of `stage` into `work.result/images.parquet`; returns numbers for the record."""
     pipeline, sampling = store.path(stage.inputs["cdpm"]) / "pipeline", stage.config["sampling"]
+    network: Any = UNet2DModel.load_config(pipeline / "unet")
+    classes = network["num_class_embeds"] - 1  # the last one is the null class
     parts, per_class = Parts(work.resume / "parts", ("label", "index")), sampling["images_per_class"]
-    wanted = [(label, index) for label in range(_num_classes(pipeline)) for index in range(per_class)]
+    wanted = [(label, index) for label in range(classes) for index in range(per_class)]
     blocks = parts.missing(wanted, batch)
-    done, nodes, report = len(wanted) - sum(map(len, blocks)), set(), progress.reporter(work.root)
-    report(done, len(wanted), {"images_per_step": 1})
     arguments = {"parts": parts, "pipeline": str(pipeline), "sampling": sampling, "batch": batch}
     arguments["seed"] = stage.config["seed"]
-    for block in actor_pool.run(Sampler, arguments, blocks, demand):
-        done += block["rows"]
-        nodes.add(block["node"])
-        report(done, len(wanted), {"images_per_step": 1})
+    done, numbers = actor_pool.run(Sampler, arguments, blocks, demand, work, len(wanted))
     if done < len(wanted):
         raise Interrupted(f"synthetic: interrupted after {done} of {len(wanted)} images")
     synthetic.write(parts.whole(), work.result / "images.parquet")
-    return {"images": len(wanted), "actors": demand.workers, "nodes": sorted(nodes)}
-
-
-def _num_classes(pipeline: Path) -> int:
-    config: Any = UNet2DModel.load_config(pipeline / "unet")
-    return config["num_class_embeds"] - 1  # the last one is the null class
+    return {"images": len(wanted), **numbers}
 
 
 if __name__ == "__main__":

@@ -78,23 +78,27 @@ def run_sweep(sweep: Sweep, store: Store) -> SweepResult:
         default = build_graph(sweep.experiment(sweep.default))
         missing = [stage for stage in default.stages() if not store.has(stage)]
         remaining = sweep.settings.trials - len(ended(study))
-        out.print(f"sweep {folder}: {len(ended(study))} of {sweep.settings.trials} trials are over")
+        out.print(f"sweep {folder}: {_count(study, sweep)} are over")
         if missing or remaining > 0:
             make_ready(default, missing)
             with interruptible(), connected() as capacity:
-                _compute_default(default, store, capacity, len(missing))
+                if missing:
+                    _compute_default(default, store, capacity)
                 _means(default, store, judges)  # a mistake of the objective is an error before the first trial
                 if remaining > 0:
                     _search(sweep, study, storage, store, capacity, judges, remaining)
                 if interrupt.requested():
-                    over = f"{len(ended(study))} of {sweep.settings.trials} trials are over"
-                    raise Interrupted(f"interrupted: {over}; the same command goes on")
-        over = len(ended(study))
-        if over < sweep.settings.trials:
-            raise DDBError(f"sweep: stopped after {over} of {sweep.settings.trials} trials; the same command goes on")
+                    raise Interrupted(f"interrupted: {_count(study, sweep)} are over; the same command goes on")
+        if len(ended(study)) < sweep.settings.trials:
+            raise DDBError(f"sweep: stopped after {_count(study, sweep)}; the same command goes on")
         return _result(sweep, folder, study, store, judges)
     finally:
         claim.release()
+
+
+def _count(study: optuna.Study, sweep: Sweep) -> str:
+    """How many trials are over."""
+    return f"{len(ended(study))} of {sweep.settings.trials} trials"
 
 
 def judge_stages(sweep: Sweep) -> dict[int, Stage]:
@@ -103,16 +107,13 @@ def judge_stages(sweep: Sweep) -> dict[int, Stage]:
     return {cell.seed: cell.classifier.inputs["amplifier"] for cell in cells if "amplifier" in cell.classifier.inputs}
 
 
-def _compute_default(graph: Graph, store: Store, capacity: Capacity, missing: int) -> None:
+def _compute_default(graph: Graph, store: Store, capacity: Capacity) -> None:
     """Everything that trials share, and what they are compared with."""
-    if not missing:
-        return
-    with StageView(out, store, graph, len(graph.stages())) as view:
+    with StageView(out, graph, len(graph.stages())) as view:
         outcome = run_graph(graph, store, capacity, view.notify)
     if outcome.interrupted:
         raise Interrupted("interrupted before the first trial; the same command goes on")
-    if outcome.failed:
-        stage, error = next(iter(outcome.failed.values()))
+    for stage, error in outcome.failed.values():
         raise DDBError(f"sweep: the default configuration fails: {stage.name} {stage.key}: {headline(error)}")
 
 
@@ -201,8 +202,7 @@ def _trial(point: dict[str, Any], sweep: Sweep, root: str, judges: dict[int, Sta
         outcome = run_graph(graph, store, cluster.capacity(), lambda event: None)
         if outcome.interrupted:
             return  # without a report: the same command begins this trial again, and finds what is finished
-        if outcome.failed:
-            stage, error = next(iter(outcome.failed.values()))
+        for stage, error in outcome.failed.values():
             raise DDBError(f"{stage.name} {stage.key}: {headline(error)}")
         rung = sweep.settings.reduction_factor**number
         tune.report(_means(graph, store, judges) | {"rung": rung, "steps": graph.cells[0].row.settings.steps})
@@ -225,28 +225,19 @@ def _result(sweep: Sweep, folder: Path, study: optuna.Study, store: Store, judge
     points["chosen"] = max(judged, key=lambda each: each[1][sweep.settings.objective])[0]  # ties: the earlier
     if "val_worst_group" in judged[0][1]:
         points["oracle"] = max(judged, key=lambda each: each[1]["val_worst_group"])[0]
-    outcomes = [_outcome(name, point, sweep, store, judges) for name, point in points.items()]
+    outcomes = []
+    for name, point in points.items():
+        graph = build_graph(sweep.experiment(point))
+        metrics = [store.read_json(cell.stage, "metrics") for cell in graph.cells]
+        test = {metric: fmean(each[metric] for each in metrics) for metric in TESTED if metric in metrics[0]}
+        outcomes.append(Outcome(name, point, _means(graph, store, judges), test))
     best = sweep.experiment(points["chosen"]).config.model_dump(mode="json")
     header = f"# Chosen by {sweep.settings.objective} among {len(trials)} trials of {sweep.path}:\n#   ddb run FILE\n"
     (folder / "best.yaml").write_text(header + yaml_text.write(best), encoding="utf-8")
-    result = SweepResult(folder, trials, outcomes)
-    (folder / "sweep.json").write_text(json.dumps(as_json(result, sweep), indent=1) + "\n")
-    return result
-
-
-def _outcome(name: str, point: dict[str, Any], sweep: Sweep, store: Store, judges: dict[int, Stage]) -> Outcome:
-    graph = build_graph(sweep.experiment(point))
-    metrics = [store.read_json(cell.stage, "metrics") for cell in graph.cells]
-    test = {metric: fmean(each[metric] for each in metrics) for metric in TESTED if metric in metrics[0]}
-    return Outcome(name, point, _means(graph, store, judges), test)
-
-
-def as_json(result: SweepResult, sweep: Sweep) -> dict[str, Any]:
-    """Everything that was tried, as plain values."""
-    return {
+    tried = {
         "sweep": str(sweep.path),
         "settings": sweep.settings.model_dump(mode="json"),
-        "outcomes": [vars(outcome) for outcome in result.outcomes],
+        "outcomes": [vars(outcome) for outcome in outcomes],
         "trials": [
             {
                 "number": trial.number,
@@ -256,22 +247,23 @@ def as_json(result: SweepResult, sweep: Sweep) -> dict[str, Any]:
                 "rungs": trial.intermediate_values,
                 "seconds": trial.duration and round(trial.duration.total_seconds(), 1),
             }
-            for trial in result.trials
+            for trial in trials
         ],
     }
+    (folder / "sweep.json").write_text(json.dumps(tried, indent=1) + "\n")
+    return SweepResult(folder, trials, outcomes)
 
 
 def outcome_table(result: SweepResult, sweep: Sweep) -> Table:
     """The default, the choice and the oracle's choice side by side, in percent."""
-    names = list(result.outcomes[0].validation)
-    tests = list(result.outcomes[0].test)
+    first = result.outcomes[0]
     failed = sum(trial.state == TrialState.FAIL for trial in result.trials)
     caption = (
         f"Chosen by {sweep.settings.objective} alone, over {len(result.trials)} trials ({failed} failed); "
         "val_worst_group needs bias labels and is there to show how close the choice comes to an oracle's. Test "
         "numbers had no part in it."
     )
-    header = ["", *map(axis_title, sweep.settings.space), *names, *(f"test {name}" for name in tests)]
+    header = ["", *map(axis_title, sweep.settings.space), *first.validation, *(f"test {name}" for name in first.test)]
     table = Table(*header, caption=caption, caption_justify="left")
     for outcome in result.outcomes:
         numbers = [*outcome.validation.values(), *outcome.test.values()]

@@ -5,29 +5,15 @@ ddb run configs/colored_digits.yaml sampling.guidance=3 seeds=[0]
 """
 
 import gc
+from importlib import import_module
 
 import typer
 
-from ray_jobs.cli import (
-    audit,
-    clean,
-    debias,
-    demo,
-    doctor,
-    explain,
-    export,
-    report,
-    run,
-    schema,
-    status,
-    submit,
-    sweep,
-    table,
-)
 from ray_jobs.cli.data import data_app
 from ray_jobs.exit_codes import exit_codes
 
-COMMANDS = (run, audit, debias, demo, sweep, submit, status, table, report, export, schema, explain, clean, doctor)
+COMMANDS = ("run", "audit", "debias", "demo", "sweep", "submit", "status", "table", "report", "export", "schema",
+            "explain", "clean", "doctor")  # fmt: skip
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 app.add_typer(data_app, name="data")
@@ -38,8 +24,9 @@ def root() -> None:
     """Diffusing DeBias on Ray: find what breaks a shortcut, and train without it."""
 
 
-for module in COMMANDS:  # the command has the name of its file
-    app.command(epilog=f"Example: {module.EXAMPLE}")(getattr(module, module.__name__.rpartition(".")[2]))
+for name in COMMANDS:
+    module = import_module(f"{__name__}.{name}")
+    app.command(epilog=f"Example: {module.EXAMPLE}")(getattr(module, name))
 
 
 def main() -> None:

@@ -1,8 +1,7 @@
 """Arguments and options that several commands share, and the experiment that they name."""
 
-from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -20,17 +19,11 @@ DirectoryOrConfig = Annotated[
     typer.Argument(metavar="DIR|CONFIG [KEY=VALUE]...", help="Folder with a folder per class, or YAML file; settings."),
 ]
 DataOption = Annotated[Path | None, typer.Option("--data", help="A folder of images, one folder per class.")]
-
-
-class Space(str, Enum):
-    """Where signals are found in a folder of images."""
-
-    features = "features"
-    pixels = "pixels"
+Space = Literal["features", "pixels"]  # where signals are found in a folder of images
 
 
 def experiment_of(
-    arguments: list[str] | None, data: Path | None, store: Path, space: Space = Space.pixels, keep: bool = True
+    arguments: list[str] | None, data: Path | None, store: Path, space: Space = "pixels", keep: bool = True
 ) -> tuple[config_file.Experiment, str]:
     """The experiment of a configuration or a folder of images, and a name for files about it.
 
@@ -54,7 +47,7 @@ def experiment_of(
     for override in arguments:  # of the data set, since they may say how the folder is to be read
         if override.startswith("dataset."):
             config_file.apply_override(chosen, override)
-    if space == Space.features:
+    if space == "features":
         values, reasons = features_configuration_for(data, chosen.get("dataset"))
     else:
         values, reasons = configuration_for(data, torch.cuda.is_available(), chosen.get("dataset"))

@@ -25,7 +25,7 @@ ExitCode = Annotated[
 def audit(
     arguments: DirectoryOrConfig = None,
     data: DataOption = None,
-    space: SpaceOption = Space.features,
+    space: SpaceOption = "features",
     output: Output = None,
     exit_code: ExitCode = False,
     store: StoreOption = STORE,

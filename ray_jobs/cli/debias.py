@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ddb.store import Store
-from ray_jobs.cli.arguments import STORE, DirectoryOrConfig, Space, StoreOption, experiment_of
+from ray_jobs.cli.arguments import STORE, DirectoryOrConfig, StoreOption, experiment_of
 from ray_jobs.output import out
 
 EXAMPLE = "ddb debias my_images --review verdicts.csv"
@@ -23,7 +23,7 @@ def debias(
     from ray_jobs.debias import run_debias
 
     settings = [] if review is None else [f"dataset.review={json.dumps(str(review))}"]
-    experiment, name = experiment_of([*(arguments or []), *settings], None, store, Space.features)
+    experiment, name = experiment_of([*(arguments or []), *settings], None, store, "features")
     lines, paths = run_debias(experiment.config, Store(store), output or store / "debias" / name)
     for line in [*lines, *map(str, paths)]:
         out.print(line)

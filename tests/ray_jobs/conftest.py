@@ -34,6 +34,28 @@ def small_graph(**sections):
     return build_graph(resolve(values))
 
 
+def compute(graph, store, capacity, only=None):
+    """A run of the graph without a word: its outcome."""
+    from ray_jobs.runner import run_graph
+
+    return run_graph(graph, store, capacity, lambda event: None, only)
+
+
+def stage_of(graph, name):
+    """The only, or first, stage of a kind."""
+    return next(stage for stage in graph.stages() if stage.name == name)
+
+
+def weights(store, stage):
+    """All weights of a trained CDPM, flat."""
+    import torch
+
+    from ddb.diffusion.pipeline import CDPMPipeline
+
+    unet = CDPMPipeline.from_pretrained(store.path(stage) / "pipeline").unet
+    return torch.cat([parameter.flatten() for parameter in unet.parameters()])
+
+
 @pytest.fixture(scope="session")
 def capacity():
     with pytest.MonkeyPatch.context() as patch:
@@ -46,12 +68,21 @@ def capacity():
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory, capacity):
     """The graph of SMALL and a store in which all of it is computed. Stages may be added to it, none changed."""
-    from ray_jobs.runner import run_graph
-
     graph, store = small_graph(), Store(tmp_path_factory.mktemp("runs"))
-    outcome = run_graph(graph, store, capacity, lambda event: None)
+    outcome = compute(graph, store, capacity)
     assert not outcome.failed, outcome.failed
     return graph, store
+
+
+@pytest.fixture
+def on_the_sessions_ray(monkeypatch, capacity):
+    """`ddb audit` and `ddb debias` compute on the Ray of these tests."""
+
+    def execute(graph, store):
+        return len(compute(graph, store, capacity).failed)
+
+    for module in ("audit", "debias"):
+        monkeypatch.setattr(f"ray_jobs.{module}.execute", execute)
 
 
 def lend(finished, root):

@@ -5,17 +5,12 @@ import pytest
 
 from ddb.experiment.config import check
 from ray_jobs import audit as command
-from ray_jobs.runner import run_graph
 from tests.ray_jobs.conftest import SMALL, lend
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 
-def test_scores_and_page_of_an_experiment(tmp_path, finished, capacity, monkeypatch):
-    def execute(graph, store):
-        return len(run_graph(graph, store, capacity, lambda event: None).failed)
-
-    monkeypatch.setattr(command, "execute", execute)  # on the session's Ray
+def test_scores_and_page_of_an_experiment(tmp_path, finished, on_the_sessions_ray):
     config = check(SMALL | {"seeds": [3, 4], "cdpm": {**SMALL["cdpm"], "seed": 3}, "methods": {"erm": {}}})
     store = lend(finished, tmp_path / "runs")
     result, paths = command.run_audit(config, store, tmp_path / "out")

@@ -9,6 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from ray_jobs.cli import app
+from ray_jobs.doctor import NEEDED_SHARED, _shared_memory
 
 CONFIG = "configs/colored_digits.yaml"
 NAMES = ("demo", "run", "audit", "debias", "sweep", "submit", "status", "table", "report", "export", "schema",
@@ -104,3 +105,10 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, message):
     result = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"COLUMNS": "200"})
     assert result.returncode == 2
     assert result.stderr.startswith(f"error: {message}") and len(result.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(("size", "status"), [(NEEDED_SHARED, "ok"), (67_108_864, "note")])
+def test_the_shared_memory_of_a_container_has_its_size_and_a_way_out(size, status):
+    check = _shared_memory(int(size))
+    assert check.status == status and check.detail.startswith(f"/dev/shm has {size / 1e6:,.0f} MB")
+    assert ("docker run --shm-size" in check.detail) == (status == "note")

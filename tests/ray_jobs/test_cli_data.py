@@ -18,11 +18,10 @@ def own_cache(tmp_path, monkeypatch):
 @pytest.fixture
 def mine(tmp_path):
     for label, name in enumerate(("a cat", "[b]dog :dog:")):
-        (tmp_path / "mine" / name).mkdir(parents=True)
+        folder = tmp_path / "mine" / name
+        folder.mkdir(parents=True)
         for i in range(10):
-            Image.fromarray(np.full((9, 9, 3), 10 * i + 100 * label, np.uint8)).save(
-                tmp_path / "mine" / name / f"{i}.png"
-            )
+            Image.fromarray(np.full((9, 9, 3), 10 * i + 100 * label, np.uint8)).save(folder / f"{i}.png")
     return tmp_path / "mine"
 
 

@@ -77,7 +77,7 @@ def _jobs(ddb):
     return [line for line in ddb("status", CONFIG, "seeds=[0]").out.splitlines() if line.startswith("job ")]
 
 
-def test_a_dry_run_prints_the_command_and_needs_no_slurm(ddb, tmp_path, monkeypatch):
+def test_a_dry_run_prints_the_command_and_needs_no_slurm_which_a_submission_does(ddb, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     site = tmp_path / "sbatch"
     site.write_text("--account=vision  # of every job\n--constraint='a100 & nvlink'\n")
@@ -96,6 +96,9 @@ def test_a_dry_run_prints_the_command_and_needs_no_slurm(ddb, tmp_path, monkeypa
     assert folder == f"sbatch needs the folder of the log: mkdir -p {store}/slurm"
     assert memory and all(line.startswith("memory: about ") for line in memory)
     assert all(what in done.err for what in ("each cdpm", "each synthetic", "each classifier", "Ray's head"))
+    monkeypatch.setenv("DDB_SBATCH", "/dev/null")
+    done = ddb("submit", CONFIG)
+    assert done.code == 2 and _line(done.err).startswith("sbatch is not on PATH")
 
 
 def test_a_search_is_submitted_with_its_own_command(ddb, fake):
@@ -106,12 +109,6 @@ def test_a_search_is_submitted_with_its_own_command(ddb, fake):
     assert f"state: ddb status {file} sweep.trials=7 --store " in done.out
     fake.write("squeue", FORGOTTEN)
     assert ddb("status", file).out.startswith("job 101: purged by SLURM; its log ")
-
-
-def test_without_slurm_a_submission_is_one_line(ddb, tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    done = ddb("submit", CONFIG)
-    assert done.code == 2 and _line(done.err).startswith("sbatch is not on PATH")
 
 
 def test_a_submitted_job_is_printed_and_noted(ddb, fake, tmp_path):
@@ -240,13 +237,11 @@ def test_of_a_purged_job_status_shows_what_accounting_knows(ddb, fake, tmp_path)
     ddb("submit", CONFIG)
     (tmp_path / "runs" / "slurm" / "101.log").write_text("[ 9.0 s] exit code 3\n")
     fake.write("squeue", FORGOTTEN)
+    facts = "FAILED, n[1-2], 00:10:00, 04:00:00, 3:0"
     for answer, expected in (
         ("echo 'Slurm accounting storage is disabled' >&2; exit 1", "purged by SLURM; its log ends: exit code 3"),
         ("exit 0", "purged by SLURM; its log ends: exit code 3"),  # it does not know the job
-        (
-            "[ $1 = --jobs=101 ] && echo 'FAILED, n[1-2], 00:10:00, 04:00:00, 3:0'",
-            "FAILED, n[1-2], 00:10:00, 04:00:00, 3:0",
-        ),
+        (f"[ $1 = --jobs=101 ] && echo '{facts}'", facts),
     ):
         fake.write("sacct", f"#!/bin/bash\n{answer}\n")
         assert _jobs(ddb) == [f"job 101: {expected}"]

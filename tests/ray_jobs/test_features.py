@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pandas as pd
 import psutil
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -21,7 +22,7 @@ from ddb.stages import KINDS
 from ddb.stages.kind import Job
 from ddb.store import Store
 from ray_jobs import audit, debias
-from ray_jobs.runner import run_graph
+from tests.ray_jobs.conftest import compute
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long, pytest.mark.timeout(600)]
 NUMBER = 80
@@ -61,24 +62,18 @@ def test_a_killed_actor_changes_no_number(values, tmp_path, capacity):
     graph = build_graph(resolve(values))
     stage, store, killed = graph.stages("features")[-1], Store(tmp_path / "runs"), []
     threading.Thread(target=kill_actor, args=(store, killed), daemon=True).start()
-    outcome = run_graph(graph, store, capacity, lambda event: None, only="features")
-    assert not outcome.failed, outcome.failed
-    assert killed
+    outcome = compute(graph, store, capacity, only="features")
+    assert killed and not outcome.failed, outcome.failed
     alone = Store(tmp_path / "alone")
     for each in graph.stages("features"):
         with alone.produce(each) as work:
             KINDS[each.name].compute(Job(each, alone, work, lambda *progress: None, sampling_batch=4))
     names = table.layers(store.path(stage))
     for name in names:
-        found, expected = (table.vectors(read(each.path(stage) / "train.parquet")[name]) for each in (store, alone))
+        tables = [pq.read_table(each.path(stage) / "train.parquet") for each in (store, alone)]
+        found, expected = (table.vectors(each[name]) for each in tables)
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)
     assert len(names) == 4
-
-
-def read(path):
-    import pyarrow.parquet as pq
-
-    return pq.read_table(path)
 
 
 def kill_actor(store, killed):
@@ -95,12 +90,7 @@ def kill_actor(store, killed):
         time.sleep(0.01)
 
 
-def test_audit_and_debias_of_a_folder(values, tmp_path, capacity, monkeypatch):
-    def execute(graph, store):
-        return len(run_graph(graph, store, capacity, lambda event: None).failed)
-
-    for module in (audit, debias):
-        monkeypatch.setattr(module, "execute", execute)  # on the session's Ray
+def test_audit_and_debias_of_a_folder(values, tmp_path, on_the_sessions_ray):
     config, store = resolve(values).config, Store(tmp_path / "runs")
     result, paths = audit.run_audit(config, store, tmp_path / "audit")
     rows = pd.read_parquet(paths[0]).set_index("file_name")

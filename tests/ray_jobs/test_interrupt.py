@@ -9,8 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ddb import interrupt, progress
-from ray_jobs.runner import run_graph
-from tests.ray_jobs.conftest import lend, small_graph
+from tests.ray_jobs.conftest import compute, lend, small_graph, stage_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
@@ -36,14 +35,14 @@ def ask():
 
 def interrupted_then_finished(graph, store, capacity, only, ask, condition):
     """Run `only` until the condition, look at what an interruption leaves, and run again to the end."""
-    stage = next(stage for stage in graph.stages() if stage.name == only)
+    stage = stage_of(graph, only)
     ask(lambda: condition(store.work_path(stage)))
-    outcome = run_graph(graph, store, capacity, lambda event: None, only=only)
+    outcome = compute(graph, store, capacity, only)
     assert stage in outcome.interrupted and not outcome.failed and not store.has(stage)
     assert store.interrupted(stage) and store.failure(stage) is None
     yield stage
     Path(os.environ[interrupt.FILE]).unlink()
-    outcome = run_graph(graph, store, capacity, lambda event: None, only=only)
+    outcome = compute(graph, store, capacity, only)
     assert not outcome.interrupted and not outcome.failed and store.has(stage)
     yield stage
 
@@ -69,11 +68,11 @@ def test_another_number_of_workers_than_zero_2_can_go_on_with_is_one_line(finish
     one, two = (
         small_graph(cdpm=cdpm, resources={"cdpm_workers": workers}, methods={"ddb_two_step": {}}) for workers in (1, 2)
     )
-    (stage,) = (stage for stage in two.stages() if stage.name == "cdpm")
+    stage = stage_of(two, "cdpm")
     ask(lambda: (progress.read(store.work_path(stage)) or {}).get("step", 0) >= 40)
-    assert stage in run_graph(two, store, capacity, lambda event: None, only="cdpm").interrupted
+    assert stage in compute(two, store, capacity, "cdpm").interrupted
     Path(os.environ[interrupt.FILE]).unlink()
-    outcome = run_graph(one, store, capacity, lambda event: None, only="cdpm")
+    outcome = compute(one, store, capacity, "cdpm")
     folder = store.work_path(stage)
     assert folder.is_dir() and outcome.failed[stage.key][1] == (
         "resources.cdpm_workers: 1 cannot go on from a checkpoint that 2 wrote with cdpm.zero_stage 2; set "

@@ -1,6 +1,7 @@
 """The loop with Ray pretended: what other processes compute, failed and left; order, memory, interruption."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -10,13 +11,13 @@ import pytest
 from rich.console import Console
 
 from ddb import interrupt
-from ddb.errors import DDBError
+from ddb.errors import DDBError, Interrupted
 from ddb.stages.needs import Capacity
 from ddb.store import Store
 from ddb.store.claim import Claim
 from ray_jobs import cluster, console, runner
 from ray_jobs.runner import Run
-from tests.ray_jobs.conftest import small_graph
+from tests.ray_jobs.conftest import small_graph, stage_of
 from tests.ray_jobs.pretended_ray import PretendedRay
 
 TWO_CPUS = Capacity(((2, 0),))
@@ -41,17 +42,19 @@ except SystemExit:
 
 @pytest.fixture
 def pretend(monkeypatch, tmp_path):
-    """Events of a run of a graph in which tasks leave an empty result, and the run itself."""
+    """A run of a graph in which tasks leave an empty result or the error of their kind, and its events."""
     monkeypatch.setattr(runner, "LISTING_EVERY", 0.2)
     monkeypatch.setattr(runner.placement, "release", lambda stage, store: None)
     monkeypatch.setenv(interrupt.FILE, str(tmp_path / "flag"))
 
-    def start(graph, store, capacity=TWO_CPUS, done=None):
-        def commit(stage):
+    def start(graph, store, capacity=TWO_CPUS, errors=None):
+        def done(stage):
+            if errors and stage.name in errors:
+                raise errors[stage.name]
             with store.produce(stage):
                 return True
 
-        monkeypatch.setattr(runner, "ray", PretendedRay(done or commit, (0.0, 0.1)))
+        monkeypatch.setattr(runner, "ray", PretendedRay(done, (0.0, 0.1)))
         monkeypatch.setattr(cluster, "capacity", lambda: capacity)
         events = []
         return Run(graph, store, capacity, events.append), events
@@ -62,8 +65,6 @@ def pretend(monkeypatch, tmp_path):
 @pytest.fixture
 def holder(tmp_path):
     """A function that starts another process which holds the lock of a stage."""
-    import pickle
-
     started = []
 
     def hold(stage, how):
@@ -140,14 +141,7 @@ def test_an_interruption_ends_the_wait(pretend, holder, tmp_path):
 
 def test_a_failure_blocks_what_needs_it_and_nothing_else(pretend, tmp_path):
     graph, store = small_graph(), Store(tmp_path / "runs")
-
-    def done(stage):
-        if stage.name == "cdpm":
-            raise DDBError("cdpm: no")
-        with store.produce(stage):
-            return True
-
-    outcome = to_the_end(pretend(graph, store, done=done)[0])
+    outcome = to_the_end(pretend(graph, store, errors={"cdpm": DDBError("cdpm: no")})[0])
     failed = {stage.name for stage, _ in outcome.failed.values()}
     assert failed == {"cdpm", "synthetic", "amplifier", "alignment", "classifier", "evaluation"}
     assert len(outcome.failed) + len(outcome.computed) == len(graph.stages())
@@ -162,7 +156,7 @@ def test_a_lost_node_ends_the_run_at_once_where_its_job_is_queued_again(requeue,
     graph, store = small_graph(resources={"cdpm_workers": 4, "lost_node": "wait"}), Store(tmp_path / "runs")
     run, events = pretend(graph, store, Capacity(((2, 0), (2, 0))))
     monkeypatch.setattr(cluster, "capacity", lambda: TWO_CPUS)
-    (cdpm,) = [stage for stage in graph.stages() if stage.name == "cdpm"]
+    cdpm = stage_of(graph, "cdpm")
     to_the_end(run, lambda: graph.cells[0].stage in run.outcome.computed)
     if requeue:
         assert cdpm in run.outcome.interrupted and "requeued" in run.outcome.reason and not run.unfinished()
@@ -187,7 +181,7 @@ def test_nothing_is_submitted_while_the_workers_of_a_cdpm_wait_for_their_place(p
     """One worker of 2 CPUs on two nodes of 2 CPUs: a cell that is submitted before it begins might take its place."""
     graph, store = small_graph(methods={"erm": {}, "ddb_two_step": {}}), Store(tmp_path / "runs")
     run, _ = pretend(graph, store, Capacity(((2, 0), (2, 0))))
-    cdpm = next(stage for stage in graph.stages() if stage.name == "cdpm")
+    cdpm = stage_of(graph, "cdpm")
     to_the_end(run, lambda: cdpm in [each.stage for each in run.running.values()])
     runner.ray.tasks[next(iter(run.running))] = (float("inf"), cdpm)
     claim = store.claim(cdpm)
@@ -224,7 +218,7 @@ def test_sampling_begins_with_the_first_actor_that_has_room(pretend, tmp_path):
     """A cell has one of two CPUs, and sampling wants two actors, which need not begin together."""
     graph, store = small_graph(methods={"erm": {}, "ddb_two_step": {}}), Store(tmp_path / "runs")
     run, _ = pretend(graph, store)
-    synthetic = next(stage for stage in graph.stages() if stage.name == "synthetic")
+    synthetic = stage_of(graph, "synthetic")
     to_the_end(run, lambda: synthetic.inputs["cdpm"] in run.outcome.computed)
     rest = run.waiting
     run.waiting = {key: stage for key, stage in rest.items() if stage == graph.cells[0].classifier}
@@ -240,7 +234,7 @@ def test_nothing_less_urgent_goes_before_a_stage_that_has_no_room(pretend, tmp_p
     graph = small_graph(methods={"erm": {}, "erm 2": {"method": "erm", "steps": 5}, "ddb_two_step": {}})
     store = Store(tmp_path / "runs")
     run, events = pretend(graph, store)
-    cells, cdpm = [cell.classifier for cell in graph.cells], next(s for s in graph.stages() if s.name == "cdpm")
+    cells, cdpm = [cell.classifier for cell in graph.cells], stage_of(graph, "cdpm")
     to_the_end(run, lambda: graph.data in run.outcome.computed)
     rest = run.waiting
     run.waiting = {cells[0].key: rest.pop(cells[0].key)}
@@ -279,19 +273,10 @@ def test_a_listing_asks_after_a_limited_number_of_claims(pretend, tmp_path, monk
 
 
 def test_an_interrupted_stage_is_not_counted_as_done(tmp_path, pretend):
-    from ddb.errors import Interrupted
-
     graph, store = small_graph(methods={"erm": {}}), Store(tmp_path / "runs")
-
-    def done(stage):
-        if stage.name == "classifier":
-            raise Interrupted("asked")
-        with store.produce(stage):
-            return True
-
     screen = Console(record=True, width=140, file=open(os.devnull, "w"))  # noqa: SIM115
-    view = console.StageView(screen, store, graph, 2)
-    run, _ = pretend(graph, store, done=done)
+    view = console.StageView(screen, graph, 2)
+    run, _ = pretend(graph, store, errors={"classifier": Interrupted("asked")})
     run.notify = view.notify
     to_the_end(run)
     assert "[1/2] classifier erm seed 3: interrupted" in screen.export_text()

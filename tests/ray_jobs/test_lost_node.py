@@ -44,11 +44,8 @@ def test_cells_of_a_lost_node_run_again_on_the_other(tmp_path, finished):
 def test_a_cell_that_fits_no_other_node_fails_with_the_reason_instead_of_waiting_for_ever(tmp_path, finished):
     lend(finished, tmp_path)
     assert "lost 1, failed 2" in run(tmp_path, 1, 2, 1)
-    graph, store = cells(1, 2), Store(tmp_path)
-    assert (
-        store.failure(graph.cells[0].classifier)
-        == "resources.cpus_per_run: 2 asked for, but no node has more than 1 CPUs"
-    )
+    said = Store(tmp_path).failure(cells(1, 2).cells[0].classifier)
+    assert said == "resources.cpus_per_run: 2 asked for, but no node has more than 1 CPUs"
 
 
 def cells_below(pid, store):

@@ -1,6 +1,8 @@
 """A new kind of stage, which this file alone defines, is planned, computed on Ray, and shown wherever stages are."""
 
 import json
+import time
+from itertools import pairwise
 
 import pytest
 
@@ -10,8 +12,8 @@ from ddb.stages.kind import Kind
 from ddb.store import Store
 from ray_jobs.cli.run import show_graph
 from ray_jobs.cli.status import show_stages
-from ray_jobs.runner import run_graph
-from tests.ray_jobs.conftest import small_graph
+from ray_jobs.runner import Run
+from tests.ray_jobs.conftest import compute, small_graph
 
 pytestmark = pytest.mark.cluster
 
@@ -36,12 +38,8 @@ class ClassMean(Kind):
         return 0.001, 0.001 * size.classes
 
 
-@pytest.fixture
-def registered(monkeypatch):
+def test_a_kind_that_a_test_defines_is_planned_computed_and_shown(monkeypatch, capacity, tmp_path, capsys):
     monkeypatch.setitem(KINDS, ClassMean.name, ClassMean())
-
-
-def test_a_kind_that_a_test_defines_is_planned_computed_and_shown(registered, capacity, tmp_path, capsys):
     graph, store = small_graph(methods={"erm": {}}), Store(tmp_path / "runs")
     (stage,) = graph.more
     show_graph(graph, store)
@@ -50,7 +48,7 @@ def test_a_kind_that_a_test_defines_is_planned_computed_and_shown(registered, ca
     (cost,) = [line for line in planned.splitlines() if "class_mean" in line and "per class" in line]
     assert "0.001 s per class" in cost
 
-    outcome = run_graph(graph, store, capacity, lambda event: None)
+    outcome = compute(graph, store, capacity)
     assert not outcome.failed and stage in outcome.computed
     record = store.record(stage)
     assert record["classes"] == 10 and record["files"] == ["brightness.json"]
@@ -62,3 +60,37 @@ def test_a_kind_that_a_test_defines_is_planned_computed_and_shown(registered, ca
     assert len(status) == 1 and "done" in status[0]
     page = render_report(graph, store)
     assert "class_mean" in page and stage.key in page
+
+
+class Large(Kind):
+    """A stage that takes more than half of the memory and one of two CPUs."""
+
+    name = "large"
+    bytes = 0
+
+    def more_stages(self, stages):
+        return [make_stage(self.name, {"number": number}) for number in range(2)]
+
+    def compute(self, job):
+        began = time.time()
+        time.sleep(0.5)
+        return {"began": began, "ended": time.time()}
+
+    def memory(self, stage, demand):
+        return self.bytes
+
+
+@pytest.mark.parametrize("share", [0.6, 5.0])
+def test_two_runs_on_one_cluster_do_not_overbook_its_memory(share, capacity, tmp_path, monkeypatch):
+    """Also if the estimate is five times what there is: one such stage at a time."""
+    kind = Large()
+    kind.bytes = int(share * max(capacity.memory))
+    monkeypatch.setitem(KINDS, Large.name, kind)
+    graph, stores = small_graph(methods={"erm": {}}), [Store(tmp_path / name) for name in ("first", "second")]
+    runs = [Run(graph, store, capacity, lambda event: None, only="large") for store in stores]
+    while any(run.unfinished() for run in runs):
+        for run in runs:
+            run.one_pass()
+    records = [store.record(stage) for store in stores for stage in graph.more]
+    times = sorted((record["began"], record["ended"]) for record in records)
+    assert len(times) == 4 and all(ended <= began for (_, ended), (began, _) in pairwise(times))

@@ -13,8 +13,7 @@ from ddb.experiment.results import Results
 from ddb.report import rows
 from ddb.store import Store
 from ray_jobs.job import execute
-from ray_jobs.runner import run_graph
-from tests.ray_jobs.conftest import SMALL
+from tests.ray_jobs.conftest import SMALL, compute
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
@@ -26,9 +25,8 @@ def values(tmp_path, monkeypatch):
     for name in ("cat", "dog"):
         (tmp_path / "images" / name).mkdir(parents=True)
         for i in range(20):
-            Image.fromarray(random.integers(0, 256, (20, 24, 3), dtype=np.uint8)).save(
-                tmp_path / f"images/{name}/{i}.png"
-            )
+            image = Image.fromarray(random.integers(0, 256, (20, 24, 3), dtype=np.uint8))
+            image.save(tmp_path / f"images/{name}/{i}.png")
     return SMALL | {
         "dataset": {"name": "folder", "root": str(tmp_path / "images"), "image_size": 8},
         "training": {"steps": 4, "batch_size": 8, "image_size": 16, "augment": True},
@@ -40,7 +38,7 @@ def values(tmp_path, monkeypatch):
 def test_what_is_not_known_is_absent_from_stages_metrics_and_table(values, tmp_path, capacity):
     graph, store = build_graph(resolve(values)), Store(tmp_path / "runs")
     assert not {"probe", "alignment"} & {stage.name for stage in graph.stages()}
-    outcome = run_graph(graph, store, capacity, lambda event: None)
+    outcome = compute(graph, store, capacity)
     assert not outcome.failed, outcome.failed
     for cell in graph.cells:
         metrics = json.loads((store.path(cell.stage) / "metrics.json").read_text())
@@ -60,7 +58,7 @@ def test_a_changed_image_is_another_data_set(values, tmp_path):
 def test_a_broken_image_is_told_before_anything_is_trained(values, tmp_path, capacity):
     (tmp_path / "images/cat/0.png").write_bytes(b"")
     graph, store = build_graph(resolve(values)), Store(tmp_path / "runs")
-    outcome = run_graph(graph, store, capacity, lambda event: None)
+    outcome = compute(graph, store, capacity)
     assert not outcome.computed and "cat/0.png: an empty file" in store.failure(graph.data)
 
 

@@ -30,14 +30,8 @@ def run(tmp_path):
     config.write_text(yaml.safe_dump(SMALL | {"methods": {"erm": {"steps": 10**6}}}))
     long.mkdir()
     command = [sys.executable, "-m", "ray_jobs.cli", "run", str(config), "--store", str(tmp_path / "runs")]
-    run = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        env=os.environ | {"TMPDIR": str(long)},
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    run = subprocess.Popen(command, **pipes, start_new_session=True, env=os.environ | {"TMPDIR": str(long)})
     (cell,) = build_graph(load(config)).cells
     store, printed = Store(tmp_path / "runs"), ""
     while "classifier erm seed 3: started" not in printed:

@@ -11,7 +11,7 @@ import yaml
 
 from slurm.ray_node import LOCK, PREFIX, temporary_directory
 from tests.ray_jobs.conftest import SMALL
-from tests.slurm.local_slurm import LocalSlurm, missing
+from tests.slurm.local_slurm import LocalSlurm
 
 BATCH = ("--nodes=2", "--cpus-per-task=1", "slurm/ddb.sbatch")
 FINAL = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
@@ -19,9 +19,6 @@ FINAL = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
 
 @pytest.fixture(scope="session")
 def slurm(tmp_path_factory):
-    reason = missing()
-    if reason:
-        pytest.skip(reason)
     with LocalSlurm(tmp_path_factory.mktemp("slurm")) as running:
         yield running
 

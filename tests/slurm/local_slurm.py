@@ -18,6 +18,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "srun", "scontrol", "squeue", "scancel")
 CONFIGURATION = """\
 ClusterName=ddbtest
@@ -35,7 +37,7 @@ SlurmctldPidFile={directory}/slurmctld.pid
 SlurmdPidFile={directory}/slurmd.%n.pid
 SlurmctldLogFile={directory}/slurmctld.log
 SlurmdLogFile={directory}/slurmd.%n.log
-ProctrackType=proctrack/{tracking}
+ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SwitchType=switch/none
 MpiDefault=none
@@ -45,9 +47,9 @@ SchedulerParameters=sched_interval=1,sched_min_interval=0
 ReturnToService=2
 SlurmctldTimeout=30
 SlurmdTimeout=30
-KillWait={kill_wait}
+KillWait=10
 OverTimeLimit=0
-MinJobAge={remembered}
+MinJobAge=600
 JobRequeue=1
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
@@ -76,20 +78,17 @@ class Settings:
     memory: int = 6000  # MB of each node
     gpus: int = 0  # of each node: device files that no driver stands behind
     without_gpus: int = 0  # of the nodes, the last ones
-    kill_wait: int = 10  # seconds
     selected: str = "CR_CPU"  # what SLURM hands out
     preemption: bool = False  # partitions main, grace (60 s) and urgent, which preempts; else one that two jobs share
     user_signal: bool = False  # preempt_send_user_signal
-    tracking: str = "linuxproc"
-    remembered: int = 600  # seconds that an ended job stays known
 
 
-def missing() -> str | None:
-    """Why no SLURM can be started here, or None."""
-    absent = [name for name in PROGRAMS if shutil.which(name) is None]
-    if absent:
-        return f"no local SLURM: {', '.join(absent)} not installed"
-    return "no local SLURM: slurmd must run as root" if os.getuid() else None
+def skip_without_slurm() -> None:
+    """Skip the test where no SLURM can be started."""
+    if absent := [name for name in PROGRAMS if shutil.which(name) is None]:
+        pytest.skip(f"no local SLURM: {', '.join(absent)} not installed")
+    if os.getuid():
+        pytest.skip("no local SLURM: slurmd must run as root")
 
 
 def free_ports(number: int) -> list[int]:
@@ -104,9 +103,10 @@ def free_ports(number: int) -> list[int]:
 
 
 class LocalSlurm:
-    """Nodes n1, n2, ... of the given settings; use it as a context."""
+    """Nodes n1, n2, ... of the given settings; use it as a context. Skips the test where there can be none."""
 
     def __init__(self, directory: Path, settings: Settings = Settings()):
+        skip_without_slurm()
         self.directory, self.settings = directory, settings
         self.names = [f"n{i + 1}" for i in range(settings.nodes)]
         self.network = f"127.{secrets.randbelow(250) + 2}.{secrets.randbelow(250) + 2}"
@@ -134,10 +134,7 @@ class LocalSlurm:
             host=host,
             directory=self.directory,
             controller_port=controller,
-            kill_wait=settings.kill_wait,
             selected=settings.selected,
-            tracking=settings.tracking,
-            remembered=settings.remembered,
             nodes="\n".join(lines),
             preemption=f"{PREEMPTION}\n{parameters}" if settings.preemption else "",
             partitions=PREEMPTED if settings.preemption else SHARED,

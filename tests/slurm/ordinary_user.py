@@ -13,10 +13,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from tests.fresh_clone import call, copy_project, link, link_environment
-from tests.slurm.local_slurm import LocalSlurm, Settings, missing
+from tests.slurm.local_slurm import LocalSlurm, Settings, skip_without_slurm
 
 NAME = "ddb-test-user"
 # SLURM's configuration and a Python's libraries are in the environment, as after `module load slurm python`.
@@ -76,8 +74,7 @@ class OrdinaryUser:
 @contextlib.contextmanager
 def user_of_a_cluster(settings: Settings) -> Iterator[OrdinaryUser]:
     """A SLURM of its own and its user; skips the test where there is no SLURM."""
-    if reason := missing():
-        pytest.skip(reason)
+    skip_without_slurm()
     directory = Path(tempfile.mkdtemp(prefix="ddb_cluster_"))  # pytest's own folders are closed to other users
     directory.chmod(0o755)
     (directory / "slurm").mkdir()

@@ -34,8 +34,7 @@ def test_only_a_directory_that_nobody_else_can_enter_is_private(tmp_path):
     folder.mkdir(mode=0o700)
     check_private(folder)
     link.symlink_to(folder)
-    with pytest.raises(LaunchError, match="must be a directory of this user with mode 0700"):
-        check_private(link)
-    folder.chmod(0o710)
-    with pytest.raises(LaunchError, match="must be a directory of this user with mode 0700"):
-        check_private(folder)
+    for path, mode in ((link, 0o700), (folder, 0o710)):
+        folder.chmod(mode)
+        with pytest.raises(LaunchError, match="must be a directory of this user with mode 0700"):
+            check_private(path)

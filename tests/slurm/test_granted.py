@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from tests.slurm.conftest import FINAL, log, submitted
-from tests.slurm.local_slurm import LocalSlurm, Settings, missing
+from tests.slurm.local_slurm import LocalSlurm, Settings
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(300)]
 
@@ -28,9 +28,6 @@ os.execvpe("srun", [*command, sys.executable, "-c", {TELL!r}], environment)
 @pytest.fixture(scope="module")
 def slurm(tmp_path_factory):
     """Nodes of 2 CPUs and 1500 MB; n1 and n2 have two GPUs, n3 has none."""
-    reason = missing()
-    if reason:
-        pytest.skip(reason)
     settings = Settings(nodes=3, cpus=2, memory=1500, gpus=2, without_gpus=1, selected="CR_CPU_Memory")
     with LocalSlurm(tmp_path_factory.mktemp("slurm"), settings) as running:
         yield running

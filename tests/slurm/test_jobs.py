@@ -15,10 +15,10 @@ import psutil
 import pytest
 import torch
 
-from ddb.diffusion.pipeline import CDPMPipeline
 from ddb.experiment.config_file import load
 from ddb.experiment.graph import build_graph
 from ddb.store import Store
+from tests.ray_jobs.conftest import stage_of, weights
 from tests.slurm.conftest import FINAL, experiment, log, start_and_end_a_launcher, submitted, until
 
 pytestmark = pytest.mark.slurm
@@ -43,13 +43,7 @@ def reference(tmp_path_factory):
 
 
 def stage(path, name):
-    return next(each for each in build_graph(load(path)).stages() if each.name == name)
-
-
-def weights(store, path):
-    """All numbers of the trained CDPM."""
-    unet = CDPMPipeline.from_pretrained(store.path(stage(path, "cdpm")) / "pipeline").unet
-    return torch.cat([parameter.flatten() for parameter in unet.parameters()])
+    return stage_of(build_graph(load(path)), name)
 
 
 def metrics(store, path):
@@ -138,7 +132,7 @@ def test_two_jobs_share_both_nodes_one_is_cancelled_and_the_others_table_is_that
     assert (done["JobState"], done["ExitCode"]) == ("COMPLETED", "0:0"), log(directories[0], first)
     store = Store(directories[0] / "runs")
     assert metrics(store, path) == metrics(expected, path)
-    assert torch.equal(weights(store, path), weights(expected, path))
+    assert torch.equal(weights(store, stage(path, "cdpm")), weights(expected, stage(path, "cdpm")))
     for name in ("cdpm", "synthetic"):
         assert store.record(stage(path, name))["nodes"] == ["n1", "n2"]
     files = store.root / "slurm" / f"{first}.0"
@@ -159,7 +153,7 @@ def test_sigusr1_requeues_and_the_cdpm_is_that_of_an_uninterrupted_run(slurm, tm
     slurm.wait(job, ("RUNNING",))
     until(lambda: store.has(stage(path, "cdpm")), tmp_path / f"{job}.log")
     assert slurm.job(job)["Restarts"] == "1" and log(tmp_path, job).count("requeued, to resume") == 1
-    assert torch.equal(weights(store, path), weights(expected, path))
+    assert torch.equal(weights(store, stage(path, "cdpm")), weights(expected, stage(path, "cdpm")))
     slurm.call("scancel", str(job))
     slurm.wait(job)
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from ddb.store import Store
+from tests.ray_jobs.conftest import weights
 from tests.slurm.conftest import experiment, log, start_and_end_a_launcher, submitted, until
-from tests.slurm.local_slurm import LocalSlurm, Settings, missing
-from tests.slurm.test_jobs import locally, stage, training_step, weights
+from tests.slurm.local_slurm import LocalSlurm, Settings
+from tests.slurm.test_jobs import locally, stage, training_step
 
 pytestmark = [pytest.mark.slurm, pytest.mark.long]
 SCRIPT = ("--nodes=1", "--cpus-per-task=2", "slurm/ddb.sbatch")
@@ -19,9 +20,6 @@ CHECKPOINT_EVERY = 100  # steps; so what an interruption saves between two of th
 
 
 def cluster(directory, user_signal):
-    reason = missing()
-    if reason:
-        pytest.skip(reason)
     return LocalSlurm(directory, Settings(nodes=1, cpus=2, preemption=True, user_signal=user_signal))
 
 
@@ -38,7 +36,7 @@ def reference(tmp_path_factory):
     directory = tmp_path_factory.mktemp("reference")
     path = experiment(directory, cdpm={"steps": 300}, resources={"checkpoint_every": CHECKPOINT_EVERY})
     locally(path, directory / "runs", "ray_jobs.train_cdpm")
-    return path, weights(Store(directory / "runs"), path)
+    return path, weights(Store(directory / "runs"), stage(path, "cdpm"))
 
 
 def trained_to(store, path, step, job_log):
@@ -56,19 +54,24 @@ def lost_steps(store, path):
     return 20 * (len(steps) - len(set(steps)))
 
 
-def goes_on(slurm, job, directory):
-    """What SLURM says of the job at its end, which is cancelled once its command has begun again."""
-    until(lambda: slurm.job(job)["Restarts"] == "1", directory / f"{job}.log")
+def preempted(slurm, path, directory, partition):
+    """A job that is preempted at work, begins again and is cancelled then: its number."""
+    job = submitted(slurm, directory, "run", path, batch=(f"--partition={partition}", *SCRIPT))
+    job_log = directory / f"{job}.log"
+    trained_to(Store(directory / "runs"), path, 60, job_log)
+    preempt(slurm)
+    until(lambda: slurm.job(job)["Restarts"] == "1", job_log)
     slurm.wait(job, ("RUNNING",))
-    until(lambda: log(directory, job).count("starting: ddb run") == 2, directory / f"{job}.log")
+    until(lambda: log(directory, job).count("starting: ddb run") == 2, job_log)
     slurm.call("scancel", str(job))
-    return slurm.wait(job)
+    done = slurm.wait(job)
+    assert (done["JobState"], done["Restarts"]) == ("CANCELLED", "1")  # by the test, not FAILED by the preemption
+    return job
 
 
 def test_preempted_with_a_grace_time_and_requeued_by_hand(plain, reference, tmp_path):
     path, undisturbed = reference
-    store, job_log = Store(tmp_path / "runs"), None
-    job = submitted(plain, tmp_path, "run", path, batch=("--partition=grace", *SCRIPT))
+    store, job = Store(tmp_path / "runs"), submitted(plain, tmp_path, "run", path, batch=("--partition=grace", *SCRIPT))
     job_log = tmp_path / f"{job}.log"
     trained_to(store, path, 60, job_log)
     preempt(plain)
@@ -81,28 +84,16 @@ def test_preempted_with_a_grace_time_and_requeued_by_hand(plain, reference, tmp_
     plain.call("scontrol", "requeue", str(job))
     done = plain.wait(job)
     assert (done["JobState"], done["ExitCode"], done["Restarts"]) == ("COMPLETED", "0:0", "2"), log(tmp_path, job)
-    assert torch.equal(weights(store, path), undisturbed)
+    assert torch.equal(weights(store, stage(path, "cdpm")), undisturbed)
     assert lost_steps(store, path) <= 2 * 20  # the step in hand each time, not a hundred
 
 
 def test_preempted_without_a_grace_time(plain, reference, tmp_path):
-    path, _ = reference
-    store = Store(tmp_path / "runs")
-    job = submitted(plain, tmp_path, "run", path, batch=("--partition=main", *SCRIPT))
-    trained_to(store, path, 60, tmp_path / f"{job}.log")
-    preempt(plain)
-    done = goes_on(plain, job, tmp_path)
-    assert (done["JobState"], done["Restarts"]) == ("CANCELLED", "1")  # by the test, not FAILED by the preemption
+    preempted(plain, reference[0], tmp_path, "main")
     start_and_end_a_launcher()
 
 
 def test_preempted_with_the_scripts_own_signal(reference, tmp_path):
-    path, _ = reference
-    store = Store(tmp_path / "runs")
     with cluster(tmp_path / "slurm", user_signal=True) as slurm:
-        job = submitted(slurm, tmp_path, "run", path, batch=("--partition=grace", *SCRIPT))
-        trained_to(store, path, 60, tmp_path / f"{job}.log")
-        preempt(slurm)
-        done = goes_on(slurm, job, tmp_path)
-    assert (done["JobState"], done["Restarts"]) == ("CANCELLED", "1")
+        job = preempted(slurm, reference[0], tmp_path, "grace")
     assert log(tmp_path, job).count("requeued, to resume") == 1
