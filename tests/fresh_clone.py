@@ -48,7 +48,7 @@ def copy_project(project: Path) -> None:
     """The tracked files of the working tree, copied to a new folder."""
     project.mkdir(parents=True)
     tracked = subprocess.run(["git", "ls-files", "-z"], capture_output=True, check=True).stdout
-    call("xargs", "-0", "cp", "--parents", "-t", project, input=tracked)
+    call("xargs", "-0", "cp", "--parents", "--no-dereference", "-t", project, input=tracked)
 
 
 def link_environment(project: Path, python: Path) -> None:
