@@ -62,7 +62,7 @@ class OneOf:
 
     def _check(self, name: str) -> str:
         if name not in self.known:
-            raise ValueError(f"is unknown; {unknown(name, list(self.known))}")
+            raise ValueError(f"unknown value; {unknown(name, list(self.known))}")
         return name
 
 
@@ -186,7 +186,7 @@ def _explain(model: type[Settings], item: ErrorDetails, where: str) -> str:
     if item["type"] == "extra_forbidden":
         for now, before in section.names_before().items():
             if before == path[-1]:
-                return f"{name}: is now called {now}"
+                return f"{name}: renamed to {now}"
         return f"{name}: unknown setting; {unknown(path[-1], list(section.model_fields))}"
     context = item.get("ctx", {})
     if item["type"] == "union_tag_invalid":

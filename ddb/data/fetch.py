@@ -34,7 +34,7 @@ TRIES = 4  # connections per call; the next call continues too
 ADDRESS = r"^https?://([\w.-]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?/[!-~]*$"
 # Exit codes of curl: a connection that broke off, and an answer that does not continue the part that is here.
 BROKEN, OTHER_FILE, HTTP_ERROR = (18, 28, 52, 55, 56, 92), (33, 36), 22
-DAMAGED = (shutil.ReadError, tarfile.TarError, BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
+DAMAGED = (shutil.ReadError, tarfile.TarError, BadZipFile, zlib.error, EOFError, RuntimeError)  # the last: encrypted
 
 
 class Source(Settings):
@@ -154,9 +154,12 @@ def _download(url: str, part: Path, lock: IO[str], progress: Callable[[int], Non
         same = ["--continue-at", "-", "--header", f"If-Range: {version}"] if part.exists() else []
         command = ["curl", *options, "--speed-time", str(SILENCE), "--etag-save", etag, *same, "--output", part, url]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, pass_fds=[lock.fileno()])
-        while process.poll() is None:
-            progress(part.stat().st_size if part.exists() else 0)
-            time.sleep(0.1)
+        try:
+            while process.poll() is None:
+                progress(part.stat().st_size if part.exists() else 0)
+                time.sleep(0.1)
+        finally:
+            process.kill()  # if the loop was interrupted
         complaint = process.communicate()[1].strip().rpartition("\n")[2]
         if process.returncode == 0:
             return

@@ -2,7 +2,7 @@
 
 `paper`: linear betas 1e-4..0.028, noise prediction. `fast`: cosine schedule, v-prediction; it learns the low-frequency
 part of an image, where colour-like shortcuts live, many times sooner, since at high noise its loss does not vanish as
-noise prediction's does. Whoever changes an entry increases the version of the stage kind `cdpm`.
+noise prediction's does. If you change an entry, increase the version of the stage kind `cdpm`.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ out, with a note, for a data set that has none.
 """
 
 import copy
+import difflib
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -116,7 +117,7 @@ def _point(values: dict[str, Any], varied: dict[str, Any], late: list[str], path
 
 
 def locate(path: str | Path) -> Path:
-    """The file at `path`, or else the one of that name that the package brings along; `path` if there is neither."""
+    """The file at `path`, or else the package's configuration of that name; `path` if neither exists."""
     path = Path(path)
     name = path.relative_to("configs") if path.is_relative_to("configs") else path
     places = (path, CONFIGS / name, CONFIGS / f"{name}.yaml", CONFIGS / "benchmarks" / f"{name}.yaml")
@@ -124,8 +125,14 @@ def locate(path: str | Path) -> Path:
 
 
 def read_file(path: str | Path) -> dict[str, Any]:
-    """The plain values of a configuration file. Raises DDBError where it is none."""
-    values = yaml_text.read_file(locate(path), "configuration")
+    """The plain values of a configuration file. Raises DDBError if it does not exist or is not one."""
+    found = locate(path)
+    if not found.exists():
+        deepest_first = sorted(CONFIGS.rglob("*.yaml"), key=lambda each: -len(each.parts))
+        known = {each.stem: each.relative_to(CONFIGS).with_suffix("") for each in deepest_first}
+        if near := difflib.get_close_matches(found.stem, known, n=1):
+            raise DDBError(f"configuration {path}: No such file or directory; did you mean {known[near[0]]}?")
+    values = yaml_text.read_file(found, "configuration")
     if not isinstance(values, dict):
         raise DDBError(f"configuration {path}: must hold sections such as 'methods:'")
     return values

@@ -22,8 +22,10 @@ ConfigOrOverrides = Annotated[
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show settings and stages, compute nothing.")]
-Only = Annotated[str | None, typer.Option(metavar="KIND", help="Stages of this kind and what they need, such as cdpm.")]
-Local = Annotated[bool, typer.Option("--local", help="In this one process, without Ray, one stage after the other.")]
+Only = Annotated[
+    str | None, typer.Option(metavar="KIND", help="Run only stages of this kind, such as cdpm, and their inputs.")
+]
+Local = Annotated[bool, typer.Option("--local", help="Run in this process without Ray, one stage at a time.")]
 
 
 def run(
@@ -37,6 +39,7 @@ def run(
     """Compute whatever an experiment still misses, and print its table."""
     experiment, _ = experiment_of(arguments, data, store, keep=not dry_run)
     graph, opened = build_graph(experiment), Store(store)
+    graph.stages(only)  # a wrong kind is an error before anything is printed
     config, *overrides = arguments or [""]
     for preset in [override for override in overrides if override.startswith("preset=")]:
         for change in config_file.preset_changes(config, overrides):

@@ -91,6 +91,11 @@ def test_describe_counts_groups_and_draws_a_sheet(tmp_path):
         (["run", CONFIG, "cdpm.stepz=3"], "cdpm.stepz: unknown setting; did you mean 'steps'?"),
         (["table", CONFIG, "--format", "html"], "--format: 'html' is unknown; known: markdown, latex, csv, json"),
         (["run", "configs/sweeps/colored_digits.yaml"], "configuration configs/sweeps/colored_digits.yaml: holds a sw"),
+        (
+            ["run", "colored_digit"],
+            "configuration colored_digit: No such file or directory; did you mean colored_digits?",
+        ),
+        (["run", CONFIG, "--only", "target", "--dry-run"], "no stage 'target' in this experiment; it has data, "),
         (["sweep", CONFIG], f"configuration {CONFIG}: has no section 'sweep'"),
         (["run", "configs/ablations/guidance.yaml", "sampling.guidance=3"], "override sampling.guidance: configs/abl"),
         (["run", CONFIG, "base=waterbird"], "base: 'waterbird' is no file and no configuration of ours; did you mean"),

@@ -89,7 +89,8 @@ def test_preempted_with_a_grace_time_and_requeued_by_hand(plain, reference, tmp_
 
 
 def test_preempted_without_a_grace_time(plain, reference, tmp_path):
-    preempted(plain, reference[0], tmp_path, "main")
+    job = preempted(plain, reference[0], tmp_path, "main")
+    assert log(tmp_path, job).count("starting: ddb run") == 2
     start_and_end_a_launcher()
 
 

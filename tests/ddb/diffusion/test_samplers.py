@@ -79,5 +79,5 @@ def test_a_process_stands_for_a_noise_schedule_and_a_prediction_type():
     other = CDPMSettings(process="paper", prediction_type="sample")
     assert other.diffusion_process == ("linear", "sample") and "process" not in other.hashed()
     assert noise_schedule(other).config["prediction_type"] == "sample"
-    with pytest.raises(DDBError, match=r"cdpm.noise_schedule: is unknown; did you mean 'cosine'\? \(got 'cosin'\)"):
+    with pytest.raises(DDBError, match=r"cdpm.noise_schedule: unknown value; did you mean 'cosine'\? \(got 'cosin'\)"):
         build(CDPMSettings, {"noise_schedule": "cosin"}, "cdpm")
