@@ -37,6 +37,11 @@ def torch_generator(purpose: str, *numbers: int, device: torch.device | str = "c
     key = derive_key(purpose, *numbers)
     if torch.device(device).type != "cpu":
         return torch.Generator(device).manual_seed(key >> 192)
+    return generator_of(key)
+
+
+def generator_of(key: int) -> torch.Generator:
+    """A generator on the CPU that draws from `key`."""
     generator = torch.Generator()
     generator.set_state(_state(key))
     return generator
@@ -51,7 +56,7 @@ def numpy_generator(purpose: str, *numbers: int) -> np.random.Generator:
 def drawing_from(key: int) -> Iterator[None]:
     """Let torch's global CPU generator draw from `key` inside the block; after it, it is as it was.
 
-    For code that takes no generator of its own: the start of a network's weights, torchvision's augmentations.
+    For code that takes no generator of its own, such as that which draws a network's first weights.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.set_state(_state(key))

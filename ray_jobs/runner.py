@@ -30,6 +30,7 @@ from ddb.store import Stage, Store
 from ddb.store.claim import Claim
 from ray_jobs import cluster, placement
 from ray_jobs.failures import explain
+from ray_jobs.fastest_workers import fastest_workers
 from ray_jobs.stage_task import produce
 
 POLL = 0.2  # seconds between two passes
@@ -106,10 +107,14 @@ class Run:
         self, graph: Graph, store: Store, capacity: Capacity, notify: Callable[[Event], None], only: str | None = None
     ):
         self.store, self.notify, self.capacity = store, notify, capacity
-        self.resources, self.outcome = graph.config.resources, Outcome()
+        self.outcome = Outcome()
         self.id = secrets.token_hex(8)  # an attempt of this run is over when it begins the next one
         stages = [stage for stage in graph.stages(only) if not graph.lacks_data(stage)]  # inputs before what needs them
         missing = [stage for stage in stages if not store.has(stage)]
+        self.resources = graph.config.resources
+        if self.resources.cdpm_workers == "auto":
+            workers = fastest_workers([stage for stage in missing if stage.name == "cdpm"], store, capacity)
+            self.resources = self.resources.model_copy(update={"cdpm_workers": workers})
         for stage in missing:  # a demand that can never be met is an error before any work
             KINDS[stage.name].demand(stage, capacity, self.resources)
         self.waiting = {stage.key: stage for stage in missing}

@@ -1,34 +1,37 @@
 """From a split to the batches that a classifier sees: arrays as they are, or images at another size, augmented or not.
 
-    transform = ImageTransform(image_size=224, augment=True, workers=4)
-    for images in batches(split, rows, transform): ...         # (B, 3, S, S) float32 in [-1, 1]
+    images = Images(split, ImageTransform(image_size=224, augment=True, workers=4), "cuda")
+    for batch in images.batches(items): ...         # (B, 3, S, S) float32 in [-1, 1]
 
-Files are read by worker processes through torchvision's v2 transforms: stretched to 256/224 of the size, then cropped
-to it, at the centre or, augmented, at random with a random mirror (the field's transform for these benchmarks). Without
+Files are read and stretched to 256/224 of the size by worker processes. The rest happens for a whole batch on the
+device, which is given uint8: a crop to the size, at the centre or, augmented, at random with a random mirror (the
+field's transform for these benchmarks). A GPU reads a data set that fits into its memory once and keeps it. Without
 `from_files` the prepared arrays, at the CDPM's resolution, are enlarged in their place: so the Bias Amplifier sees real
 images as it saw synthetic ones. Without an `image_size` the prepared arrays are used as they are; augmented, they are
 mirrored and shifted by up to an eighth. The random choices for an image follow from the key that comes with it, so
-neither the number of workers nor a restart changes them.
+neither the number of workers, the device nor a restart changes them.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ddb.data.dataset import Split
 from ddb.data.images import read_image
 from ddb.errors import DDBError
 from ddb.lazy import Tensor, lazy, np, torch
-from ddb.randomness import drawing_from
+from ddb.randomness import generator_of
 
 if TYPE_CHECKING:
-    from torchvision.transforms import v2
+    from torchvision.transforms.v2 import functional
 else:
-    v2 = lazy("torchvision.transforms.v2")
+    functional = lazy("torchvision.transforms.v2.functional")
 
 MARGIN = 256 / 224  # resized to this multiple of the size, then cropped
+KEPT = 4 * 2**30  # bytes of a data set that a GPU keeps; a larger one is read again in every epoch
 Items = list[tuple[int, int | None]]  # (row, key of the augmentation's random numbers; None: no augmentation)
 
 
@@ -38,109 +41,160 @@ class ImageTransform:
 
     image_size: int | None = None  # pixels; None: the prepared arrays as they are
     augment: bool = False
-    workers: int = 0  # processes that read and transform; 0: this one
+    workers: int = 0  # processes that read and resize; 0: this one
     from_files: bool = True  # images at `image_size` come from their files, where there are any; else from the arrays
-
-    @property
-    def plain(self) -> bool:
-        """Whether batches are slices of the array, with nothing to do for single images."""
-        return self.image_size is None and not self.augment
 
 
 def to_tensor(images: np.ndarray) -> Tensor:
     """(N, H, W, 3) uint8 to (N, 3, H, W) float32 in [-1, 1], laid out channels last as it came; (N, D) as it is."""
-    if images.ndim == 2:
-        return torch.from_numpy(images)  # (N, D) float32
-    tensor = torch.from_numpy(np.array(images))  # (N, H, W, 3) uint8, a copy: a mapped file is not ours to write
-    return tensor.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+    return _to_range(_tensor(images))
 
 
-def batches(split: Split, items: Iterable[Items], transform: ImageTransform) -> Iterator[Tensor]:
-    """One (B, 3, S, S) float32 batch for each list of items, in order. `items` may be endless.
+def move(tensor: Tensor, device: Any) -> Tensor:
+    """A tensor on the device; a GPU goes on computing meanwhile, which needs pinned memory."""
+    return tensor if torch.device(device).type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
-    Raises DDBError that names the file where one can no longer be read.
+
+class Images:
+    """The images of a split as a classifier sees them, in batches on its device.
+
+    `keep`: hold all of them there as uint8; None: on a GPU, where they take at most KEPT bytes.
     """
-    if transform.plain:
-        for rows in items:
-            yield to_tensor(split.array[[row for row, _ in rows]])
-        return
-    dataset: Any = _Images(split, transform)
-    loader = torch.utils.data.DataLoader(
-        dataset,
-        batch_sampler=_Once(items),
-        num_workers=transform.workers,
-        collate_fn=_stack,
-        generator=torch.Generator(),  # else it would draw from the global one
-    )
-    for batch in loader:
-        if isinstance(batch, DDBError):
-            raise batch
-        yield torch.as_tensor(batch)
+
+    def __init__(self, split: Split, transform: ImageTransform, device: str = "cpu", keep: bool | None = None):
+        self.split, self.device, self.size = split, device, transform.image_size
+        self._workers, self._reader, self._kept = transform.workers, _Reader(split, transform), None
+        if keep is None:
+            keep = torch.device(device).type != "cpu" and len(split) * self._bytes() <= KEPT
+        if keep:
+            rows = (list(range(start, min(start + 256, len(split)))) for start in range(0, len(split), 256))
+            self._kept = torch.cat([move(each, device) for each in self._read(rows)])  # (N, 3, R, R) uint8
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def batches(self, items: Iterable[Items]) -> Iterator[Tensor]:
+        """One (B, 3, S, S) float32 batch for each list of items, in order. `items` may be endless.
+
+        Raises DDBError that names the file where one can no longer be read.
+        """
+        keys: deque[list[int | None]] = deque()  # of the batches that are being read
+
+        def rows() -> Iterator[list[int]]:
+            for each in items:
+                keys.append([key for _, key in each])
+                yield [row for row, _ in each]
+
+        if self._kept is None:
+            read = (move(images, self.device) for images in self._read(rows()))
+        else:
+            kept = self._kept
+            read = (kept[move(torch.tensor(each), self.device)] for each in rows())
+        for images in read:
+            yield self._finish(images, keys.popleft())
+
+    def in_order(self, batch_size: int) -> Iterator[Tensor]:
+        """Every image once, without augmentation."""
+        rows = (range(start, min(start + batch_size, len(self))) for start in range(0, len(self), batch_size))
+        return self.batches([(row, None) for row in each] for each in rows)
+
+    def rows(self, rows: Tensor) -> Tensor:
+        """The images `rows` (B,) without augmentation: what `in_order` gives for them."""
+        if self._kept is not None:
+            return self._finish(self._kept[rows], [None])
+        return next(self.batches([[(row, None) for row in rows.tolist()]]))
+
+    def _bytes(self) -> int:
+        """Of one image as it is kept."""
+        return 3 * self._reader.side**2 if self.size else self.split.array[0].nbytes
+
+    def _read(self, rows: Iterable[list[int]]) -> Iterator[Tensor]:
+        """Batches (B, 3, R, R) uint8, or features (B, D), in main memory."""
+        if self.size is None:
+            yield from (_tensor(self.split.array[each]) for each in rows)
+            return
+        dataset: Any = self._reader
+        loader = torch.utils.data.DataLoader(
+            dataset,
+            batch_sampler=_Once(rows),
+            num_workers=self._workers,
+            collate_fn=_stack,
+            generator=torch.Generator(),  # else it would draw from the global one
+        )
+        for batch in loader:
+            if isinstance(batch, DDBError):
+                raise batch
+            yield torch.as_tensor(batch)
+
+    def _finish(self, images: Tensor, keys: list[int | None]) -> Tensor:
+        """(B, 3, R, R) uint8 and a key for each image, or None for all, to (B, 3, S, S) float32."""
+        if images.ndim == 2:
+            return images
+        drawn = [key for key in keys if key is not None]
+        if self.size is None and not drawn:
+            return _to_range(images)
+        size = self.size or images.shape[2]
+        if drawn:
+            border = size // 8 if self.size is None else 0
+            room = images.shape[2] + 2 * border - size
+            places = move(torch.tensor([_place(key, room) for key in drawn]), self.device)  # (B, 3)
+            images = _crop(images, places, size, border)
+        else:
+            images = functional.center_crop(images, [size, size])
+        return images.float().mul_(1 / 255).sub_(0.5).div_(0.5)
 
 
-def in_order(split: Split, transform: ImageTransform, batch_size: int) -> Iterator[Tensor]:
-    """Every image of `split` once, without augmentation."""
-    starts = range(0, len(split), batch_size)
-    rows: Iterator[Items] = (
-        [(row, None) for row in range(start, min(start + batch_size, len(split)))] for start in starts
-    )
-    return batches(split, rows, replace(transform, augment=False))
+def _tensor(images: np.ndarray) -> Tensor:
+    tensor = torch.from_numpy(np.array(images))  # a copy: a mapped file is not ours to write
+    return tensor if images.ndim == 2 else tensor.permute(0, 3, 1, 2)  # (N, D) float32, or (N, 3, H, W) uint8
 
 
-def at_once(split: Split, rows: Tensor, transform: ImageTransform) -> Tensor:
-    """The prepared arrays of `rows` (B,) without augmentation, (B, 3, S, S) float32, made where `rows` lies.
+def _to_range(images: Tensor) -> Tensor:
+    return images if images.ndim == 2 else images.float().div_(127.5).sub_(1)
 
-    Equal to what `in_order` gives for them with a transform that is not `from_files`.
-    """
-    images = split.array[rows.cpu().numpy()]  # (B, H, W, 3) uint8
-    if transform.image_size is None:
-        return to_tensor(images).to(rows.device)
-    return _Images(split, transform).plain(torch.from_numpy(images).to(rows.device).permute(0, 3, 1, 2))
+
+def _place(key: int, room: int) -> tuple[int, int, bool]:
+    """Top, left (0 to `room`), mirrored or not: the numbers that torchvision's RandomCrop and mirror draw."""
+    generator = generator_of(key)
+    top, left = (int(torch.randint(0, room + 1, (), generator=generator)) if room else 0 for _ in range(2))
+    return top, left, bool(torch.rand(1, generator=generator) < 0.5)
+
+
+def _crop(images: Tensor, places: Tensor, size: int, border: int) -> Tensor:
+    """Crops (B, 3, size, size) at `places` (B, 3) of images (B, 3, R, R) with a reflected border."""
+    number, last, mirrored = torch.arange(size, device=images.device), images.shape[2] - 1, places[:, 2:]  # (S,)
+    across = torch.where(mirrored.bool(), size - 1 - number, number)  # (B, S)
+    y, x = places[:, :1] + number - border, places[:, 1:2] + across - border  # (B, S) each, may lie outside
+    y, x = (last - (last - each.abs()).abs() for each in (y, x))
+    batch = torch.arange(len(images), device=images.device)
+    found = images.permute(0, 2, 3, 1)[batch[:, None, None], y[:, :, None], x[:, None, :]]  # (B, S, S, 3)
+    return found.permute(0, 3, 1, 2)
 
 
 class _Once:
-    """Batches of items as DataLoader wants them: an iterable without a length."""
+    """Batches of rows as DataLoader wants them: an iterable without a length."""
 
-    def __init__(self, items: Iterable[Items]):
-        self.items = items
+    def __init__(self, rows: Iterable[list[int]]):
+        self.rows = rows
 
-    def __iter__(self) -> Iterator[Items]:
-        return iter(self.items)
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.rows)
 
 
-class _Images:
-    """Single images: (3, S, S) float32 in [-1, 1], or the error that names a broken file."""
+class _Reader:
+    """Single images before they are cropped, (3, R, R) uint8, or the error that names a broken file."""
 
     def __init__(self, split: Split, transform: ImageTransform):
-        self.split, self.from_files = (
-            split,
-            transform.from_files and transform.image_size is not None and split.root is not None,
-        )
-        size = transform.image_size or split.array.shape[1]
-        if transform.image_size is None:
-            before = []
-            crop = v2.RandomCrop(size, padding=size // 8, padding_mode="reflect")
-        else:
-            before = [v2.Resize([round(size * MARGIN)] * 2, antialias=True)]
-            crop = v2.RandomCrop(size)
-        after = [v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5] * 3, [0.5] * 3)]
-        self.augmented = v2.Compose([*before, crop, v2.RandomHorizontalFlip(), *after])
-        self.plain = v2.Compose([*before, v2.CenterCrop(size), *after])
+        self.split, self.side = split, round((transform.image_size or 0) * MARGIN)
+        self.from_files = transform.from_files and split.root is not None
 
-    def __getitem__(self, item: tuple[int, int | None]) -> Tensor | DDBError:
-        row, key = item
+    def __getitem__(self, row: int) -> Tensor | DDBError:
         try:
-            image = self._picture(row)  # (3, H, W) uint8
+            picture = read_image(self.split.file(row)) if self.from_files else self.split.array[row]
         except DDBError as error:
             return error
-        if key is None:
-            return self.plain(image)
-        with drawing_from(key):
-            return self.augmented(image)
-
-    def _picture(self, row: int) -> Tensor:
-        picture = read_image(self.split.file(row)) if self.from_files else self.split.array[row]
-        return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+        image = torch.from_numpy(np.array(picture)).permute(2, 0, 1)  # (3, H, W)
+        return functional.resize(image, [self.side, self.side], antialias=True)
 
 
 def _stack(items: list) -> Tensor | np.ndarray | DDBError:

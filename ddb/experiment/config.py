@@ -63,7 +63,7 @@ def check(values: dict[str, Any]) -> ExperimentConfig:
     config = build(ExperimentConfig, values, "")
     if len(set(config.seeds)) != len(config.seeds) or min(config.seeds) < 0:
         raise DDBError(f"seeds: must be different numbers from 0 up (got {list(config.seeds)})")
-    workers = config.resources.cdpm_workers
+    workers = config.resources.fixed_cdpm_workers
     if config.cdpm.batch_size % workers:
         raise DDBError(f"cdpm.batch_size: {config.cdpm.batch_size} is not divisible by {workers} workers "
                        "(resources.cdpm_workers)")  # fmt: skip

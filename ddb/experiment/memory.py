@@ -19,7 +19,7 @@ def needs(graph: Graph, missing: list[Stage]) -> list[str]:
     for name, kind in KINDS.items():
         stages = [stage for stage in missing if stage.name == name]
         if kind.unit and stages:
-            workers = graph.config.resources.cdpm_workers if kind.gang else 1
+            workers = graph.config.resources.fixed_cdpm_workers if kind.gang else 1
             each = max(kind.memory(stage, Demand(workers)) for stage in stages)
             lines.append(f"{_gb(each)} for each {f'of {workers} workers of a ' if workers > 1 else ''}{name}")
     return [*lines, f"{_gb(HEAD)} on the first node for Ray's head and the command"] if lines else []

@@ -14,9 +14,10 @@ from ddb.data import Split
 from ddb.data.dataset import hold_out
 from ddb.errors import DDBError
 from ddb.lazy import Tensor, nn, np, torch
-from ddb.recipes.last_layer import embeddings, last_layer, replace_last_layer
+from ddb.recipes.last_layer import embeddings, replace_last_layer
 from ddb.recipes.registry import method
 from ddb.training.loop import Context, TrainingSettings, fit, mean_loss
+from ddb.training.networks import last_layer
 
 
 class AfrSettings(TrainingSettings):

@@ -15,7 +15,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from ddb.data import Split
-from ddb.data.loading import at_once
+from ddb.data.loading import Images
 from ddb.errors import DDBError
 from ddb.lazy import Tensor, nn, np, torch
 from ddb.recipes.registry import method
@@ -107,9 +107,10 @@ def end_to_end_joint(train: Split, signals: None, settings: JointSettings, conte
     """Weight by the loss of an amplifier that learns from `context.synthetic` alongside the classifier."""
     amplifier = joint_amplifier(train, context)
     transform = amplifier.settings.transform()
+    real = None if transform.from_files else Images(train, transform, context.device)
 
     def loss(batch: Batch) -> Tensor:
-        images = batch.images if transform.from_files else at_once(train, batch.index, transform)
+        images = real.rows(batch.index) if real else batch.images
         # Evaluation mode: in training mode the real images would enter its batch-norm statistics.
         amplifier.model.eval()
         with torch.no_grad():

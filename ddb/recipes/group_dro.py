@@ -50,7 +50,7 @@ class GroupDROLoss:
         members = self.position[batch.index]  # (B,)
         number = len(self.log_weights)
         total = batch.cross_entropy.new_zeros(number).index_add(0, members, batch.cross_entropy)  # (G,)
-        count = torch.bincount(members, minlength=number)  # (G,)
+        count = torch.zeros_like(total).index_add(0, members, torch.ones_like(batch.cross_entropy))  # (G,)
         losses = total / count.clamp(min=1)  # (G,), 0 for a group that this batch lacks
         # A loss of 0 leaves the weight of an absent group unmoved, up to the normalisation that all share.
         moved = self.log_weights + self.step_size * losses.detach()

@@ -6,11 +6,7 @@ from ddb.data import Split
 from ddb.data.loading import ImageTransform
 from ddb.lazy import Tensor, nn, torch
 from ddb.training.classifier import predict
-
-
-def last_layer(model: nn.Module) -> nn.Linear:
-    """The last linear layer, which gives the logits."""
-    return [each for each in model.modules() if isinstance(each, torch.nn.Linear)][-1]
+from ddb.training.networks import last_layer
 
 
 def embeddings(model: nn.Module, split: Split, transform: ImageTransform) -> Tensor:

@@ -69,7 +69,7 @@ class SmoothedLosses:
         """Take in the losses (B,) of the images `index` (B,); of one that is in the batch twice, their mean."""
         number = len(self.value)
         total = self.value.new_zeros(number).index_add_(0, index, losses.detach())  # (N,)
-        count = torch.bincount(index, minlength=number)  # (N,)
+        count = self.value.new_zeros(number).index_add_(0, index, torch.ones_like(losses))  # (N,)
         loss = total / count.clamp(min=1)
         smoothed = torch.where(self.seen, self.ema * self.value + (1 - self.ema) * loss, loss)
         self.value = torch.where(count > 0, smoothed, self.value)

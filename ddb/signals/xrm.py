@@ -53,10 +53,9 @@ def xrm(train: Split, val: Split, synthetic: None, settings: AmplifierSettings, 
 
 def class_balanced(logits: Tensor, labels: Tensor, rows: Tensor) -> Tensor:
     """The mean over classes of each one's mean cross-entropy in `rows` (B,) bool; 0 if there are none."""
-    logits, labels = logits[rows], labels[rows]
-    losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
-    counts = torch.bincount(labels)  # by class
-    return (losses / counts[labels]).sum() / max(1, int((counts > 0).sum()))
+    losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none") * rows  # (B,)
+    counts = logits.new_zeros(logits.shape[1]).index_add(0, labels, rows.to(logits.dtype))  # (C,)
+    return (losses / counts[labels].clamp(min=1)).sum() / (counts > 0).sum().clamp(min=1)
 
 
 def flipped(labels: Tensor, held_out: Tensor, generator: torch.Generator) -> Tensor:

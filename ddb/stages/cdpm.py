@@ -46,7 +46,7 @@ class CDPM(Kind):
 
     def demand(self, stage: Stage, capacity: Capacity, resources: ResourceSettings) -> Demand:
         """A GPU for each worker, or the CPUs of the cluster divided among them."""
-        return self._demand(resources.cdpm_workers, capacity)
+        return self._demand(resources.fixed_cdpm_workers, capacity)
 
     def demand_after_loss(self, stage: Stage, capacity: Capacity, resources: ResourceSettings) -> Demand:
         """With the most workers that divide the batch. Checkpoints of ZeRO hold a part of the optimizer per worker."""

@@ -59,10 +59,10 @@ class Speed:
     def classifier(self, settings: TrainingSettings) -> tuple[float, float]:
         """Seconds per image of a training step and of one network pass."""
         pixels = settings.image_size or self.pixels
-        key = (settings.network, pixels)
+        key = (settings.network, pixels, settings.precision)
         if key not in self._known:
             network = build_network(settings.network, self.classes).to(self.device)
-            self._known[key] = self._measure(network, network, pixels, bf16=False)
+            self._known[key] = self._measure(network, network, pixels, settings.precision == "bf16")
         return self._known[key]
 
     def encoder(self, name: str) -> float:

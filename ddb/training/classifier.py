@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ddb.data import Split
-from ddb.data.loading import ImageTransform, in_order
+from ddb.data.loading import Images, ImageTransform
 from ddb.errors import DDBError
 from ddb.lazy import Tensor, nn, np, safetensors, torch
 from ddb.training.networks import HEADS, build_network
+from ddb.training.precision import tf32
 
 if TYPE_CHECKING:
     from ddb.training.loop import TrainingSettings
@@ -25,30 +26,35 @@ CACHED_PIXELS = 2**16  # of a batch on a CPU whose activations stay in its cache
 
 
 def predict(
-    model: nn.Module, images: np.ndarray | Split, transform: ImageTransform | None = None, batch_size: int | None = None
+    model: nn.Module,
+    images: np.ndarray | Split | Images,
+    transform: ImageTransform | None = None,
+    batch_size: int | None = None,
 ) -> Tensor:
-    """Logits (N, C) float32 on the CPU, in evaluation mode, computed where the model's weights are.
+    """Logits (N, C) float32 on the CPU, in evaluation mode, computed in fp32 where the model's weights are.
 
-    `images` is (N, H, W, 3) uint8 or a split; `transform` says how the model sees it, augmentation apart. The model is
-    handed back in the mode in which it came.
+    `images` is (N, H, W, 3) uint8, a split or Images on the model's device; `transform` says how the model sees the
+    first two, augmentation apart. The model is handed back in the mode in which it came.
     """
-    transform = transform or ImageTransform()
-    split = images if isinstance(images, Split) else Split(images, np.zeros(len(images), np.int64), [""] * len(images))
+    if isinstance(images, np.ndarray):
+        images = Split(images, np.zeros(len(images), np.int64), [""] * len(images))
     device = next(model.parameters()).device
-    size = batch_size or _batch_size(device, split, transform)
+    if isinstance(images, Split):
+        images = Images(images, transform or ImageTransform(), str(device), keep=False)
+    size = batch_size or _batch_size(device, images)
     was_training = model.training
     model.eval()
-    with torch.no_grad():
-        chunks = [model(batch.to(device)).float().cpu() for batch in in_order(split, transform, size)]
+    with torch.no_grad(), tf32(False):
+        logits = torch.cat([model(batch).float() for batch in images.in_order(size)]).cpu()
     model.train(was_training)
-    return torch.cat(chunks)
+    return logits
 
 
-def _batch_size(device: torch.device, split: Split, transform: ImageTransform) -> int:
-    pixels = transform.image_size or split.array.shape[1]
+def _batch_size(device: torch.device, images: Images) -> int:
+    split = images.split
     if device.type != "cpu" or (split.images is not None and split.array.ndim == 2):
-        return BATCH_SIZE if transform.image_size is None else BATCH_SIZE // 4
-    return min(128, max(4, CACHED_PIXELS // pixels**2))
+        return BATCH_SIZE if images.size is None else BATCH_SIZE // 4
+    return min(128, max(4, CACHED_PIXELS // (images.size or split.array.shape[1]) ** 2))
 
 
 @dataclass(frozen=True)

@@ -20,15 +20,17 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ddb.data import Split
-from ddb.data.loading import ImageTransform, Items, batches
+from ddb.data.loading import Images, ImageTransform, Items, move
 from ddb.errors import DDBError
 from ddb.lazy import Tensor, nn, np, torch
 from ddb.randomness import derive_key, numpy_generator
-from ddb.settings import HashedAs, OneOf, Renamed, Settings, absolute, file_content
+from ddb.settings import AddedLater, HashedAs, OneOf, Renamed, Settings, absolute, file_content
 from ddb.training.classifier import predict
 from ddb.training.metrics import worst
-from ddb.training.networks import HEADS, NETWORKS, build_network
+from ddb.training.networks import HEADS, NETWORKS, build_network, last_layer
+from ddb.training.precision import Precision, tf32
 
+LOSSES_EVERY = 20  # steps between two moments at which the losses are read, for which a GPU has to wait
 Selection = Literal["last", "val_average", "val_worst_group", "val_pseudo_worst_group"]
 
 
@@ -51,6 +53,21 @@ class TrainingSettings(Settings):
     optimizer: Literal["adamw", "sgd"] = Field(default="adamw", description="sgd has momentum 0.9")
     learning_rate: float = Field(default=3e-3, gt=0)
     weight_decay: float = Field(default=1e-4, ge=0)
+    schedule: Annotated[Literal["constant", "cosine", "step"], AddedLater("constant")] = Field(
+        default="constant",
+        description="of the learning rate; cosine: half a cosine to 0; step: times decay after every decay_every steps",
+    )
+    decay_every: Annotated[int | None, AddedLater(None)] = Field(default=None, gt=0, description="of schedule step")
+    decay: Annotated[float, AddedLater(0.1)] = Field(default=0.1, gt=0, lt=1, description="of schedule step")
+    frozen: Annotated[bool, AddedLater(False)] = Field(
+        default=False, description="only the new last layer of a backbone learns; batch norm keeps its statistics"
+    )
+    precision: Annotated[Precision, AddedLater("fp32")] = Field(
+        default="fp32", description="of training: fp32, tf32 (GPUs alone) or bf16 (autocast); predictions are in fp32"
+    )
+    compile: Annotated[bool, AddedLater(False)] = Field(
+        default=False, description="torch.compile the network for training: a minute at the start, and a C++ compiler"
+    )
     evaluate_every: int | None = Field(
         default=100, gt=0, description="steps between two looks at the validation images; null: after every epoch"
     )
@@ -71,6 +88,10 @@ class TrainingSettings(Settings):
     def _consistent(self):
         if self.pretrained != "none" and self.network in ("small_cnn", *HEADS):
             raise ValueError(f"pretrained: there are no weights of {self.network}")
+        if self.frozen and self.network in ("small_cnn", *HEADS):
+            raise ValueError(f"frozen: {self.network} has no backbone")
+        if (self.schedule == "step") != (self.decay_every is not None):
+            raise ValueError("schedule step needs decay_every, and decay_every needs schedule step")
         if self.network in HEADS and (self.image_size or self.augment):
             raise ValueError(f"network {self.network} takes features: image_size and augment are for images")
         return self
@@ -127,6 +148,15 @@ def mean_loss(batch: Batch) -> Tensor:
     return batch.cross_entropy.mean()
 
 
+def learning_rate(settings: TrainingSettings, step: int) -> float:
+    """Of step `step`, from 1."""
+    if settings.schedule == "cosine":
+        return settings.learning_rate * (1 + math.cos(math.pi * min(1, (step - 1) / settings.steps))) / 2
+    if settings.schedule == "step":
+        return settings.learning_rate * settings.decay ** ((step - 1) // (settings.decay_every or 1))
+    return settings.learning_rate
+
+
 class Learner:
     """A network under training, advanced one step at a time, so that two can take turns (`ddb_end_to_end_joint`).
 
@@ -150,39 +180,62 @@ class Learner:
         if settings.network in HEADS:
             standardise: Any = self.model.get_submodule("0")
             standardise.fit(torch.from_numpy(train.array))  # (N, D)
-        kind, more = (torch.optim.SGD, {"momentum": 0.9}) if settings.optimizer == "sgd" else (torch.optim.AdamW, {})
-        rates: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay} | more
-        self.optimizer = kind(self.model.parameters(), **rates)
+        if settings.frozen:
+            self.model.requires_grad_(False)
+            last_layer(self.model).requires_grad_()
+        self._device_type = torch.device(context.device).type
+        more: dict[str, Any] = {"momentum": 0.9} if settings.optimizer == "sgd" else {}
+        kind = torch.optim.SGD if settings.optimizer == "sgd" else torch.optim.AdamW
+        more |= {"lr": settings.learning_rate, "weight_decay": settings.weight_decay, "fused": True}  # one kernel
+        self.optimizer = kind([each for each in self.model.parameters() if each.requires_grad], **more)
+        self._network = torch.compile(self.model) if settings.compile else self.model
+        self._labels = torch.from_numpy(train.labels).to(context.device)  # (N,)
+        self.losses: list[float] = []  # of the steps whose losses were read
+        self._unread: list[Tensor] = []
         self.probability = None if sampling_weights is None else sampling_weights / sampling_weights.sum()  # (N,)
         self._permutation: tuple[int, np.ndarray] | None = None  # of the current epoch
         self._drawn: deque[np.ndarray] = deque()  # rows of the batches that are being loaded
         self._batches: Iterator[Tensor] | None = None
 
-    def step(self, number: int) -> float:
-        """Take step `number`, the one after the last; returns its loss. Raises DDBError where it is not finite."""
+    def step(self, number: int) -> None:
+        """Take step `number`, the one after the last."""
         if self._batches is None:
             # A proxy: items that held us, who hold the batches, would keep the loading processes until some later gc.
             items = Learner._items(weakref.proxy(self), number)
-            self._batches = batches(self.train, items, self.settings.transform(self.context.workers))
-        images = next(self._batches).to(self.context.device)  # (B, 3, H, W)
-        index = self._drawn.popleft()  # (B,)
-        labels = torch.from_numpy(self.train.labels[index]).to(self.context.device)  # (B,)
-        return self.learn(images, labels, torch.from_numpy(index).to(self.context.device), number)
+            transform = self.settings.transform(self.context.workers)
+            self._batches = Images(self.train, transform, self.context.device).batches(items)
+        images = next(self._batches)  # (B, 3, H, W)
+        index = move(torch.from_numpy(self._drawn.popleft()), self.context.device)  # (B,)
+        self.learn(images, self._labels[index], index, number)
 
-    def learn(self, images: Tensor, labels: Tensor, index: Tensor, number: int) -> float:
-        """`step` on a batch that someone else drew, of the shapes and on the device of `Batch` (`lff`)."""
-        self.model.train()
-        logits = self.model(images)  # (B, C)
-        cross_entropy = torch.nn.functional.cross_entropy(logits, labels, reduction="none")  # (B,)
-        loss = self.loss(Batch(images, labels, index, logits, cross_entropy, number))
-        value = loss.item()
-        if not math.isfinite(value):
-            raise DDBError(f"{self.context.name}: the loss is {value} at step {number}; lower learning_rate (it is "
-                           f"{self.settings.learning_rate:g})")  # fmt: skip
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+    def learn(self, images: Tensor, labels: Tensor, index: Tensor, number: int) -> None:
+        """`step` on a batch that someone else drew, of the shapes and on the device of `Batch` (`lff`).
+
+        Raises DDBError if a loss is not finite, when the losses are read.
+        """
+        self.model.train(not self.settings.frozen)
+        with tf32(self.settings.precision == "tf32"):
+            with torch.autocast(self._device_type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
+                logits = self._network(images).float()  # (B, C)
+            cross_entropy = torch.nn.functional.cross_entropy(logits, labels, reduction="none")  # (B,)
+            loss = self.loss(Batch(images, labels, index, logits, cross_entropy, number))
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+        self.optimizer.param_groups[0]["lr"] = learning_rate(self.settings, number)
         self.optimizer.step()
-        return value
+        self._unread.append(loss.detach())
+        if number % LOSSES_EVERY == 0 or number == self.settings.steps:
+            self.read_losses(number)
+
+    def read_losses(self, number: int) -> None:
+        """Append the losses up to step `number` to `losses`. Raises DDBError if one is not finite."""
+        values = torch.stack(self._unread).tolist() if self._unread else []
+        for step, value in enumerate(values, number - len(values) + 1):
+            if not math.isfinite(value):
+                raise DDBError(f"{self.context.name}: the loss is {value} at step {step}; lower learning_rate (it is "
+                               f"{self.settings.learning_rate:g})")  # fmt: skip
+        self.losses += values
+        self._unread = []
 
     def _items(self, number: int) -> Iterator[Items]:
         """Rows with their augmentation's keys, a batch at a time from step `number` on; loaders ask ahead."""
@@ -232,21 +285,30 @@ def fit(
     """
     _check_selection(settings, context)
     learner = Learner(train, loss, settings, context, sampling_weights)
+    validation = None
+    if context.validation is not None and len(context.validation):
+        transform = replace(settings.transform(context.workers), augment=False)
+        validation = Images(context.validation, transform, context.device)
     best_value, best_step, best_state = -math.inf, settings.steps, None
-    losses: list[float] = []
+    seen = 0  # losses in the entries so far
     for step in range(1, settings.steps + 1):
         if before_step:
             before_step(step)
-        losses.append(learner.step(step))
-        context.progress(step, settings.steps, {"loss": losses[-1], "images_per_step": settings.batch_size})
-        if not _due(step, settings, len(train)):
+        learner.step(step)
+        due = _due(step, settings, len(train))
+        if due:
+            learner.read_losses(step)
+        known = {"loss": learner.losses[-1]} if learner.losses else {}
+        context.progress(step, settings.steps, known | {"images_per_step": settings.batch_size})
+        if not due:
             continue
-        entry = {"step": step, "epoch": step * settings.batch_size / len(train), "loss": float(np.mean(losses))}
-        entry |= _validate(learner.model, settings, context)
+        entry = {"step": step, "epoch": step * settings.batch_size / len(train)}
+        entry |= {"loss": float(np.mean(learner.losses[seen:]))}
+        entry |= _validate(learner.model, validation, settings, context) if validation else {}
         if after_evaluation:
             entry |= after_evaluation(step, learner.model)
         context.history.append(entry)
-        losses = []
+        seen = len(learner.losses)
         if settings.selection != "last" and entry[settings.selection] > best_value:
             best_value, best_step = entry[settings.selection], step
             best_state = copy.deepcopy(learner.model.state_dict())
@@ -292,12 +354,9 @@ def _check_selection(settings: TrainingSettings, context: Context) -> None:
                        "unknown here")  # fmt: skip
 
 
-def _validate(model: nn.Module, settings: TrainingSettings, context: Context) -> dict[str, float]:
+def _validate(model: nn.Module, validation: Images, settings: TrainingSettings, context: Context) -> dict[str, float]:
     """Accuracy on the validation images, and the lowest among their groups if that is the criterion."""
-    if context.validation is None or len(context.validation) == 0:
-        return {}
-    logits = predict(model, context.validation, settings.transform(context.workers))  # (V, C)
-    correct = logits.argmax(1).numpy() == context.validation.labels  # (V,)
+    correct = predict(model, validation).argmax(1).numpy() == validation.split.labels  # (V,)
     numbers = {"val_average": float(correct.mean())}
     if settings.selection in ("val_worst_group", "val_pseudo_worst_group"):
         assert context.validation_groups is not None

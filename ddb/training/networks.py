@@ -98,6 +98,11 @@ def _lite0(name: str, num_classes: int, pretrained: str) -> nn.Module:
     return network
 
 
+def last_layer(model: nn.Module) -> nn.Linear:
+    """The last linear layer, which gives the logits."""
+    return [each for each in model.modules() if isinstance(each, torch.nn.Linear)][-1]
+
+
 def weights_file(name: str, pretrained: str) -> Path:
     """The file of a backbone's pretrained weights: the named one, a package's, or that in torchvision's cache."""
     if pretrained != "imagenet":

@@ -13,9 +13,10 @@ from torchvision.transforms import v2
 
 from ddb.data import Split
 from ddb.data.files import listed
-from ddb.data.images import read_array
-from ddb.data.loading import ImageTransform, at_once, batches, in_order, to_tensor
+from ddb.data.images import read_array, read_image
+from ddb.data.loading import Images, ImageTransform, to_tensor
 from ddb.errors import DDBError
+from ddb.randomness import drawing_from
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def arrays():
 
 
 def test_arrays_come_as_they_are(arrays):
-    found = list(in_order(arrays, ImageTransform(), 2))
+    found = list(Images(arrays, ImageTransform()).in_order(2))
     assert [len(batch) for batch in found] == [2, 2, 1] and torch.equal(torch.cat(found), to_tensor(arrays.images))
 
 
@@ -42,10 +43,10 @@ def test_augmentation_follows_from_the_items_seed_alone(request, source):
     split = request.getfixturevalue(source)
     view = ImageTransform(28 if source == "photos" else None, augment=True)
     torch.manual_seed(3)
-    together = next(batches(split, [[(0, 7), (1, 8), (0, 9)]], view))
+    together = next(Images(split, view).batches([[(0, 7), (1, 8), (0, 9)]]))
     torch.manual_seed(4)
     workers = ImageTransform(view.image_size, True, workers=2)
-    apart = torch.cat(list(batches(split, [[(0, 7)], [(1, 8)], [(0, 9)]], workers)))
+    apart = torch.cat(list(Images(split, workers).batches([[(0, 7)], [(1, 8)], [(0, 9)]])))
     assert torch.equal(together, apart)
     assert not torch.equal(together[0], together[2])
 
@@ -53,7 +54,7 @@ def test_augmentation_follows_from_the_items_seed_alone(request, source):
 def test_a_mirrored_array_is_mirrored(arrays):
     """Among a hundred seeds some only mirror: the crop falls back on the middle."""
     plain = to_tensor(arrays.images)[0]
-    seen = next(batches(arrays, [[(0, seed) for seed in range(100)]], ImageTransform(augment=True)))
+    seen = next(Images(arrays, ImageTransform(augment=True)).batches([[(0, seed) for seed in range(100)]]))
     assert any(torch.allclose(image, plain.flip(2), atol=1e-6) for image in seen)
     assert any(torch.allclose(image, plain, atol=1e-6) for image in seen)
 
@@ -66,10 +67,10 @@ def _prepared(photos, size):
 
 def test_without_files_photos_are_enlarged_from_their_arrays(photos):
     prepared, view = _prepared(photos, 16), ImageTransform(image_size=28, from_files=False)
-    seen = torch.cat(list(in_order(prepared, view, 2)))
+    seen = torch.cat(list(Images(prepared, view).in_order(2)))
     in_memory = dataclasses.replace(prepared, root=None)  # as synthetic images come
-    assert torch.equal(seen, torch.cat(list(in_order(in_memory, view, 2))))
-    sharp = torch.cat(list(in_order(prepared, ImageTransform(image_size=28), 2)))
+    assert torch.equal(seen, torch.cat(list(Images(in_memory, view).in_order(2))))
+    sharp = torch.cat(list(Images(prepared, ImageTransform(image_size=28)).in_order(2)))
     assert (sharp - seen).abs().mean() > 0.1
 
 
@@ -79,7 +80,7 @@ def test_a_batch_at_once_is_what_single_images_are(photos, arrays):
         (arrays, ImageTransform(from_files=False)),
     ):
         rows = torch.tensor([2, 0, 2])
-        assert torch.equal(at_once(split, rows, view), torch.cat(list(in_order(split, view, 2)))[rows])
+        assert torch.equal(Images(split, view).rows(rows), torch.cat(list(Images(split, view).in_order(2)))[rows])
 
 
 @pytest.mark.parametrize("size", [28, 50, 63])
@@ -88,7 +89,7 @@ def test_the_evaluation_view_is_torchvisions_resize_and_centre_crop(photos, size
     side = {28: 32, 50: 57, 63: 72}[size]
     reference = v2.Compose([v2.Resize((side, side), antialias=True), v2.CenterCrop(size)])
     found = torch.cat(
-        list(in_order(photos, ImageTransform(size, augment=True), 3))
+        list(Images(photos, ImageTransform(size, augment=True)).in_order(3))
     )  # augmentation is for training alone
     for i in range(4):
         picture = v2.functional.pil_to_tensor(Image.open(photos.root / f"{i}.png"))
@@ -101,10 +102,40 @@ def test_augmented_files_are_crops_of_the_stretched_picture_half_of_them_mirrore
     resized = v2.functional.resize(picture, [32, 32], antialias=True).float() / 127.5 - 1
     crops = [resized[:, y : y + 28, x : x + 28] for y in range(5) for x in range(5)]
     known = torch.stack([*crops, *(crop.flip(2) for crop in crops)]).flatten(1)  # (50, 3 * 28 * 28)
-    seen = next(batches(photos, [[(0, seed) for seed in range(200)]], ImageTransform(28, augment=True))).flatten(1)
+    seen = next(Images(photos, ImageTransform(28, augment=True)).batches([[(0, seed) for seed in range(200)]])).flatten(
+        1
+    )
     distance, place = torch.cdist(seen, known).min(1)
     assert distance.max() < 0.02
     assert len(place.unique()) > 40 and 70 < (place >= 25).sum() < 130
+
+
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("source", ["photos", "arrays", "enlarged"])
+def test_augmented_batches_are_torchvisions_images_bit_for_bit(request, source, keep):
+    """Sides are 28 of 32 pixels (files, enlarged arrays), and 16 of 16 with a border of 2."""
+    split = (
+        _prepared(request.getfixturevalue("photos"), 16) if source != "arrays" else request.getfixturevalue("arrays")
+    )
+    transform = ImageTransform(None if source == "arrays" else 28, augment=True, from_files=source == "photos")
+    crop = [v2.RandomCrop(16, padding=2, padding_mode="reflect")]
+    if source != "arrays":
+        crop = [v2.Resize([32, 32], antialias=True), v2.RandomCrop(28)]
+    after = [v2.RandomHorizontalFlip(), v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5] * 3, [0.5] * 3)]
+    reference, items = v2.Compose([*crop, *after]), [(i % 4, 10**30 + i) for i in range(60)]
+    found = torch.cat(list(Images(split, transform, keep=keep).batches([items[:25], items[25:]])))
+    for image, (row, key) in zip(found, items, strict=True):
+        picture = read_image(split.file(row)) if source == "photos" else split.array[row]
+        with drawing_from(key):
+            expected = reference(torch.from_numpy(np.array(picture)).permute(2, 0, 1))
+        assert torch.equal(image, expected)
+
+
+@pytest.mark.parametrize("size", [None, 28])
+def test_kept_images_are_those_that_are_read_again(photos, arrays, size):
+    split = photos if size else arrays
+    again, kept = (torch.cat(list(Images(split, ImageTransform(size), keep=k).in_order(3))) for k in (False, True))
+    assert torch.equal(again, kept)
 
 
 @pytest.mark.parametrize("source", ["photos", "arrays"])
@@ -112,14 +143,14 @@ def test_augmented_files_are_crops_of_the_stretched_picture_half_of_them_mirrore
 def test_no_global_generator_is_touched_whatever_the_workers(request, source, workers):
     view = ImageTransform(28 if source == "photos" else None, augment=True, workers=workers)
     states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
-    list(batches(request.getfixturevalue(source), [[(0, 1), (1, 2)], [(2, 3)]], view))
+    list(Images(request.getfixturevalue(source), view).batches([[(0, 1), (1, 2)], [(2, 3)]]))
     assert torch.equal(torch.get_rng_state(), states[0])
     assert np.array_equal(np.random.get_state()[1], states[1]) and random.getstate() == states[2]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_endless_items_leave_no_process_behind(photos, workers):
-    endless = batches(photos, ([(i % 4, i)] for i in itertools.count()), ImageTransform(28, True, workers))
+    endless = Images(photos, ImageTransform(28, True, workers)).batches([(i % 4, i)] for i in itertools.count())
     for _ in range(3):
         next(endless)
     assert len(multiprocessing.active_children()) == workers
@@ -135,7 +166,7 @@ def test_a_file_that_goes_away_between_two_batches_is_named_when_its_turn_comes(
         (photos.root / "2.png").unlink()
         yield [(2, 5), (3, 6)]
 
-    found = batches(photos, items(), ImageTransform(28, True, workers))
+    found = Images(photos, ImageTransform(28, True, workers)).batches(items())
     assert next(found).shape == (2, 3, 28, 28)
     with pytest.raises(DDBError) as error:
         next(found)
@@ -144,13 +175,13 @@ def test_a_file_that_goes_away_between_two_batches_is_named_when_its_turn_comes(
 
 def test_batches_arrive_where_shared_memory_has_no_room(arrays):
     """A limit on the size of files holds for shared memory as well, and processes inherit it."""
-    expected = list(in_order(arrays, ImageTransform(image_size=64), 4))
+    expected = list(Images(arrays, ImageTransform(image_size=64)).in_order(4))
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
     try:
         with pytest.raises(RuntimeError, match="File too large"):
             torch.zeros(10_000).share_memory_()
-        found = list(in_order(arrays, ImageTransform(image_size=64, workers=2), 4))
+        found = list(Images(arrays, ImageTransform(image_size=64, workers=2)).in_order(4))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert [len(batch) for batch in found] == [4, 1] and torch.equal(torch.cat(found), torch.cat(expected))

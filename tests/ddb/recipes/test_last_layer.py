@@ -9,9 +9,10 @@ from ddb.errors import DDBError
 from ddb.recipes import METHODS
 from ddb.recipes.afr import afr_weights
 from ddb.recipes.dfr import balanced_rows
-from ddb.recipes.last_layer import embeddings, last_layer
+from ddb.recipes.last_layer import embeddings
 from ddb.training.classifier import predict
 from ddb.training.loop import Context
+from ddb.training.networks import last_layer
 
 FEW = {"network": "linear", "steps": 40, "batch_size": 32, "learning_rate": 0.01}
 

@@ -61,7 +61,12 @@ def test_history_and_progress(dataset):
     assert not model.training
     assert [(entry["step"], entry["extra"]) for entry in one.history] == [(2, -2), (4, -4), (6, -6)]
     assert [step for step, _, _ in told] == list(range(1, 7)) and told[0][1] == 6
-    assert one.history[0]["loss"] == pytest.approx((told[0][2]["loss"] + told[1][2]["loss"]) / 2)
+    learner = Learner(dataset["train"], mean_loss, FEW, run())
+    learner.step(1)
+    learner.step(2)
+    learner.read_losses(2)
+    assert one.history[0]["loss"] == pytest.approx(sum(learner.losses) / 2)
+    assert "loss" not in told[0][2] and told[1][2]["loss"] == told[2][2]["loss"] == learner.losses[1]  # read after two
     accuracy = (predict(model, dataset["val"].images).argmax(1).numpy() == dataset["val"].labels).mean()
     assert one.history[-1]["val_average"] == accuracy
 
@@ -80,8 +85,8 @@ def test_selection_keeps_the_best_on_validation_and_ties_keep_the_earlier(datase
     script = iter([[1, 0, 0, 0], [1, 1, 1, 0], [0, 1, 1, 1], [1, 1, 0, 0]])
     states = []
 
-    def scripted(model, images, view=None):
-        assert images is validation  # no other split is ever looked at
+    def scripted(model, images):
+        assert images.split is validation  # no other split is ever looked at
         states.append({name: value.clone() for name, value in model.state_dict().items()})
         right = np.array(next(script), bool)
         predicted = np.where(right, validation.labels, 1 - validation.labels)
@@ -98,7 +103,7 @@ def test_selection_keeps_the_best_on_validation_and_ties_keep_the_earlier(datase
 def test_worst_group_is_the_lowest_over_the_groups_given(dataset, monkeypatch):
     validation = dataclasses.replace(tiny(4), labels=np.array([0, 0, 1, 1]))
     logits = torch.tensor([[1.0, 0], [1, 0], [0, 1], [1, 0]])  # right, right, right, wrong
-    monkeypatch.setattr("ddb.training.loop.predict", lambda model, images, view: logits)
+    monkeypatch.setattr("ddb.training.loop.predict", lambda model, images: logits)
     one = run(validation=validation, validation_groups=np.array([0, 7, 7, 5]))
     settings = TrainingSettings(steps=1, batch_size=8, selection="val_worst_group")
     fit(dataset["train"], mean_loss, settings, one)

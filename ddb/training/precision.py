@@ -1,0 +1,29 @@
+"""The arithmetic in which a classifier trains.
+
+fp32, tf32 (a GPU rounds the factors of products to 10 bits) or bf16 (8 bits, by autocast). Weights, gradients and
+losses stay fp32 in each. On a CPU tf32 is fp32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+from ddb.lazy import torch
+
+Precision = Literal["fp32", "tf32", "bf16"]
+
+
+@contextmanager
+def tf32(allowed: bool) -> Iterator[None]:
+    """Within the block, products on a GPU are in TF32 or are not, whatever torch's defaults are."""
+    kinds: tuple[Any, Any] = (torch.backends.cuda.matmul, torch.backends.cudnn)  # of matrices, of convolutions
+    before = [each.allow_tf32 for each in kinds]
+    for each in kinds:
+        each.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        for each, value in zip(kinds, before, strict=True):
+            each.allow_tf32 = value
