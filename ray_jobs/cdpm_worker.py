@@ -23,12 +23,14 @@ from ddb.json_lines import mend
 from ddb.machine import node_name
 from ddb.store.record import device_name
 from ddb.store.store import share_with_group
+from ddb.training.precision import deterministic
 
 
 def train_rank(arguments: dict[str, Any]) -> None:
     """One rank. Numbers go to files of ours, since Ray keeps only those that travel with a checkpoint."""
     if arguments["threads"]:
         torch.set_num_threads(arguments["threads"])
+    deterministic(only=arguments["deterministic"])
     settings = CDPMSettings.model_validate(arguments["config"]["cdpm"])
     dataset = prepared.read(Path(arguments["data"]))
     folder = Path(arguments["folder"])

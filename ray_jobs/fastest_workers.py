@@ -24,7 +24,7 @@ from ddb.stages.needs import Capacity, Demand
 from ddb.store import Stage, Store
 
 CANDIDATES = (1, 2, 4, 8)
-SECONDS = 2.0
+SECONDS = 1.0
 PATIENCE = 60.0  # seconds for one measurement
 WARM_UP = 2  # steps before them
 
@@ -43,10 +43,11 @@ def fastest_workers(stages: list[Stage], store: Store, capacity: Capacity) -> in
     network = {name: stage.config["cdpm"][name] for name in ("denoiser", "channels", "layers_per_block", "batch_size")}
     of = f"{node_name()}, {capacity.cpus} CPUs, {pixels_of(stage)} px, {json.dumps(network)}"
     if of not in known:
-        try:
-            known[of] = {str(k): _rate(settings, pixels_of(stage), k, capacity.cpus_for_each(k)) for k in candidates}
+        try:  # the most processes first, so that they start side by side
+            rates = {k: _rate(settings, pixels_of(stage), k, capacity.cpus_for_each(k)) for k in candidates[::-1]}
         except GetTimeoutError:
             return 1
+        known[of] = {str(k): rates[k] for k in candidates}
         file.write_text(json.dumps(known, indent=1) + "\n")
     return max(candidates, key=lambda k: known[of][str(k)])
 

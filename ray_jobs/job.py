@@ -39,7 +39,7 @@ def execute(graph: Graph, store: Store, only: str | None = None, local: bool = F
         from ddb.experiment.local import compute
 
         able = [stage for stage in missing if stage.key not in blocked]
-        compute(able, store, graph.config.resources.sampling_batch, out.print)
+        compute(able, store, graph.config.resources, out.print)
         return len(blocked)
     from ray_jobs.console import StageView
     from ray_jobs.runner import run_graph

@@ -225,7 +225,7 @@ class Run:
         demands = [demand, *(each.demand for each in self.running.values())]
         return (
             sum(each.workers * each.cpus for each in demands) <= self.capacity.cpus
-            and sum(each.workers * each.gpus for each in demands) <= self.capacity.gpus
+            and sum(each.workers * each.gpus for each in demands) <= self.capacity.gpus + 1e-4  # as Ray rounds
             and sum(each.workers * each.memory for each in demands) <= (sum(self.capacity.memory) or float("inf"))
         )
 

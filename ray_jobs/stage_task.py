@@ -15,6 +15,7 @@ from ddb.stages.kind import Job, Kind, Machine
 from ddb.stages.needs import Demand
 from ddb.store import Elsewhere, Stage, Store
 from ddb.store.record import device_name
+from ddb.training.precision import deterministic
 
 
 def produce(
@@ -36,7 +37,7 @@ def produce(
             if stage.name == "cdpm":
                 from ray_jobs.train_cdpm import train_cdpm
 
-                numbers = train_cdpm(stage, store, work, attempt, demand, resources.checkpoint_every)
+                numbers = train_cdpm(stage, store, work, attempt, demand, resources)
             elif stage.name == "synthetic":
                 from ray_jobs.sample_synthetic import sample
 
@@ -50,6 +51,7 @@ def produce(
             else:
                 import torch
 
+                deterministic(resources.deterministic)
                 torch.set_num_threads(demand.cpus)  # Ray reuses processes, whose last task may have had more
                 machine = Machine("cuda" if demand.gpus else "cpu", demand.cpus)
                 job = Job(stage, store, work, _stoppable(progress.reporter(work.root)), machine)

@@ -13,7 +13,7 @@ from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig,
 from ray.train.torch import TorchTrainer
 
 from ddb.errors import DDBError, Interrupted
-from ddb.stages.needs import Demand
+from ddb.stages.needs import Demand, ResourceSettings
 from ddb.store import Stage, Store, Workspace
 from ray_jobs import placement
 from ray_jobs.failures import StageFailed, explain
@@ -23,7 +23,7 @@ OUTPUT = ("pipeline", "tensorboard", "losses.jsonl")  # what moves from the work
 
 
 def train_cdpm(
-    stage: Stage, store: Store, work: Workspace, attempt: str, demand: Demand, checkpoint_every: int
+    stage: Stage, store: Store, work: Workspace, attempt: str, demand: Demand, settings: ResourceSettings
 ) -> dict[str, Any]:
     """Train the CDPM of `stage`; fills `work.result`, returns numbers for the record.
 
@@ -36,7 +36,8 @@ def train_cdpm(
         "folder": str(work.resume),
         "attempt": attempt,
         "progress": str(work.root),
-        "checkpoint_every": checkpoint_every,
+        "checkpoint_every": settings.checkpoint_every,
+        "deterministic": settings.deterministic,
         "threads": None if demand.gpus else demand.cpus,
     }
     _require_workers(stage.config["cdpm"]["zero_stage"], work, demand.workers)

@@ -1,6 +1,6 @@
 """An experiment in this one process, without Ray: one stage after the other, on a GPU where torch sees one.
 
-    compute(graph.stages(), store, graph.config.resources.sampling_batch, lambda line: print(line))
+    compute(graph.stages(), store, graph.config.resources, lambda line: print(line))
 
 For a machine that has no Ray, and for a debugger. Results have the keys that they have on a cluster, so either goes on
 where the other stopped; a CDPM's TensorBoard files are not written. One process does all, whatever
@@ -16,17 +16,20 @@ import torch
 from ddb.errors import Interrupted
 from ddb.stages import KINDS
 from ddb.stages.kind import Job, Machine
+from ddb.stages.needs import ResourceSettings
 from ddb.store import Stage, Store
 from ddb.store.record import device_name
+from ddb.training.precision import deterministic
 
 EVERY = 10.0  # seconds between two lines of progress
 
 
-def compute(stages: Iterable[Stage], store: Store, sampling_batch: int, tell: Callable[[str], None]) -> None:
+def compute(stages: Iterable[Stage], store: Store, resources: ResourceSettings, tell: Callable[[str], None]) -> None:
     """Compute what is missing, in the given order: inputs first. `tell` hears lines of progress.
 
     Raises DDBError if a stage fails, and Interrupted on Ctrl-C; what is finished is kept.
     """
+    deterministic(resources.deterministic)
     machine = Machine("cuda" if torch.cuda.is_available() else "cpu", torch.get_num_threads())
     try:
         for stage in stages:
@@ -34,7 +37,7 @@ def compute(stages: Iterable[Stage], store: Store, sampling_batch: int, tell: Ca
                 if work is None:
                     continue
                 began = time.time()
-                job = Job(stage, store, work, _progress(stage, tell), machine, sampling_batch)
+                job = Job(stage, store, work, _progress(stage, tell), machine, resources.sampling_batch)
                 work.numbers.update(KINDS[stage.name].compute(job))
                 work.numbers["device"] = device_name()
             tell(f"{stage.name} {stage.key}: {time.time() - began:.0f} s")

@@ -25,6 +25,12 @@ class ResourceSettings(Settings):
         ge=1,
         description="CPUs of each amplifier or classifier; as many processes load its images from files",
     )
+    gpus_per_run: float = Field(
+        default=1, gt=0, le=1, description="GPU of each amplifier or classifier; with 0.25, four share one"
+    )
+    deterministic: bool = Field(
+        default=False, description="only algorithms that give the same bits on a GPU each time, which are slower"
+    )
     lost_node: Literal["shrink", "wait"] = Field(
         default="shrink",
         description="when a stage no longer fits: go on with fewer workers, or wait for a node to replace it",
@@ -42,11 +48,11 @@ class Demand:
 
     workers: int = 1
     cpus: int = 1
-    gpus: int = 0
+    gpus: float = 0
     memory: int = 0
 
     def __str__(self) -> str:
-        each = f"{self.cpus} CPUs" + (f" and {self.gpus} GPU" if self.gpus else "")
+        each = f"{self.cpus} CPUs" + (f" and {self.gpus:g} GPU" if self.gpus else "")
         return f"{self.workers} workers of {each} each"
 
 
@@ -93,9 +99,11 @@ def _cpus_for_each(nodes: tuple[tuple[int, int], ...], workers: int) -> int:
 
 @lru_cache(64)
 def _memory_for_each(
-    nodes: tuple[tuple[int, int], ...], memory: tuple[int, ...], workers: int, cpus: int, gpus: int
+    nodes: tuple[tuple[int, int], ...], memory: tuple[int, ...], workers: int, cpus: int, gpus: float
 ) -> int:
-    room = [min(c // cpus if cpus else workers, g // gpus if gpus else workers, workers) for c, g in nodes]
+    # Ray counts GPUs in steps of 1e-4: ten times 0.1 is one.
+    on_gpus = lambda g: int(g / gpus + 1e-4) if gpus else workers  # noqa: E731
+    room = [min(c // cpus if cpus else workers, on_gpus(g), workers) for c, g in nodes]
     pairs = list(zip(memory, room, strict=False))  # bytes of each node, and most workers on it
     shares = sorted({size // k for size, most in pairs for k in range(1, most + 1)} - {0}, reverse=True)
     fitting = (share for share in shares if sum(min(most, size // share) for size, most in pairs) >= workers)

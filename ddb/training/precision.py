@@ -6,6 +6,7 @@ losses stay fp32 in each. On a CPU tf32 is fp32.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -27,3 +28,11 @@ def tf32(allowed: bool) -> Iterator[None]:
     finally:
         for each, value in zip(kinds, before, strict=True):
             each.allow_tf32 = value
+
+
+def deterministic(only: bool) -> None:
+    """Whether a GPU must avoid algorithms whose sums have no fixed order; if not, cuDNN tries which is the fastest."""
+    if only:
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # cuBLAS reads it when it begins
+    torch.use_deterministic_algorithms(only, warn_only=True)
+    torch.backends.cudnn.benchmark = not only
