@@ -5,6 +5,7 @@ ray job submit --working-dir . -- python -m ray_jobs.train_cdpm configs/colored_
 
 import argparse
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -96,6 +97,9 @@ def make_ready(graph: Graph, missing: list[Stage]) -> set[str]:
         for stage, settings in ((trained, cell.row.settings), (amplifier, cell.row.amplifier)):
             if stage is not None and stage.key in needed:
                 ensure_weights(settings.network, settings.pretrained)
+                compiler = os.environ.get("CXX", "g++")
+                if settings.compile and not shutil.which(compiler):
+                    raise DDBError(f"compile: torch.compile needs a C++ compiler, and there is no {compiler} here")
     return set(blocked)
 
 

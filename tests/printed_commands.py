@@ -140,6 +140,7 @@ WAYS = {
     # Measurements.
     "python results/ray_train/study.py": Way(CLONE, f"--rounds 1 {SMALL} --steps 60 cdpm.steps=60", says="ray / plain"),
     "python results/samplers/study.py": Way(CLONE, says="| ancestral | 1000 |"),
+    "python results/speed/study.py --output results/speed/ratios.json": Way(CLONE, says="all layers"),
     "python results/gpu/study.py --output results/gpu/speed.json": Way(CLONE, says="sampling, 16 px"),
     "python results/audit/study.py": Way(CLONE, "--draws 2", says="simulated.md"),
     "python results/store/study.py --stages 1000 --rounds 3": Way(CLONE, "--stages 30 --rounds 1", says="ddb table"),

@@ -38,6 +38,12 @@ PAPER = {  # the authors' network for 64 px images
     "dropout": 0.15,
     "engine": "ddp",
 }
+PRECISIONS: tuple[dict[str, Any], ...] = (
+    {"precision": "fp32"},
+    {"precision": "tf32"},
+    {"precision": "bf16"},
+    {"precision": "bf16", "compile": True},
+)
 SMALL = {"channels": (32, 64), "dropout": 0.15, "engine": "ddp"}
 
 
@@ -58,8 +64,10 @@ def measure(device: torch.device) -> dict[str, Any]:
         # A step of guidance sees every image twice.
         rows.append(_row(f"sampling, {size} px, batch {batch}, 20 steps, w = 1", rate, 2 * 20 * operations, limit))
     network = "resnet50" if fast else "small_cnn"
-    rate, operations = train_classifier(network, view, 128 if fast else 8, device)
-    rows.append(_row(f"{network} training, {view} px, fp32", rate, 3 * operations, limit))
+    for how in PRECISIONS if fast else PRECISIONS[:3]:  # a compiler is not on every CPU's machine
+        rate, operations = train_classifier(network, view, 128 if fast else 8, device, how)
+        named = ", ".join([how["precision"], *(name for name in how if name == "compile")])
+        rows.append(_row(f"{network} training, {view} px, {named}", rate, 3 * operations, limit))
     return found | {"rows": rows}
 
 
@@ -99,12 +107,14 @@ def sample(settings: CDPMSettings, size: int, batch: int, device: torch.device) 
     return batch / float(np.median([_seconds(draw, device) for _ in range(4)][1:])), operations
 
 
-def train_classifier(network: str, size: int, batch: int, device: torch.device) -> tuple[float, float]:
+def train_classifier(
+    network: str, size: int, batch: int, device: torch.device, how: dict[str, Any]
+) -> tuple[float, float]:
     """Images per second of the training loop from arrays in memory, and operations of one image's forward pass."""
     images = np.random.default_rng(0).integers(0, 256, (4 * batch, size, size, 3), np.uint8)
     labels = np.arange(len(images)) % CLASSES
     split = Split(images, labels, [str(number) for number in range(len(images))])
-    settings = TrainingSettings(network=network, batch_size=batch, optimizer="sgd", learning_rate=1e-3)
+    settings = TrainingSettings(network=network, batch_size=batch, optimizer="sgd", learning_rate=1e-3, **how)
     learner = Learner(split, mean_loss, settings, Context(0, "speed", device=str(device)))
     seconds = [_seconds(lambda at=step: learner.step(at), device) for step in range(1, 24 if size > 64 else 8)]
     operations = _operations(build_network(network, CLASSES), size)
