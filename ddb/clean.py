@@ -79,6 +79,11 @@ def remove(store: Store, results: list[Path]) -> None:
             raise DDBError(f"clean: {each.path.parent.name} {each.path.name} is being computed ({each.owner()}); "
                            "try again later")  # fmt: skip
     for result in results:
-        removed = store.root / ".work" / f"removed-{result.name}-{os.getpid()}"
-        os.rename(result, removed)  # atomically: no reader sees a part of a result
-        shutil.rmtree(removed)
+        discard(store, result)
+
+
+def discard(store: Store, result: Path) -> None:
+    """Remove a result that nobody needs."""
+    removed = store.root / ".work" / f"removed-{result.name}-{os.getpid()}"
+    os.rename(result, removed)  # atomically: no reader sees a part of a result
+    shutil.rmtree(removed)

@@ -14,20 +14,21 @@ def reporter(directory: Path) -> Callable[[int, int, dict[str, Any]], None]:
     """A progress callback (step, total, numbers) that keeps `<directory>/progress.json` up to date.
 
     The file also holds `rate`, steps per second since the first report of this process, or None before the second: a
-    resumed stage is measured by what it does now, not by where it began.
+    resumed stage is measured by what it does now, not by where it began. `half` is the time at which half was done.
     """
     first: tuple[int, float] | None = None
-    last = 0.0
+    last, half = 0.0, None
 
     def report(step: int, total: int, numbers: dict[str, Any]) -> None:
-        nonlocal first, last
+        nonlocal first, last, half
         now = time.monotonic()
         first = first or (step, now)
+        half = half or (time.time() if 2 * step >= total else None)
         if now - last < INTERVAL and step != total:
             return
         last = now
         rate = (step - first[0]) / (now - first[1]) if step > first[0] else None
-        content = {"step": step, "total": total, "rate": rate, "numbers": numbers, "time": time.time()}
+        content = {"step": step, "total": total, "rate": rate, "numbers": numbers, "time": time.time(), "half": half}
         temporary = directory / f".progress-{os.getpid()}"
         temporary.write_text(json.dumps(content))
         os.replace(temporary, directory / "progress.json")

@@ -15,6 +15,7 @@ import torch
 
 from ddb import interrupt, progress
 from ddb.machine import node_name
+from ddb.process_memory import peak
 from ddb.stages.needs import Demand
 from ddb.stages.parts import Parts
 from ddb.store import Workspace
@@ -36,7 +37,7 @@ class PartWriter:
         if interrupt.requested():  # finish and keep blocks that have begun, leave the others for the next start
             return pa.table({"rows": [0], "node": [node_name()]})
         self.parts.write(self.part(keys))
-        return pa.table({"rows": [len(keys)], "node": [node_name()]})
+        return pa.table({"rows": [len(keys)], "node": [node_name()]} | {name: [most] for name, most in peak().items()})
 
 
 def run(
@@ -44,6 +45,7 @@ def run(
 ) -> tuple[int, dict[str, Any]]:
     """How many of `total` rows there are at the end, and numbers for the record; `arguments` go to every actor."""
     done, nodes, report = total - sum(map(len, blocks)), set(), progress.reporter(work.root)
+    peaks: dict[str, int] = {}
     report(done, total, {"images_per_step": 1})
     if blocks:
         ray.data.DataContext.get_current().enable_progress_bars = False
@@ -61,5 +63,7 @@ def run(
         for block in dataset.iter_rows():
             done += block["rows"]
             nodes.add(block["node"])
+            for name in block.keys() & {"peak_memory", "peak_gpu_memory"}:
+                peaks[name] = max(peaks.get(name, 0), block[name] or 0)
             report(done, total, {"images_per_step": 1})
-    return done, {"actors": demand.workers, "nodes": sorted(nodes)}
+    return done, {"actors": demand.workers, "nodes": sorted(nodes), **peaks}

@@ -21,6 +21,7 @@ from ddb.diffusion.train import Hooks, train
 from ddb.errors import DDBError, Interrupted
 from ddb.json_lines import mend
 from ddb.machine import node_name
+from ddb.process_memory import peak
 from ddb.store.record import device_name
 from ddb.store.store import share_with_group
 from ddb.training.precision import deterministic
@@ -77,6 +78,7 @@ def _logger(folder: Path, progress_folder: Path, settings: CDPMSettings):
     losses = open(folder / "losses.jsonl", "a", buffering=1)  # noqa: SIM115 (open as long as the worker lives)
 
     def log(step: int, numbers: dict[str, float]) -> None:
+        numbers = numbers | peak()
         for name, value in numbers.items():
             writer.add_scalar(f"cdpm/{name}", value, step)
         losses.write(json.dumps({"step": step, **numbers}) + "\n")

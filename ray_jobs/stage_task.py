@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ddb import interrupt, progress
+from ddb import interrupt, process_memory, progress
 from ddb.errors import Interrupted
 from ddb.experiment.config import ResourceSettings
 from ddb.stages.kind import Job, Kind, Machine
@@ -34,6 +34,7 @@ def produce(
             if work is None:
                 return True
             began = time.time()
+            process_memory.reset_peak()
             if stage.name == "cdpm":
                 from ray_jobs.train_cdpm import train_cdpm
 
@@ -56,7 +57,9 @@ def produce(
                 machine = Machine("cuda" if demand.gpus else "cpu", demand.cpus)
                 job = Job(stage, store, work, _stoppable(progress.reporter(work.root)), machine)
                 numbers = {"device": device_name()} | kind.compute(job)
-            work.numbers.update(numbers)
+            if half := (progress.read(work.root) or {}).get("half"):
+                numbers["seconds_of_second_half"] = time.time() - half
+            work.numbers.update(process_memory.peak() | numbers)
     except Elsewhere:
         return False
     return True

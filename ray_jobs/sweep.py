@@ -172,7 +172,8 @@ def _search(
     scheduler = None
     if settings.rungs:
         scheduler = ASHAScheduler("rung", settings.objective, "max", last, 1, settings.reduction_factor)
-    slots = capacity.gpus or capacity.cpus // sweep.experiment(sweep.default).config.resources.cpus_per_run
+    resources = sweep.experiment(sweep.default).config.resources
+    slots = int(capacity.gpus / resources.gpu_share) or capacity.cpus // resources.cpus_per_run
     tuner = tune.Tuner(
         tune.with_resources(
             tune.with_parameters(_trial, sweep=sweep, root=str(store.root), judges=judges, rungs=rungs),

@@ -77,7 +77,8 @@ def train_cdpm(
         (work.resume / name).rename(work.result / name)
     last = json.loads((work.result / "losses.jsonl").read_text().splitlines()[-1])
     nodes = sorted({(work.resume / f"node-{attempt}-{rank}").read_text() for rank in range(demand.workers)})
-    numbers = {"images_per_second": last["images_per_second"], "loss": last["loss"]}
+    names = ("images_per_second", "loss", "peak_memory", "peak_gpu_memory")
+    numbers = {name: last[name] for name in names if name in last}
     return {"workers": demand.workers, "nodes": nodes, "device": (work.resume / "device").read_text(), **numbers}
 
 

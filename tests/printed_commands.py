@@ -159,6 +159,7 @@ WAYS = {
     f"sbatch --nodes=2 slurm/ddb.sbatch run {DIGITS}": Way(BY_HAND, SMALL, says="ddb_two_step"),
     f"sbatch --nodes=2 --cpus-per-task=1 slurm/ddb.sbatch run {DIGITS}": Way(BY_HAND, SMALL, says="ddb_two_step"),
     f"sbatch --nodes=2 slurm/ddb.sbatch run {RECIPE_1}": Way(BY_HAND, f"{ROW} --dry-run", says="name: waterbirds"),
+    f"sbatch --nodes=2 --time=30 slurm/ddb.sbatch rehearse {DIGITS}": Way(BY_HAND, SMALL, says="left: the experiment"),
     f"sbatch slurm/ddb.sbatch sweep {SWEEP}": Way(BY_HAND, "--dry-run", says="trials: 20"),
     "slurm/attach JOBID": Way(
         not_here="a shell at a terminal; tests/slurm/test_attach.py runs commands by the same way"

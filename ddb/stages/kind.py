@@ -121,7 +121,7 @@ class Kind(ABC):
         if resources.cpus_per_run > largest:
             wanted = f"resources.cpus_per_run: {resources.cpus_per_run} asked for"
             raise DDBError(f"{wanted}, but no node has more than {largest} CPUs")
-        return Demand(cpus=resources.cpus_per_run, gpus=resources.gpus_per_run if capacity.gpus else 0)
+        return Demand(cpus=resources.cpus_per_run, gpus=resources.gpu_share if capacity.gpus else 0)
 
     def demand_after_loss(self, stage: Stage, capacity: Capacity, resources: ResourceSettings) -> Demand:
         """The demand with fewer workers, on the nodes that are left. Raises DDBError if it cannot do with fewer."""

@@ -26,7 +26,7 @@ class ResourceSettings(Settings):
         description="CPUs of each amplifier or classifier; as many processes load its images from files",
     )
     gpus_per_run: float = Field(
-        default=1, gt=0, le=1, description="GPU of each amplifier or classifier; with 0.25, four share one"
+        default=1, ge=0.01, le=1, description="GPU of each amplifier or classifier; with 0.25, four share one"
     )
     deterministic: bool = Field(
         default=False, description="only algorithms that give the same bits on a GPU each time, which are slower"
@@ -35,6 +35,11 @@ class ResourceSettings(Settings):
         default="shrink",
         description="when a stage no longer fits: go on with fewer workers, or wait for a node to replace it",
     )
+
+    @property
+    def gpu_share(self) -> float:
+        """`gpus_per_run` as a GPU can be divided: 0.6 leaves no room for a second run, 0.3 for three."""
+        return 1 / int(1 / self.gpus_per_run + 1e-4)
 
     @property
     def fixed_cdpm_workers(self) -> int:
@@ -52,7 +57,7 @@ class Demand:
     memory: int = 0
 
     def __str__(self) -> str:
-        each = f"{self.cpus} CPUs" + (f" and {self.gpus:g} GPU" if self.gpus else "")
+        each = f"{self.cpus} CPUs" + (f" and {self.gpus:.3g} GPU" if self.gpus else "")
         return f"{self.workers} workers of {each} each"
 
 

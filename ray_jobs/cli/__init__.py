@@ -12,8 +12,8 @@ import typer
 from ray_jobs.cli.data import data_app
 from ray_jobs.exit_codes import exit_codes
 
-COMMANDS = ("run", "audit", "debias", "demo", "sweep", "submit", "status", "table", "report", "export", "schema",
-            "explain", "clean", "doctor")  # fmt: skip
+COMMANDS = ("run", "audit", "debias", "demo", "sweep", "rehearse", "submit", "status", "table", "report", "export",
+            "schema", "explain", "clean", "doctor")  # fmt: skip
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 app.add_typer(data_app, name="data")

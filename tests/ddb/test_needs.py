@@ -55,3 +55,8 @@ def test_amplifiers_and_classifiers_ask_for_their_share_of_a_gpu():
         stage.name: KINDS[stage.name].demand(stage, Capacity(((8, 2),)), resources).gpus for stage in graph.stages()
     }
     assert gpus["amplifier"] == gpus["classifier"] == 0.25 and gpus["cdpm"] == gpus["synthetic"] == 1
+
+
+def test_a_share_of_a_gpu_is_one_that_fits_it_without_rest():
+    assert [ResourceSettings(gpus_per_run=x).gpu_share for x in (1, 0.6, 0.5, 0.3, 0.1)] == [1, 1, 1 / 2, 1 / 3, 1 / 10]
+    assert str(Demand(1, 1, 1 / 3)) == "1 workers of 1 CPUs and 0.333 GPU each"

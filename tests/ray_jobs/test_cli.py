@@ -12,8 +12,8 @@ from ray_jobs.cli import app
 from ray_jobs.doctor import NEEDED_SHARED, _shared_memory
 
 CONFIG = "configs/colored_digits.yaml"
-NAMES = ("demo", "run", "audit", "debias", "sweep", "submit", "status", "table", "report", "export", "schema",
-         "explain", "clean", "doctor", "data list", "data describe", "data check", "data fetch")  # fmt: skip
+NAMES = ("demo", "run", "audit", "debias", "sweep", "rehearse", "submit", "status", "table", "report", "export",
+         "schema", "explain", "clean", "doctor", "data list", "data describe", "data check", "data fetch")  # fmt: skip
 
 
 def _run(*arguments):
