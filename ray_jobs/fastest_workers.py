@@ -10,6 +10,7 @@ does not fill a GPU. One worker it is, too, where others keep the CPUs busy so t
 
 import contextlib
 import json
+import os
 import time
 from dataclasses import replace
 
@@ -48,7 +49,9 @@ def fastest_workers(stages: list[Stage], store: Store, capacity: Capacity) -> in
         except GetTimeoutError:
             return 1
         known[of] = {str(k): rates[k] for k in candidates}
-        file.write_text(json.dumps(known, indent=1) + "\n")
+        temporary = file.with_suffix(f".{os.getpid()}")  # several jobs may share the store
+        temporary.write_text(json.dumps(known, indent=1) + "\n")
+        os.replace(temporary, file)
     return max(candidates, key=lambda k: known[of][str(k)])
 
 
@@ -64,7 +67,8 @@ def _rate(settings: CDPMSettings, pixels: int, workers: int, cpus: int) -> float
     import ray
 
     alone = {"batch_size": settings.batch_size // workers, "engine": "ddp", "zero_stage": 0, "steps": 10**6}
-    task = ray.remote(num_cpus=cpus)(_steps)
+    # Without a strategy, a task inside a Tune trial would have to fit into what the trial itself takes.
+    task = ray.remote(num_cpus=cpus, scheduling_strategy="DEFAULT")(_steps)
     tasks = [task.remote(settings.model_copy(update=alone), pixels, cpus) for _ in range(workers)]
     try:
         return min(ray.get(tasks, timeout=PATIENCE)) * settings.batch_size
