@@ -72,9 +72,10 @@ def _rate(settings: CDPMSettings, pixels: int, workers: int, cpus: int) -> float
     tasks = [task.remote(settings.model_copy(update=alone), pixels, cpus) for _ in range(workers)]
     try:
         return min(ray.get(tasks, timeout=PATIENCE)) * settings.batch_size
-    finally:
+    except BaseException:
         for each in tasks:
-            ray.cancel(each, force=True)
+            ray.cancel(each)
+        raise
 
 
 def _steps(settings: CDPMSettings, pixels: int, cpus: int) -> float:
