@@ -45,10 +45,11 @@ def _of_experiment(store: Store, config: Path) -> list[Graph]:
 
 def _of_search(store: Store, config: Path) -> list[Graph]:
     """Plans of a search's default and of all its trials, at every rung."""
-    from ddb.experiment.sweep import load_sweep, tried
+    from ddb.experiment.sweep import load_sweep, trials_of
 
     sweep = load_sweep(config)
-    points = [sweep.default, *tried(store.root / "sweeps" / sweep.key)]
+    trials = trials_of(store.root / "sweeps" / sweep.key)
+    points = [sweep.default, *(trial["point"] for trial in trials if trial["point"])]
     return [build_graph(sweep.experiment(point, rung)) for point in points for rung in sweep.settings.rungs or (1,)]
 
 

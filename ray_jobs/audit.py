@@ -32,7 +32,7 @@ def run_audit(
     then the files are in `output-2`, and so on.
     """
     graph = audit_graph(config)
-    if execute(graph, store):
+    if execute(graph, store, f"audit-{output.name}"):
         raise DDBError("audit: a stage failed; see above")
     result = audit(graph, store)
     if not replace:

@@ -38,7 +38,7 @@ def run_debias(config: ExperimentConfig, store: Store, output: Path) -> tuple[li
         raise DDBError(f"ddb debias: needs a folder, or a configuration with the rows {BASELINE} and {RECIPE}, network "
                        "linear or mlp, and amplifier.space features")  # fmt: skip
     graph = build_graph(Experiment((Point({}, config),)))
-    if execute(graph, store):
+    if execute(graph, store, f"debias-{output.name}"):
         raise DDBError("debias: a stage failed; see above")
     cells = {name: [cell for cell in graph.cells if cell.method == name] for name in rows}
     chosen = cells[RECIPE][0].classifier

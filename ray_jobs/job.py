@@ -7,6 +7,7 @@ import argparse
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 
 from rich.console import Console
@@ -14,47 +15,77 @@ from rich.console import Console
 from ddb.errors import DDBError, Interrupted, headline
 from ddb.experiment import config_file
 from ddb.experiment.graph import Graph, build_graph
+from ddb.experiment.time_left import probed
 from ddb.features.encoders import build_encoder
+from ddb.progress import duration
 from ddb.store import Stage, Store
+from ddb.store.record import device_name
 from ddb.training.networks import ensure_weights
 from ray_jobs.cluster import connected
+from ray_jobs.console import StageView, kinds_text
 from ray_jobs.exit_codes import exit_codes, interruptible
-from ray_jobs.output import err, out
+from ray_jobs.journal import Journal, identity
+from ray_jobs.output import err, news
 
 
-def execute(graph: Graph, store: Store, only: str | None = None, local: bool = False) -> int:
+def execute(graph: Graph, store: Store, name: str, only: str | None = None, local: bool = False) -> int:
     """Compute what is missing, on Ray or in this process; number of stages that failed or whose data set is not here.
 
-    `only` limits the work to the stages of that name and their inputs. Raises DDBError where nothing can be computed,
-    and Interrupted where the run was asked to end before everything was.
+    `name` is what the run's log is called. `only` limits the work to the stages of that name and their inputs. Raises
+    DDBError where nothing can be computed, and Interrupted where the run was asked to end before everything was.
     """
-    stages = graph.stages(only)
+    stages, began = graph.stages(only), time.monotonic()
     missing = [stage for stage in stages if not store.has(stage)]
     show_notes(graph)
-    out.print(f"{len(stages)} stages, {len(stages) - len(missing)} in the store {store.root}")
     if not missing:
+        news.print(f"nothing to compute: all {len(stages)} stages are in the store {store.root}")
         return 0
     store.open_to_write()
     blocked = make_ready(graph, missing)
-    if local:
-        from ddb.experiment.local import compute
-
+    with Journal(store, name, identity(graph.stages())) as journal:
+        there = f"{len(stages) - len(missing)} in the store {store.root}"
+        journal.tell(f"{name}: {len(stages)} stages, {there}; to compute: {kinds_text(missing)}")
+        journal.tell(f"log: {journal.log}; Ctrl-C ends in order, and the same command goes on")
         able = [stage for stage in missing if stage.key not in blocked]
-        compute(able, store, graph.config.resources, out.print)
-        return len(blocked)
-    from ray_jobs.console import StageView
-    from ray_jobs.runner import run_graph
+        failed = blocked | (_in_this_process if local else _on_ray)(graph, able, store, journal, only)
+        journal.note(failed=len(failed))
+        number = f"{len(missing) - len(failed)} stages computed{f', {len(failed)} not' if failed else ''}"
+        journal.tell(f"{'ended' if failed else 'finished'} after {duration(time.monotonic() - began)}: {number}")
+    return len(failed)
 
-    with interruptible(), connected() as capacity, StageView(out, graph, len(stages)) as view:
-        outcome = run_graph(graph, store, capacity, view.notify, only)
+
+def _in_this_process(graph: Graph, able: list[Stage], store: Store, journal: Journal, only: str | None) -> set[str]:
+    """Computes all stages, or raises DDBError."""
+    import torch
+
+    from ddb.experiment.local import compute
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    journal.tell(f"on {device_name()}, in this process")
+    seconds = probed(graph, able, None, device)
+    with StageView(graph, len(graph.stages(only)), journal, lambda: seconds) as view:
+        compute(able, store, graph.config.resources, view.notify)
+    return set()
+
+
+def _on_ray(graph: Graph, able: list[Stage], store: Store, journal: Journal, only: str | None) -> set[str]:
+    """Keys of the stages that failed, each with a line. Raises Interrupted if stages are left."""
+    from ray_jobs.runner import probe_on_ray, run_graph
+
+    total = len(graph.stages(only))
+    with interruptible(), connected() as capacity:
+        nodes = f"{len(capacity.nodes)} nodes with " * (len(capacity.nodes) > 1)
+        journal.tell(f"on {nodes}{capacity.cpus} CPUs and {capacity.gpus or 'no'} GPU{'s' * (capacity.gpus > 1)}")
+        with StageView(graph, total, journal, probe_on_ray(graph, able, capacity)) as view:
+            outcome = run_graph(graph, store, capacity, view.notify, only)
     for stage, error in outcome.failed.values():
         kept = "\n" in error and store.failure_path(stage).exists()  # on a full disk nothing can be kept
         whole = f" (whole text: {store.failure_path(stage)})" if kept else ""
         err.print(f"{stage.name} {stage.key} failed: {headline(error)}{whole}")
     if outcome.interrupted:
-        left = f"{len(outcome.interrupted)} of {len(stages)} stages are left"
+        left = f"{len(outcome.interrupted)} of {total} stages are left"
         raise Interrupted(f"{outcome.reason}: {left}; the same command goes on")
-    return len(outcome.failed) + len(blocked)
+    return set(outcome.failed)
 
 
 def show_notes(graph: Graph) -> None:
@@ -117,5 +148,5 @@ def main(only: str | None, description: str | None) -> None:
     arguments = parse(description)
     with exit_codes():
         graph = build_graph(config_file.load(arguments.config, arguments.overrides))
-        failed = execute(graph, Store(arguments.store), only)
+        failed = execute(graph, Store(arguments.store), arguments.config.stem, only)
     sys.exit(1 if failed else 0)

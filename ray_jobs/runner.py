@@ -19,11 +19,14 @@ from itertools import islice
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 
 from ddb import interrupt, progress
 from ddb.errors import DDBError, Interrupted
 from ddb.experiment.config import ResourceSettings
+from ddb.experiment.event import Event
 from ddb.experiment.graph import Graph
+from ddb.experiment.time_left import probed
 from ddb.stages import KINDS
 from ddb.stages.needs import Capacity, Demand
 from ddb.store import Stage, Store
@@ -34,6 +37,7 @@ from ray_jobs.fastest_workers import fastest_workers
 from ray_jobs.stage_task import produce
 
 POLL = 0.2  # seconds between two passes
+PROBE_GPU = 0.01  # of a GPU that others use meanwhile
 RETRIES = 3  # of a stage whose process or node is lost; an error of its own is never tried again
 REQUEUE = "DDB_REQUEUE"  # 1: the SLURM job of this run will be requeued if it asks for that
 CLUSTER_EVERY = 1.0  # seconds between two questions which nodes there are
@@ -53,18 +57,6 @@ class Outcome:
     reason: str = "interrupted"  # why stages were left undone
 
 
-@dataclass(frozen=True)
-class Event:
-    """Something to print."""
-
-    kind: str  # started, progress, finished, failed, interrupted, elsewhere (another process is at it), shared, cached
-    stage: Stage
-    seconds: float = 0.0
-    numbers: dict[str, Any] = field(default_factory=dict)
-    error: str = ""
-    owner: str = ""
-
-
 def run_graph(
     graph: Graph, store: Store, capacity: Capacity, notify: Callable[[Event], None], only: str | None = None
 ) -> Outcome:
@@ -76,6 +68,22 @@ def run_graph(
     while run.unfinished():
         run.one_pass()
     return run.outcome
+
+
+def probe_on_ray(graph: Graph, stages: list[Stage], capacity: Capacity) -> Callable[[], dict[str, float] | None]:
+    """Begin a probe beside the first stages; what it found once it is over, by key, and nothing if it failed."""
+    options = {"num_cpus": 0, "num_gpus": PROBE_GPU if capacity.gpus else 0, "max_retries": 0}
+    device = "cuda" if capacity.gpus else "cpu"
+    answer = ray.remote(**options)(probed).remote(graph, stages, capacity, device)
+
+    def found() -> dict[str, float] | None:
+        if not ray.wait([answer], timeout=0)[0]:
+            return None
+        with contextlib.suppress(RayError):
+            return ray.get(answer)
+        return {}
+
+    return found
 
 
 def demand_now(stage: Stage, capacity: Capacity, resources: ResourceSettings) -> Demand | None:

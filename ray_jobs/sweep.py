@@ -21,14 +21,14 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
-from rich.table import Table
 
 from ddb import interrupt, yaml_text
 from ddb.errors import DDBError, Interrupted, headline
 from ddb.experiment.graph import Graph, build_graph
 from ddb.experiment.results import Results
-from ddb.experiment.sweep import STUDY, Sweep, ended, load_sweep, open_study, validation_numbers
+from ddb.experiment.sweep import STUDY, Sweep, as_json, ended, load_sweep, open_study, validation_numbers
 from ddb.progress import duration
+from ddb.report.search import search_tables
 from ddb.report.titles import axis_title, value_text
 from ddb.stages.needs import Capacity
 from ddb.store import Stage, Store
@@ -37,7 +37,9 @@ from ray_jobs import cluster
 from ray_jobs.cluster import connected
 from ray_jobs.console import StageView
 from ray_jobs.exit_codes import exit_codes, interruptible
-from ray_jobs.job import make_ready, out, parse
+from ray_jobs.job import make_ready, parse
+from ray_jobs.journal import Journal
+from ray_jobs.output import show
 from ray_jobs.runner import run_graph
 
 NUMBERS = ("val_pseudo_worst_group", "val_average", "val_worst_group")
@@ -78,15 +80,16 @@ def run_sweep(sweep: Sweep, store: Store) -> SweepResult:
         default = build_graph(sweep.experiment(sweep.default))
         missing = [stage for stage in default.stages() if not store.has(stage)]
         remaining = sweep.settings.trials - len(ended(study))
-        out.print(f"sweep {folder}: {_count(study, sweep)} are over")
         if missing or remaining > 0:
             make_ready(default, missing)
-            with interruptible(), connected() as capacity:
+            with Journal(store, sweep.path.stem, sweep.key) as journal, interruptible(), connected() as capacity:
+                journal.tell(f"search {folder}: {_count(study, sweep)} are over")
+                journal.tell(f"log: {journal.log}; Ctrl-C ends in order, and the same command goes on")
                 if missing:
-                    _compute_default(default, store, capacity)
+                    _compute_default(default, store, capacity, journal)
                 _means(default, store, judges)  # a mistake of the objective is an error before the first trial
                 if remaining > 0:
-                    _search(sweep, study, storage, store, capacity, judges, remaining)
+                    _search(sweep, study, storage, store, capacity, judges, remaining, journal)
                 if interrupt.requested():
                     raise Interrupted(f"interrupted: {_count(study, sweep)} are over; the same command goes on")
         if len(ended(study)) < sweep.settings.trials:
@@ -107,9 +110,9 @@ def judge_stages(sweep: Sweep) -> dict[int, Stage]:
     return {cell.seed: cell.classifier.inputs["amplifier"] for cell in cells if "amplifier" in cell.classifier.inputs}
 
 
-def _compute_default(graph: Graph, store: Store, capacity: Capacity) -> None:
+def _compute_default(graph: Graph, store: Store, capacity: Capacity, journal: Journal) -> None:
     """Everything that trials share, and what they are compared with."""
-    with StageView(out, graph, len(graph.stages())) as view:
+    with StageView(graph, len(graph.stages()), journal) as view:
         outcome = run_graph(graph, store, capacity, view.notify)
     if outcome.interrupted:
         raise Interrupted("interrupted before the first trial; the same command goes on")
@@ -142,8 +145,9 @@ class _Search(OptunaSearch):
 class _Lines(tune.Callback):
     """A line for every trial that is over."""
 
-    def __init__(self, objective: str, began: float):
-        self.objective, self.began = objective, began
+    def __init__(self, objective: str, journal: Journal, remaining: int):
+        self.objective, self.journal, self.remaining = objective, journal, remaining
+        self.began, self.over = time.monotonic(), 0
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         result = trial.last_result or {}
@@ -157,11 +161,22 @@ class _Lines(tune.Callback):
 
     def _print(self, trial: Any, text: str) -> None:
         point = ", ".join(f"{axis_title(name)} {value_text(value)}" for name, value in trial.config.items())
-        out.print(f"{duration(time.time() - self.began)}: {point}: {text}")
+        self.over += 1
+        seconds = time.monotonic() - self.began
+        left = seconds / self.over * (self.remaining - self.over)
+        self.journal.note(seconds_left=round(left))
+        self.journal.tell(f"[{self.over}/{self.remaining}] {point}: {text}; about {duration(left)} left")
 
 
 def _search(
-    sweep: Sweep, study: optuna.Study, storage: Any, store: Store, capacity: Capacity, judges: dict, remaining: int
+    sweep: Sweep,
+    study: optuna.Study,
+    storage: Any,
+    store: Store,
+    capacity: Capacity,
+    judges: dict,
+    remaining: int,
+    journal: Journal,
 ) -> None:
     settings = sweep.settings
     rungs = settings.rungs or (1,)
@@ -188,7 +203,7 @@ def _search(
         run_config=tune.RunConfig(
             name=f"from-{time.strftime('%Y%m%d-%H%M%S')}",
             storage_path=str(store.root / "sweeps" / sweep.key / "tune"),
-            callbacks=[_Lines(settings.objective, time.time())],
+            callbacks=[_Lines(settings.objective, journal, remaining)],
             verbose=0,
         ),
     )
@@ -239,38 +254,10 @@ def _result(sweep: Sweep, folder: Path, study: optuna.Study, store: Store, judge
         "sweep": str(sweep.path),
         "settings": sweep.settings.model_dump(mode="json"),
         "outcomes": [vars(outcome) for outcome in outcomes],
-        "trials": [
-            {
-                "number": trial.number,
-                "state": {"COMPLETE": "whole", "PRUNED": "stopped early", "FAIL": "failed"}[trial.state.name],
-                "point": trial.params,
-                "value": trial.value,
-                "rungs": trial.intermediate_values,
-                "seconds": trial.duration and round(trial.duration.total_seconds(), 1),
-            }
-            for trial in trials
-        ],
+        "trials": [as_json(trial) for trial in trials],
     }
     (folder / "sweep.json").write_text(json.dumps(tried, indent=1) + "\n")
     return SweepResult(folder, trials, outcomes)
-
-
-def outcome_table(result: SweepResult, sweep: Sweep) -> Table:
-    """The default, the choice and the oracle's choice side by side, in percent."""
-    first = result.outcomes[0]
-    failed = sum(trial.state == TrialState.FAIL for trial in result.trials)
-    caption = (
-        f"Chosen by {sweep.settings.objective} alone, over {len(result.trials)} trials ({failed} failed); "
-        "val_worst_group needs bias labels and is there to show how close the choice comes to an oracle's. Test "
-        "numbers had no part in it."
-    )
-    header = ["", *map(axis_title, sweep.settings.space), *first.validation, *(f"test {name}" for name in first.test)]
-    table = Table(*header, caption=caption, caption_justify="left")
-    for outcome in result.outcomes:
-        numbers = [*outcome.validation.values(), *outcome.test.values()]
-        cells = [value_text(outcome.point[name]) for name in sweep.settings.space]
-        table.add_row(outcome.name, *cells, *(f"{100 * number:.1f}" for number in numbers))
-    return table
 
 
 def main() -> None:
@@ -278,7 +265,9 @@ def main() -> None:
     arguments = parse(__doc__)
     with exit_codes():
         sweep = load_sweep(arguments.config, arguments.overrides)
-        out.print(outcome_table(run_sweep(sweep, Store(arguments.store)), sweep))
+        run_sweep(sweep, Store(arguments.store))
+        for table in search_tables(sweep, Store(arguments.store).root / "sweeps" / sweep.key):
+            show(table)
     sys.exit(0)
 
 

@@ -38,13 +38,29 @@ def note(store: Path, job: str, command: list[str], config: Path) -> Path:
     return Path(log)
 
 
-def states(store: Path, config: Path) -> list[str]:
-    """A line for each of the newest jobs that were submitted with this configuration file, oldest first.
+def log(store: Path, job: str) -> Path:
+    """The log of a job that `ddb submit` has noted in the store. Raises LaunchError if there is none."""
+    for entry in _entries(store):
+        if entry["job"] == job and Path(entry["log"]).exists():
+            return Path(entry["log"])
+    raise LaunchError(f"job {job}: has no log in the store {store}; it begins with the job")
+
+
+def is_queued(job: str) -> bool:
+    """Whether a job waits or runs."""
+    return bool(ask("squeue", "--noheader", "--format=%A", f"--jobs={job}").stdout.strip())
+
+
+def _entries(store: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text(encoding="utf-8")) for path in (store / "slurm").glob("[0-9]*.json")]
+
+
+def states(store: Path, config: Path | None = None) -> list[str]:
+    """A line for each of the newest jobs, of this configuration file or of any, oldest first.
 
     By SLURM's queue; for a job that SLURM has purged by its accounting, else by the end of the job's log.
     """
-    entries = [json.loads(path.read_text(encoding="utf-8")) for path in (store / "slurm").glob("[0-9]*.json")]
-    entries = [entry for entry in entries if entry["config"] == str(config.resolve())]
+    entries = [entry for entry in _entries(store) if config is None or entry["config"] == str(config.resolve())]
     entries = sorted(entries, key=lambda entry: (entry["submitted"], int(entry["job"])))[-NEWEST:]
     if not entries:
         return []

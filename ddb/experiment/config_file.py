@@ -69,7 +69,7 @@ def load(path: str | Path, overrides: list[str] | None = None) -> Experiment:
 def resolve(values: dict[str, Any], overrides: list[str] | None = None, path: Path = Path()) -> Experiment:
     """Plain values of a file at `path`, changed by `overrides`, as checked settings of every point."""
     if "sweep" in values:
-        raise DDBError(f"configuration {path}: holds a sweep; run it with: ddb sweep {path}")
+        raise DDBError(f"configuration {path}: holds a search, for ddb sweep, status, table and submit")
     values, late = copy.deepcopy(values), []
     for override in overrides or []:
         if override.partition("=")[0].partition(".")[0] in EARLY:

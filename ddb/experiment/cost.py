@@ -38,17 +38,29 @@ def data_size(settings: Any) -> Size:
     return Size(len(dataset.classes), len(dataset["train"]), len(dataset["val"]))
 
 
-def estimate(graph: Graph, stages: list[Stage], device: str = "cpu") -> list[Cost]:
-    """Cost of `stages`, by kind, in the order of the pipeline. Raises DataMissing where the data's size is unknown."""
+def costs(graph: Graph, stages: list[Stage], device: str = "cpu") -> dict[str, tuple[float, float]]:
+    """By key, the seconds of a unit and of the whole stage, of those of `stages` that cost something.
+
+    Raises DataMissing where the size of the data set is unknown.
+    """
     settings = {cell.stage.inputs["data"].key: cell.config.dataset for cell in graph.cells}
     known = {key: (data_size(each), each.image_size) for key, each in settings.items()}
     speeds = {shape: Speed(*shape, device) for shape in {(size.classes, pixels) for size, pixels in known.values()}}
-    found: dict[str, list[tuple[float, float]]] = {}  # kind -> (seconds of the unit, seconds of the stage)
+    found = {}
     for stage in stages:
         if KINDS[stage.name].unit:
             size, pixels = known[next(each.key for each in stage.ancestors() if each.key in known)]
-            cost = KINDS[stage.name].cost(stage, speeds[size.classes, pixels], size)
-            found.setdefault(stage.name, []).append(cost)
+            found[stage.key] = KINDS[stage.name].cost(stage, speeds[size.classes, pixels], size)
+    return found
+
+
+def estimate(graph: Graph, stages: list[Stage], device: str = "cpu") -> list[Cost]:
+    """Cost of `stages`, by kind, in the order of the pipeline. Raises DataMissing as `costs` does."""
+    by_key = costs(graph, stages, device)
+    found: dict[str, list[tuple[float, float]]] = {}  # kind -> (seconds of the unit, seconds of the stage)
+    for stage in stages:
+        if stage.key in by_key:
+            found.setdefault(stage.name, []).append(by_key[stage.key])
     return [
         Cost(name, len(found[name]), kind.unit, found[name][0][0], sum(seconds for _, seconds in found[name]))
         for name, kind in KINDS.items()

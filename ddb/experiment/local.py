@@ -1,6 +1,6 @@
 """An experiment in this one process, without Ray: one stage after the other, on a GPU where torch sees one.
 
-    compute(graph.stages(), store, graph.config.resources, lambda line: print(line))
+    compute(graph.stages(), store, graph.config.resources, lambda event: print(event.stage.name, event))
 
 For a machine that has no Ray, and for a debugger. Results have the keys that they have on a cluster, so either goes on
 where the other stopped; a CDPM's TensorBoard files are not written. One process does all, whatever
@@ -13,19 +13,21 @@ from typing import Any
 
 import torch
 
+from ddb import progress
 from ddb.errors import Interrupted
+from ddb.experiment.event import Event
 from ddb.stages import KINDS
-from ddb.stages.kind import Job, Machine
+from ddb.stages.kind import Job, Machine, Progress
 from ddb.stages.needs import ResourceSettings
-from ddb.store import Stage, Store
+from ddb.store import Stage, Store, Workspace
 from ddb.store.record import device_name
 from ddb.training.precision import deterministic
 
-EVERY = 10.0  # seconds between two lines of progress
 
-
-def compute(stages: Iterable[Stage], store: Store, resources: ResourceSettings, tell: Callable[[str], None]) -> None:
-    """Compute what is missing, in the given order: inputs first. `tell` hears lines of progress.
+def compute(
+    stages: Iterable[Stage], store: Store, resources: ResourceSettings, notify: Callable[[Event], None]
+) -> None:
+    """Compute what is missing, in the given order: inputs first. `notify` hears what happens.
 
     Raises DDBError if a stage fails, and Interrupted on Ctrl-C; what is finished is kept.
     """
@@ -37,22 +39,21 @@ def compute(stages: Iterable[Stage], store: Store, resources: ResourceSettings, 
                 if work is None:
                     continue
                 began = time.time()
-                job = Job(stage, store, work, _progress(stage, tell), machine, resources.sampling_batch)
+                notify(Event("started", stage))
+                job = Job(stage, store, work, _progress(stage, work, notify), machine, resources.sampling_batch)
                 work.numbers.update(KINDS[stage.name].compute(job))
                 work.numbers["device"] = device_name()
-            tell(f"{stage.name} {stage.key}: {time.time() - began:.0f} s")
+            notify(Event("finished", stage, time.time() - began))
     except KeyboardInterrupt:
         raise Interrupted("interrupted; the stages that are finished are kept") from None
 
 
-def _progress(stage: Stage, tell: Callable[[str], None]) -> Callable[[int, int, dict[str, Any]], None]:
-    told = 0.0
+def _progress(stage: Stage, work: Workspace, notify: Callable[[Event], None]) -> Progress:
+    """Notes how far a stage is in its workspace, as on a cluster, and tells it."""
+    began, report = time.time(), progress.reporter(work.root)
 
-    def progress(step: int, total: int, numbers: dict[str, Any]) -> None:
-        nonlocal told
-        if time.monotonic() - told > EVERY:
-            told = time.monotonic()
-            loss = f", loss {numbers['loss']:.3f}" if "loss" in numbers else ""
-            tell(f"{stage.name} {stage.key}: {step}/{total}{loss}")
+    def tell(step: int, total: int, numbers: dict[str, Any]) -> None:
+        if known := report(step, total, numbers):
+            notify(Event("progress", stage, time.time() - began, known))
 
-    return progress
+    return tell

@@ -42,6 +42,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COUNT = "sampling.images_per_class"
+STATES_OF_TRIALS = {
+    TrialState.COMPLETE: "whole",
+    TrialState.PRUNED: "stopped early",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "waiting",
+}
 STUDY = "ddb"  # its name in the journal
 INTERRUPTED = "interrupted"  # user attribute of a trial whose driver was killed: its point is queued again
 AGAIN = "again"  # user attribute of the trial that repeats it: the number of the interrupted one
@@ -256,14 +263,28 @@ def open_study(folder: Path, sweep: Sweep) -> tuple[optuna.Study, JournalStorage
     return study, storage
 
 
-def tried(folder: Path) -> list[dict[str, Any]]:
-    """The points of all trials of the study in `folder`, as far as they are known. Changes nothing."""
+def trials_of(folder: Path) -> list[dict[str, Any]]:
+    """All trials of the study in `folder`, also while a search goes on: number, state, point, value, rungs, seconds.
+
+    Changes nothing. The state is of STATES_OF_TRIALS; a trial that a kill has interrupted is left out.
+    """
     journal = folder / "journal.log"
     if not journal.exists():
         return []
     study = optuna.load_study(study_name=STUDY, storage=JournalStorage(JournalFileBackend(str(journal))))
-    points = [trial.system_attrs.get("fixed_params", {}) | trial.params for trial in study.get_trials(deepcopy=False)]
-    return [point for point in points if point]
+    return [as_json(each) for each in study.get_trials(deepcopy=False) if INTERRUPTED not in each.user_attrs]
+
+
+def as_json(trial: FrozenTrial) -> dict[str, Any]:
+    """A trial as plain values."""
+    return {
+        "number": trial.number,
+        "state": STATES_OF_TRIALS[trial.state],
+        "point": trial.system_attrs.get("fixed_params", {}) | trial.params,
+        "value": trial.value,
+        "rungs": trial.intermediate_values,
+        "seconds": trial.duration and round(trial.duration.total_seconds(), 1),
+    }
 
 
 def ended(study: optuna.Study) -> list[FrozenTrial]:

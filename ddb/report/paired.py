@@ -116,7 +116,7 @@ def _metrics(row: Row, reference: Row) -> dict[str, Interval]:
 def _sheet(found: list[Difference], against: str) -> Sheet:
     rows = [each.row for each in found]
     names = [name for name in METRICS if any(name in each.metrics for each in found)]
-    numbers = {TITLES[name]: [_points(each.metrics.get(name)) for each in found] for name in names}
+    numbers = {TITLES[name]: [points(each.metrics.get(name)) for each in found] for name in names}
     caption = (
         f"Difference to {against} in points, on the test split: mean over the seeds that both have finished, "
         f"[{CONFIDENCE:.0%} confidence interval by Student's t over their paired differences], (number of seeds)."
@@ -124,7 +124,8 @@ def _sheet(found: list[Difference], against: str) -> Sheet:
     return make_sheet(rows, {"method": [row.method for row in rows]}, numbers, caption)
 
 
-def _points(value: Interval | None) -> str:
+def points(value: Interval | None) -> str:
+    """A difference in percentage points, with its interval and (number of seeds)."""
     if value is None:
         return NONE
     mean, n = f"{100 * value['mean']:+.1f}", value["n"]

@@ -27,7 +27,7 @@ def write_record(stage: Stage, result: Path, began: float, numbers: dict[str, An
         "code": stage.code,
         "inputs": {role: f"{needed.name}/{needed.key}" for role, needed in stage.inputs.items()},
         "git": git_state(),
-        "packages": {name: installed for name in PACKAGES if (installed := _version(name))},
+        "packages": {name: found for name in PACKAGES if (found := installed(name))},
         "python": platform.python_version(),
         "host": node_name(),
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -74,7 +74,7 @@ def git_state() -> dict[str, Any] | None:
 
 
 @cache
-def _version(package: str) -> str | None:
+def installed(package: str) -> str | None:
     """The installed version; None if it is not installed, as Ray may be."""
     try:
         return version(package)

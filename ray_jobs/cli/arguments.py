@@ -8,7 +8,7 @@ import typer
 from ddb.errors import DDBError
 from ddb.experiment import config_file
 from ddb.store import Store
-from ray_jobs.output import free, out
+from ray_jobs.output import free, news
 
 ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file, as in configs/.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings to change.")]
@@ -52,11 +52,11 @@ def experiment_of(
     else:
         values, reasons = configuration_for(data, torch.cuda.is_available(), chosen.get("dataset"))
     for reason in reasons:
-        out.print(reason)
+        news.print(reason)
     text, path = yaml_text.write(values), store / f"{data.absolute().name}.yaml"
     if keep:
         Store(store).open_to_write()
         path = free(path, lambda known: known.read_bytes() == text.encode())
         path.write_text(text, encoding="utf-8")
-        out.print(f"chosen configuration: {path}")
+        news.print(f"chosen configuration: {path}")
     return config_file.resolve(values, arguments, path), path.stem

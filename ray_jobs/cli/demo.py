@@ -7,7 +7,8 @@ from ddb.experiment.graph import build_graph
 from ddb.store import Store
 from ray_jobs.cli.arguments import STORE, Overrides, StoreOption
 from ray_jobs.cli.table import print_table
-from ray_jobs.job import execute, out
+from ray_jobs.job import execute
+from ray_jobs.output import out
 
 EXAMPLE = "ddb demo"
 
@@ -16,7 +17,7 @@ def demo(overrides: Overrides = None, store: StoreOption = STORE) -> None:
     """The paper's whole argument on Colored Digits, one seed, in minutes; ends with a table and a figure."""
     experiment = config_file.load(config_file.CONFIGS / "colored_digits.yaml", ["seeds=[0]", *(overrides or [])])
     graph, opened = build_graph(experiment), Store(store)
-    failed = execute(graph, opened)
+    failed = execute(graph, opened, "demo")
     print_table(graph, opened)
     from ddb.report.figure import draw
 

@@ -15,7 +15,8 @@ from ddb.experiment.rehearsal import STEPS, forecast, shortened
 from ddb.progress import duration
 from ddb.store import Store
 from ray_jobs.cli.arguments import STORE, ConfigArgument, Overrides, StoreOption
-from ray_jobs.job import execute, out
+from ray_jobs.job import execute
+from ray_jobs.output import out, show
 from slurm import scontrol
 
 EXAMPLE = "ddb rehearse configs/colored_digits.yaml"
@@ -46,7 +47,7 @@ def rehearse(config: ConfigArgument, overrides: Overrides = None, store: StoreOp
     short = build_graph(shortened(graph, max(1, sampled)))
     kept = {stage.key for stage in graph.stages()} | {stage.key for stage in short.stages() if opened.has(stage)}
     try:
-        if execute(short, opened):
+        if execute(short, opened, f"{config.stem}-rehearsal"):
             raise typer.Exit(1)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         found = forecast(graph, short, opened, capacity, device)
@@ -60,7 +61,7 @@ def rehearse(config: ConfigArgument, overrides: Overrides = None, store: StoreOp
         on_gpu = f"{each.gpu_memory / GIGABYTE:.1f} GB" if each.gpu_memory else "–"
         memory = f"{each.memory / GIGABYTE:.1f} GB" if each.memory else "–"
         view.add_row(each.kind, str(each.stages), memory, on_gpu, f"{each.start:.0f} s", duration(each.hours * 3600))
-    out.print(view)
+    show(view)
     hours = sum(each.hours for each in found)
     out.print(f"the whole experiment on {capacity.cpus} CPUs and {capacity.gpus} GPUs: about {duration(hours * 3600)}, "
               f"from the last {STEPS // 2} of {STEPS} steps of each stage")  # fmt: skip

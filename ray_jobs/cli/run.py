@@ -1,5 +1,7 @@
 """`ddb run`: whatever an experiment still misses."""
 
+import shlex
+from collections import Counter
 from typing import Annotated
 
 import typer
@@ -7,13 +9,19 @@ import typer
 from ddb import yaml_text
 from ddb.experiment import config_file
 from ddb.experiment.graph import Graph, build_graph
+from ddb.experiment.results import Results
+from ddb.experiment.status import counts, look
 from ddb.store import Stage, Store
+from ddb.store.record import device_name
 from ray_jobs.cli.arguments import STORE, DataOption, StoreOption, experiment_of
 from ray_jobs.cli.status import show_stages
 from ray_jobs.cli.table import print_table
-from ray_jobs.job import execute, out, show_memory, show_notes
+from ray_jobs.job import execute, show_memory, show_notes
+from ray_jobs.output import news, out, show
 
 EXAMPLE = "ddb run configs/colored_digits.yaml sampling.guidance=3 seeds=[0]"
+
+TOO_LONG = 48 * 3600  # seconds on a CPU
 
 ConfigOrOverrides = Annotated[
     list[str] | None,
@@ -21,7 +29,9 @@ ConfigOrOverrides = Annotated[
         metavar="DIR|[CONFIG] [KEY=VALUE]...", help="YAML file as in configs/, or folder of images; settings."
     ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show settings and stages, compute nothing.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would be computed, and its cost; -v: all settings and stages.")
+]
 Only = Annotated[
     str | None, typer.Option(metavar="KIND", help="Run only stages of this kind, such as cdpm, and their inputs.")
 ]
@@ -36,40 +46,61 @@ def run(
     local: Local = False,
     store: StoreOption = STORE,
 ) -> None:
-    """Compute whatever an experiment still misses, and print its table."""
-    experiment, _ = experiment_of(arguments, data, store, keep=not dry_run)
+    """Compute whatever an experiment still misses, and print its table.
+
+    It can be ended at any time: the same command goes on. `ddb status` tells how
+    far it is, from any machine that sees the store.
+    """
+    experiment, name = experiment_of(arguments, data, store, keep=not dry_run)
     graph, opened = build_graph(experiment), Store(store)
     graph.stages(only)  # a wrong kind is an error before anything is printed
     config, *overrides = arguments or [""]
     for preset in [override for override in overrides if override.startswith("preset=")]:
         for change in config_file.preset_changes(config, overrides):
-            out.print(f"{preset}: {change}")
+            news.print(f"{preset}: {change}")
     if dry_run:
         show_graph(graph, opened, only)
         return
-    failed = execute(graph, opened, only, local)
+    failed = execute(graph, opened, name, only, local)
     if only is None:
         print_table(graph, opened)
+        said = shlex.join([str(store / f"{name}.yaml") if data else config, *overrides])
+        conclude(graph, opened, failed, said)
     raise typer.Exit(1 if failed else 0)
 
 
+def conclude(graph: Graph, store: Store, failed: int, said: str) -> None:
+    """What came out, in a line, and what to do next; `said` names the experiment on a command line."""
+    from ddb.report import rows
+    from ddb.report.conclusion import conclusion
+
+    if failed:
+        news.print(f"next: ddb logs, or ddb status {said}", style="yellow")
+        return
+    if text := conclusion(rows(Results(graph, store))):
+        news.print(text)
+    news.print(f"next: ddb report {said}")
+
+
 def show_graph(graph: Graph, store: Store, only: str | None = None) -> None:
-    """What a run would do: settings of the first point, what varies, every stage, the cost of what is missing."""
-    out.print(yaml_text.write(graph.config.model_dump(mode="json")))
+    """What a run would do: stages of each kind, the cost of what is missing; with -v settings and keys."""
     for name in graph.experiment.axes:
-        values = dict.fromkeys(str(point.varied.get(name, "as above")) for point in graph.experiment.points)
+        values = dict.fromkeys(str(point.varied.get(name, "as set")) for point in graph.experiment.points)
         out.print(f"{name} varies: {', '.join(values)}")
     show_notes(graph)
-    finished = show_stages(graph, store, only)
-    out.print(f"{len(graph.cells)} cells")
-    missing = [stage for stage in graph.stages(only) if stage.key not in finished]
     for reason in dict.fromkeys(graph.missing_data.values()):
         out.print(f"cannot run yet: {reason}", style="yellow")
-    if missing:
-        _show_cost(graph, missing)
+    found = look(graph, store, only)
+    missing = [each.stage for each in found if each.state != "done"]
+    out.print(f"{len(graph.cells)} cells; {len(found)} stages, {len(found) - len(missing)} of them in the store")
+    _show_cost(graph, counts(found), missing)
+    if news.verbose:
+        out.print(yaml_text.write(graph.config.model_dump(mode="json")))
+        show_stages(graph, found)
 
 
-def _show_cost(graph: Graph, missing: list[Stage]) -> None:
+def _show_cost(graph: Graph, by_kind: dict[str, Counter[str]], missing: list[Stage]) -> None:
+    """A line for each kind: what is there, what is to be computed, and how long that takes on this machine."""
     import torch
     from rich.table import Table
 
@@ -77,13 +108,17 @@ def _show_cost(graph: Graph, missing: list[Stage]) -> None:
     from ddb.progress import duration
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    view = Table("to compute", "stages", "one unit", "all together")
-    total = 0.0
-    for cost in estimate(graph, missing, device):
-        unit = f"{cost.unit_seconds:.3g} s per {cost.unit}"
-        view.add_row(cost.name, str(cost.stages), unit, duration(cost.seconds))
-        total += cost.seconds
-    view.add_row("total", str(len(missing)), "", duration(total))
-    out.print(view)
-    out.print(f"estimated from a probe of this machine's {device}, one stage at a time; start-up and files come on top")
+    costs = {cost.name: cost for cost in estimate(graph, missing, device)}
+    view = Table("kind", "in the store", "to compute", "one unit", "all together")
+    for kind, numbers in by_kind.items():
+        cost, done = costs.get(kind), numbers["done"]
+        times = (f"{cost.unit_seconds:.3g} s per {cost.unit}", duration(cost.seconds)) if cost else ("", "")
+        view.add_row(kind, str(done), str(numbers.total() - done), *times)
+    total = sum(cost.seconds for cost in costs.values())
+    view.add_row("total", str(sum(each["done"] for each in by_kind.values())), str(len(missing)), "", duration(total))
+    show(view)
+    if not missing:
+        return
+    out.print(f"{duration(total)} on this machine's {device_name()}, one stage at a time, by a probe; start-up and "
+              f"files come on top{'; it needs a GPU' * (device == 'cpu' and total > TOO_LONG)}")  # fmt: skip
     show_memory(graph, missing, out)

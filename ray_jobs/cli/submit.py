@@ -14,14 +14,20 @@ from ddb.experiment import config_file
 from ddb.experiment.graph import Graph, build_graph
 from ddb.store import Store
 from ddb.store.record import git_state
-from ray_jobs.cli.arguments import STORE, ConfigArgument, StoreOption
+from ray_jobs.cli.arguments import STORE, StoreOption, experiment_of
 from ray_jobs.cluster import shell_environment
-from ray_jobs.job import err, out, show_memory, show_notes
+from ray_jobs.job import show_memory, show_notes
+from ray_jobs.output import err, out
 from slurm import queue, snapshot
 from slurm.log import LaunchError
 
 EXAMPLE = "ddb submit configs/colored_digits.yaml --nodes 4 --gpus-per-node 8 --time 12:00:00 -- --partition=gpu"
 
+ON_FOLDERS = ("audit", "debias")  # commands that take a folder of images
+
+ConfigOrCommand = Annotated[
+    Path, typer.Argument(metavar="CONFIG|audit DIR|debias DIR", help="YAML file, or a command and its folder.")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Argument(
@@ -36,7 +42,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the sbatch comman
 
 
 def submit(
-    config: ConfigArgument,
+    config: ConfigOrCommand,
     settings: Settings = None,
     nodes: Nodes = None,
     gpus_per_node: Gpus = None,
@@ -45,7 +51,7 @@ def submit(
     dry_run: DryRun = False,
     store: StoreOption = STORE,
 ) -> None:
-    """Queue an experiment or a search as a SLURM job.
+    """Queue an experiment, a search, or an audit of a folder as a SLURM job.
 
     The job starts a private Ray cluster on its nodes, runs `ddb run CONFIG` (or
     `ddb sweep CONFIG`), and requeues itself if its time ends before the work
@@ -58,8 +64,11 @@ def submit(
     settings = settings or []
     first = next((i for i, each in enumerate(settings) if each.startswith("-")), len(settings))
     overrides, options = settings[:first], settings[first:]
-    graph = _check(config, overrides)
-    command = ["run" if graph else "sweep", str(config), *overrides]
+    if str(config) in ON_FOLDERS:
+        graph, config, command = _check_folder(str(config), overrides)
+    else:
+        graph = _check(config, overrides)
+        command = ["run" if graph else "sweep", str(config), *overrides]
     named = {"nodes": nodes, "gpus-per-node": gpus_per_node, "cpus-per-task": cpus_per_task, "time": time}
     folder = store.absolute() / "slurm"
     sbatch = ["sbatch", "--parsable", f"--output={folder}/%j.log", *_site_options()]
@@ -81,8 +90,18 @@ def submit(
         out.print(f"job {job} is queued; its log: {queue.note(store.absolute(), job, command, config)}")
     except (LaunchError, OSError) as error:
         raise DDBError(str(error)) from None
-    out.print(f"state: {shlex.join(['ddb', 'status', str(config), *overrides, '--store', str(store)])}")
-    out.print(f"look in: slurm/attach {job}")
+    shown = ["ls"] if command[0] in ON_FOLDERS else ["status", str(config), *overrides]
+    out.print(f"state: {shlex.join(['ddb', *shown, '--store', str(store)])}")
+    out.print(
+        f"log: {shlex.join(['ddb', 'logs', job, '--follow', '--store', str(store)])}; look in: slurm/attach {job}"
+    )
+
+
+def _check_folder(command: str, arguments: list[str]) -> tuple[Graph, Path, list[str]]:
+    """Of `ddb submit audit DIR [KEY=VALUE]...`: what would be computed, the folder, the command of the job."""
+    experiment, _ = experiment_of(arguments, None, Path(), "features", keep=False)
+    folder = Path(arguments[0]).absolute()
+    return build_graph(experiment), folder, [command, str(folder), *arguments[1:]]
 
 
 def _check(config: Path, overrides: list[str]) -> Graph | None:

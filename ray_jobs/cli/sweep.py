@@ -7,7 +7,7 @@ import typer
 from ddb import yaml_text
 from ddb.store import Store
 from ray_jobs.cli.arguments import STORE, ConfigArgument, Overrides, StoreOption
-from ray_jobs.output import out
+from ray_jobs.output import out, show
 
 EXAMPLE = "ddb sweep configs/sweeps/colored_digits.yaml sweep.trials=40"
 
@@ -25,9 +25,11 @@ def sweep(
         settings = search.settings.model_dump(mode="json", exclude_none=True)
         out.print(yaml_text.write({"sweep": settings, "default": search.default}))
         return
-    from ray_jobs.sweep import outcome_table, run_sweep
+    from ddb.report.search import search_tables
+    from ray_jobs.sweep import run_sweep
 
     result = run_sweep(search, Store(store))
-    out.print(outcome_table(result, search))
+    for table in search_tables(search, result.folder):
+        show(table)
     for name in ("best.yaml", "sweep.json", "journal.log"):
         out.print(str(result.folder / name))

@@ -37,7 +37,7 @@ def main() -> None:
     arguments = parser.parse_args()
     store = Store(arguments.store)
     graph = build_graph(load(CONFIG))
-    compute(graph.stages("features"), store, graph.config.resources, print)
+    compute(graph.stages("features"), store, graph.config.resources, lambda event: None)
     features = store.path(graph.stages("features")[-1])
     dataset = prepared.read(store.path(graph.data))
     layers = [table.with_features(dataset, features, layer) for layer in table.layers(features)]
