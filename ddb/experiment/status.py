@@ -15,6 +15,7 @@ from typing import Any
 
 from ddb import progress
 from ddb.experiment.graph import Graph
+from ddb.stages import KINDS
 from ddb.store import Stage, Store
 
 STATES = ("done", "running", "failed", "interrupted", "blocked", "to do")  # blocked: needs a stage that failed
@@ -56,10 +57,10 @@ def look(graph: Graph, store: Store, only: str | None = None) -> list[StageStatu
 
 def counts(found: Iterable[StageStatus]) -> dict[str, Counter[str]]:
     """By kind, in the order of the pipeline: how many stages are in which state."""
-    numbers: dict[str, Counter[str]] = {}
+    numbers: dict[str, Counter[str]] = {name: Counter(dict.fromkeys(STATES, 0)) for name in KINDS}
     for each in found:
-        numbers.setdefault(each.stage.name, Counter(dict.fromkeys(STATES, 0)))[each.state] += 1
-    return numbers
+        numbers[each.stage.name][each.state] += 1
+    return {name: each for name, each in numbers.items() if each.total()}
 
 
 def _keys(folder: Path) -> set[str]:

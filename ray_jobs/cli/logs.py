@@ -45,7 +45,8 @@ def _newest(store: Store, name: str | None) -> Run:
     found = runs(store)
     known = dict.fromkeys(run.noted["name"] for run in found)
     if not found or name not in (None, *known):
-        raise DDBError(f"no log of {name or 'a run'} in the store {store.root}; {unknown(name or '', list(known))}")
+        near = f"; {unknown(name, list(known))}" if name and known else ""
+        raise DDBError(f"no log of {name or 'a run'} in the store {store.root}{near}")
     return next(run for run in found if name in (None, run.noted["name"]))
 
 

@@ -11,6 +11,7 @@ from ddb.experiment import config_file
 from ddb.experiment.graph import Graph, build_graph
 from ddb.experiment.results import Results
 from ddb.experiment.status import counts, look
+from ddb.progress import duration
 from ddb.store import Stage, Store
 from ddb.store.record import device_name
 from ray_jobs.cli.arguments import STORE, DataOption, StoreOption, experiment_of
@@ -64,8 +65,12 @@ def run(
     failed = execute(graph, opened, name, only, local)
     if only is None:
         print_table(graph, opened)
-        said = shlex.join([str(store / f"{name}.yaml") if data else config, *overrides])
-        conclude(graph, opened, failed, said)
+        said = [
+            str(store / f"{name}.yaml") if data else config,
+            *overrides,
+            *(["--store", str(store)] * (store != STORE)),
+        ]
+        conclude(graph, opened, failed, shlex.join(said))
     raise typer.Exit(1 if failed else 0)
 
 
@@ -75,7 +80,7 @@ def conclude(graph: Graph, store: Store, failed: int, said: str) -> None:
     from ddb.report.conclusion import conclusion
 
     if failed:
-        news.print(f"next: ddb logs, or ddb status {said}", style="yellow")
+        news.print(f"next: ddb status {said}", style="yellow")
         return
     if text := conclusion(rows(Results(graph, store))):
         news.print(text)
@@ -105,20 +110,26 @@ def _show_cost(graph: Graph, by_kind: dict[str, Counter[str]], missing: list[Sta
     from rich.table import Table
 
     from ddb.experiment.cost import estimate
-    from ddb.progress import duration
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     costs = {cost.name: cost for cost in estimate(graph, missing, device)}
     view = Table("kind", "in the store", "to compute", "one unit", "all together")
+    for column in view.columns[1:]:
+        column.justify = "right"
     for kind, numbers in by_kind.items():
         cost, done = costs.get(kind), numbers["done"]
-        times = (f"{cost.unit_seconds:.3g} s per {cost.unit}", duration(cost.seconds)) if cost else ("", "")
+        times = (f"{_short(cost.unit_seconds)} per {cost.unit}", duration(cost.seconds)) if cost else ("", "")
         view.add_row(kind, str(done), str(numbers.total() - done), *times)
     total = sum(cost.seconds for cost in costs.values())
     view.add_row("total", str(sum(each["done"] for each in by_kind.values())), str(len(missing)), "", duration(total))
     show(view)
     if not missing:
         return
-    out.print(f"{duration(total)} on this machine's {device_name()}, one stage at a time, by a probe; start-up and "
-              f"files come on top{'; it needs a GPU' * (device == 'cpu' and total > TOO_LONG)}")  # fmt: skip
+    verdict = ": it needs a GPU" if device == "cpu" and total > TOO_LONG else ""
+    out.print(f"{duration(total)} on this machine's {device_name()}, one stage after the other{verdict}")
+    out.print("by a probe of a few steps; the start of processes and the reading of files come on top")
     show_memory(graph, missing, out)
+
+
+def _short(seconds: float) -> str:
+    return duration(seconds) if seconds >= 60 else f"{seconds:.3g} s"

@@ -172,7 +172,8 @@ def _lines(found: dict[str, Any]) -> Iterator[Text]:
     for state in ("running", "interrupted", "failed"):
         stages = [each for each in found.get("stages", ()) if each["state"] == state]
         for each in stages[:NAMED]:
-            how_far = progress.describe(each["progress"]) if "progress" in each else ""
+            report = each.get("progress")
+            how_far = progress.describe(report | ({} if state == "running" else {"rate": None})) if report else ""
             what = headline(each["error"]) if "error" in each else how_far
             yield Text(f"{state}: {each['title']}{f': {what}' if what else ''}", COLORS[state])
         if len(stages) > NAMED:

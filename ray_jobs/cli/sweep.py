@@ -5,8 +5,10 @@ from typing import Annotated
 import typer
 
 from ddb import yaml_text
+from ddb.experiment.graph import build_graph
 from ddb.store import Store
 from ray_jobs.cli.arguments import STORE, ConfigArgument, Overrides, StoreOption
+from ray_jobs.cli.run import show_graph
 from ray_jobs.output import out, show
 
 EXAMPLE = "ddb sweep configs/sweeps/colored_digits.yaml sweep.trials=40"
@@ -24,6 +26,8 @@ def sweep(
     if dry_run:
         settings = search.settings.model_dump(mode="json", exclude_none=True)
         out.print(yaml_text.write({"sweep": settings, "default": search.default}))
+        out.print("the default configuration; of the other trials, what their settings change is computed as well:")
+        show_graph(build_graph(search.experiment(search.default)), Store(store))
         return
     from ddb.report.search import search_tables
     from ray_jobs.sweep import run_sweep
