@@ -17,8 +17,10 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails, core_schema
@@ -170,7 +172,8 @@ def build(model: type[Model], values: Any, where: str) -> Model:
         items = error.errors()
         if len(items) > 1:  # a list is empty without its wrong entries
             items = [item for item in items if item["type"] != "too_short"]
-        lines = [_explain(model, item, where) for item in items]
+        # pydantic has one item for each member of a union.
+        lines = [_explain(model, list(same), where) for _, same in groupby(items, lambda item: _walk(model, item)[0])]
         raise DDBError("\n".join(lines)) from None
 
 
@@ -180,8 +183,11 @@ def unknown(name: str, known: list[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known)) or 'none'}"
 
 
-def _explain(model: type[Settings], item: ErrorDetails, where: str) -> str:
-    path, section = _walk(model, [str(part) for part in item["loc"] if part != "[key]"])
+def _explain(model: type[Settings], items: list[ErrorDetails], where: str) -> str:
+    """The line for the items of one setting."""
+    item = items[0]
+    path, section = _walk(model, item)
+    path = [part for part in path if part != "[key]"]
     name = ".".join([where, *path] if where else path)
     if item["type"] == "extra_forbidden":
         for now, before in section.names_before().items():
@@ -195,19 +201,25 @@ def _explain(model: type[Settings], item: ErrorDetails, where: str) -> str:
         return f"{name}.{kind}: {tag!r} is unknown; {unknown(tag, known)}"
     if item["type"] == "missing":
         return f"{name}: must be given"
-    if item["type"] in WORDS:
-        words = WORDS[item["type"]].format(**context)
-    else:
-        words = item["msg"].removeprefix("Value error, ")
+    first, *others = map(_words, items)
+    words = " or ".join([first, *(each.removeprefix("must be ") for each in others)])
     return f"{name}: {words}" if isinstance(item["input"], dict) else f"{name}: {words} (got {item['input']!r})"
 
 
-def _walk(model: type[Settings], path: list[str]) -> tuple[list[str], type[Settings]]:
-    """The names in `path`, without the tags that pydantic adds for a union, and the settings that the last is among."""
+def _words(item: ErrorDetails) -> str:
+    if item["type"] in WORDS:
+        return WORDS[item["type"]].format(**item.get("ctx", {}))
+    return item["msg"].removeprefix("Value error, ")
+
+
+def _walk(model: type[Settings], item: ErrorDetails) -> tuple[list[str], type[Settings]]:
+    """The item's path without the tags that pydantic adds for a union, and the settings that its last name is among."""
     names, section, inner = [], model, model
-    for part in path:
+    for part in map(str, item["loc"]):
         if isinstance(inner, dict):
             inner = inner[part]
+            continue
+        if get_origin(inner) in (Union, UnionType) and len({*get_args(inner)} - {NoneType}) > 1:
             continue
         names.append(part)
         if not (isinstance(inner, type) and issubclass(inner, Settings)):

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from ddb.data import Split
 from ddb.data.loading import Images
@@ -40,13 +40,6 @@ class WeightingSettings(SafeguardSettings):
     @property
     def candidates(self) -> int:
         return len(MULTIPLES)
-
-    @field_validator("temperature")
-    @classmethod
-    def _positive(cls, value: Temperature) -> Temperature:
-        if value != "fitted" and value <= 0:
-            raise ValueError("must be positive, or fitted")
-        return value
 
 
 class EndToEndSettings(WeightingSettings):

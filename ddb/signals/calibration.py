@@ -9,12 +9,14 @@ temperature T minimises the mean cross-entropy of softmax(log p / T). No bias la
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from ddb.lazy import np
 from ddb.signals.table import Signals, log_softmax
 
-Temperature = float | Literal["fitted"]
+Temperature = Annotated[float, Field(gt=0)] | Literal["fitted"]
 BOUNDS = (-4.0, 6.0)  # of log T: if nothing is misclassified, the smallest temperature is the best
 
 

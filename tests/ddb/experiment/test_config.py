@@ -45,6 +45,15 @@ def test_methods_start_from_the_training_section_and_may_override_others():
         ({"training": {"weights": "imagenet"}}, "training.weights: renamed to pretrained"),
         ({"resources": {"cell_cpus": 2}}, "resources.cell_cpus: renamed to cpus_per_run"),
         ({"training": {"network": "small_cn"}}, "training.network: unknown value; did you mean 'small_cnn'?"),
+        (
+            {"resources": {"cdpm_workers": "fast"}},
+            "resources.cdpm_workers: must be a whole number or 'auto' (got 'fast')",
+        ),
+        ({"resources": {"cdpm_workers": 0}}, "resources.cdpm_workers: must be at least 1 or 'auto' (got 0)"),
+        (
+            {"methods": {"ddb_end_to_end": {"temperature": "fited"}}},
+            "methods.ddb_end_to_end.temperature: must be a number or 'fitted' (got 'fited')",
+        ),
         ({"resources": {"cdpm_workers": 3}}, "cdpm.batch_size: 64 is not divisible by 3 workers"),
         ({"cdpm": {"channels": [16] * 6}}, "cdpm.channels: 6 resolutions need images divisible by 32 pixels"),
         ({"amplifier": {"images_per_class": 101}}, "amplifier.images_per_class: 101 asked for in row"),
@@ -55,3 +64,13 @@ def test_a_mistake_is_told_in_one_line_with_its_full_name(change, message):
         check(MINIMAL | change)
     assert str(error.value).startswith(message)
     assert len(str(error.value).splitlines()) == 1
+
+
+def test_every_mistake_has_a_line():
+    with pytest.raises(DDBError) as error:
+        check(MINIMAL | {"resources": {"cdpm_workers": "fast", "cpus_per_run": 0}, "cdpm": {"steps": "many"}})
+    assert str(error.value).splitlines() == [
+        "cdpm.steps: must be a whole number (got 'many')",
+        "resources.cdpm_workers: must be a whole number or 'auto' (got 'fast')",
+        "resources.cpus_per_run: must be at least 1 (got 0)",
+    ]

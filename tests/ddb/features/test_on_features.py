@@ -110,7 +110,7 @@ def test_an_interrupted_encoding_resumes_with_the_parts_it_has(finished, values,
             {"features": {"layers": ["final"]}, "amplifier": {"space": "features", "source": "lda", "layer": "finla"}},
             "amplifier.layer: did you mean 'final'",
         ),
-        ({"methods": {"ddb_end_to_end": {"temperature": 0}}}, "temperature.*must be positive, or fitted"),
+        ({"methods": {"ddb_end_to_end": {"temperature": 0}}}, "temperature.*must be above 0 or 'fitted'"),
         ({"methods": {"ddb_two_step_control": {"safeguard": 1}}}, "the control is never replaced by another method"),
     ],
 )
