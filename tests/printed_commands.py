@@ -79,7 +79,7 @@ WAYS = {
     f"ddb run {DIGITS} sampling.guidance=3 --dry-run": Way(CLONE, SMALL, says="guidance: 3.0"),
     f"ddb table {DIGITS} --format latex": Way(CLONE, SMALL, says="\\bottomrule"),
     f"ddb table {DIGITS} --against erm": Way(CLONE, SMALL, says="Difference to erm in points"),
-    f"ddb table {DIGITS} --against group_dro": Way(CLONE, SMALL, says="Difference to group_dro in points"),
+    f"ddb table {DIGITS} --against group_dro": Way(CLONE, SMALL, says="Difference to group_dro (oracle) in points"),
     f"ddb status {DIGITS}": Way(CLONE, SMALL, says=DONE),
     "ddb status colored_digits": Way(CLONE, SMALL, says=DONE),
     f"ddb table {DIGITS}": Way(CLONE, SMALL, says="1/1 seeds"),

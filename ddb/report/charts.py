@@ -21,7 +21,7 @@ from ddb.data import BENCHMARKS, prepared
 from ddb.experiment.results import Results
 from ddb.lazy import np, pd
 from ddb.recipes import METHODS
-from ddb.report.titles import GUIDANCE, METRICS, SIGNALS, TITLES, agreed_settings, axis_titles, value_text
+from ddb.report.titles import GUIDANCE, METRICS, SIGNALS, TITLES, agreed_settings, axis_titles, method_title, value_text
 from ddb.store import Stage, canonical_json
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def accuracies(found: Results, dataset: str) -> list[Chart]:
     if not names:
         return []
     axes = _axes(found, *APART)
-    own = found.cells[found.cells["dataset"] == dataset]
+    own = found.cells[found.cells["dataset"] == dataset].replace({"method": _titles(found)})
     methods = list(dict.fromkeys(own["method"]))  # in the table's order
     labels = _labels(own.loc[sorted(own.index, key=lambda cell: methods.index(own.loc[cell, "method"]))], axes)
     rows = tuple(dict.fromkeys(labels))
@@ -173,10 +173,13 @@ def _topics(found: Results, own: pd.DataFrame, dataset: str) -> Iterator[tuple[s
     """Name, title, first words of the note, and a row for each cell or amplifier with its value (NaN if missing)."""
     main = BENCHMARKS[dataset].metric
     methods = {cell.method: cell.row.method.name for cell in found.graph.cells}
+    titles = _titles(found)
     criteria = ", ".join(dict.fromkeys(own["selection"]))
     for metric in [main, *(["aligned_accuracy"] if main == "conflicting_accuracy" else [])]:
         values = found.metrics[found.metrics["metric"] == metric].set_index("cell")["value"]
-        table = own.assign(value=values.reindex(own.index), line=own["method"], color=own["method"].map(methods))
+        table = own.assign(
+            value=values.reindex(own.index), line=own["method"].map(titles), color=own["method"].map(methods)
+        )
         yield metric, f"{TITLES[metric]} accuracy", f"Test set of {dataset}; selection criterion: {criteria}.", table
     users = own.dropna(subset=["amplifier"]).drop_duplicates("amplifier")
     settings = users[[*_axes(found), "seed"]].map(value_text)
@@ -242,6 +245,11 @@ def _axes(found: Results, *without: str) -> dict[str, str]:
     """The varied settings with their titles."""
     axes = axis_titles(axis for axis in found.graph.experiment.axes if axis in found.cells)
     return {axis: title for axis, title in axes.items() if axis not in without}
+
+
+def _titles(found: Results) -> dict[str, str]:
+    """The methods, by their names in `found.cells`, for reading."""
+    return {cell.method: method_title(cell.method, cell.row.method.needs_groups) for cell in found.graph.cells}
 
 
 def _labels(table: pd.DataFrame, axes: dict[str, str], among: pd.DataFrame | None = None) -> pd.Series:

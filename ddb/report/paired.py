@@ -17,9 +17,9 @@ from typing import Any
 from ddb.errors import DDBError
 from ddb.lazy import pd
 from ddb.report.render import latex_sheet, markdown_sheet
-from ddb.report.sheets import Sheet, make_sheet
+from ddb.report.sheets import ORACLE, Sheet, make_sheet
 from ddb.report.table import Row
-from ddb.report.titles import METRICS, NONE, TITLES, value_text
+from ddb.report.titles import METRICS, NONE, TITLES, method_title, value_text
 from ddb.settings import unknown
 
 CONFIDENCE = 0.95
@@ -83,7 +83,8 @@ def render_differences(found: list[Difference], against: str, format: str) -> st
         return json.dumps([each.as_json() for each in found], indent=1, allow_nan=False) + "\n"
     sheet = _sheet(found, against)
     if format == "csv":
-        return pd.DataFrame(sheet.lines, columns=sheet.header).to_csv(index=False, lineterminator="\n")
+        table = pd.DataFrame(sheet.lines, columns=sheet.header).assign(method=[each.row.method for each in found])
+        return table.to_csv(index=False, lineterminator="\n")
     return markdown_sheet(sheet) if format == "markdown" else latex_sheet(sheet)
 
 
@@ -117,11 +118,13 @@ def _sheet(found: list[Difference], against: str) -> Sheet:
     rows = [each.row for each in found]
     names = [name for name in METRICS if any(name in each.metrics for each in found)]
     numbers = {TITLES[name]: [points(each.metrics.get(name)) for each in found] for name in names}
+    reference = method_title(against, any(each.reference.oracle for each in found))
     caption = (
-        f"Difference to {against} in points, on the test split: mean over the seeds that both have finished, "
+        f"Difference to {reference} in points, on the test split: mean over the seeds that both have finished, "
         f"[{CONFIDENCE:.0%} confidence interval by Student's t over their paired differences], (number of seeds)."
     )
-    return make_sheet(rows, {"method": [row.method for row in rows]}, numbers, caption)
+    caption += f" {ORACLE}" * any(each.row.oracle or each.reference.oracle for each in found)
+    return make_sheet(rows, {"method": [row.title for row in rows]}, numbers, caption)
 
 
 def points(value: Interval | None) -> str:

@@ -83,7 +83,7 @@ def _flat_rows(rows: list[Row]) -> Iterator[dict[str, Any]]:
     signals = [name for name in SIGNALS if any(row.signal and name in row.signal.numbers for row in rows)]
     for row in rows:
         line = {"dataset": row.dataset, "method": row.method} | {axis: _plain(row.settings.get(axis)) for axis in axes}
-        line |= {GUIDANCE: _plain(row.guidance), "selection": row.selection}
+        line |= {GUIDANCE: _plain(row.guidance), "selection": row.selection, "oracle": row.oracle}
         known = row.signal.numbers if row.signal else {}
         numbers = {name: row.metrics.get(name) for name in metrics}
         for name, value in (numbers | {f"amplifier_{name}": known.get(name) for name in signals}).items():

@@ -20,6 +20,7 @@ PAPER = (
     "Paper: Ciranni et al., NeurIPS 2025, for orientation: our settings are the paper's only as far as they are known. "
     "Gap: our mean minus the paper's, in points, where every setting that matters was seen in the paper or its code."
 )
+ORACLE = "(oracle): the method needs bias labels, which are unknown in practice; a reference and not a competitor."
 ERROR_SET = (
     "The error set on the real training images as a detector of the truly conflicting ones: precision and recall; "
     "AUROC of the loss as their ranking."
@@ -70,7 +71,7 @@ def accuracies(rows: list[Row]) -> Sheet:
     """One line for each row: its settings and test metrics, and the paper's numbers beside ours."""
     metrics = metrics_of(rows)
     words = {name: [getattr(row, part) for row in rows] for name, part in
-             (("method", "method"), ("selection", "selection"), ("seeds", "state"))}  # fmt: skip
+             (("method", "title"), ("selection", "selection"), ("seeds", "state"))}  # fmt: skip
     numbers = {TITLES[name]: [number(row.metrics.get(name)) for row in rows] for name in metrics}
     for name in papers_of(rows):
         numbers[f"paper: {TITLES[name]}"] = [number(row.published.get(name)) for row in rows]
@@ -90,6 +91,7 @@ def caption(rows: list[Row]) -> str:
         *[f"Selection criterion: {criteria}."] * bool(criteria),
         *[WEIGHTED] * ("weighted_average_accuracy" in metrics),
         *[GAPS] * ("bg_gap" in metrics),
+        *[ORACLE] * any(row.oracle for row in rows),
         *[PAPER] * any(row.published for row in rows),
         *dict.fromkeys(f"{row.dataset}: {note}." for row in rows for note in row.notes),
     ]

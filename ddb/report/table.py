@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ddb.experiment.results import Results
 from ddb.report.paper import published, setting_is_known
-from ddb.report.titles import METRICS, SIGNALS, shown
+from ddb.report.titles import METRICS, SIGNALS, method_title, shown
 from ddb.store import canonical_json
 
 if TYPE_CHECKING:
@@ -51,12 +51,14 @@ class Row:
     papers_setting: bool = False  # whether every setting that matters is known to be the paper's
     by_seed: dict[str, dict[int, float]] = field(default_factory=dict)  # metric -> seed -> value
     cells: "tuple[Cell, ...]" = ()
+    oracle: bool = False  # whether the method needs bias labels
 
     def as_json(self) -> dict[str, Any]:
         """The row as plain JSON values, accuracies in [0, 1]; what `ddb table --format json` prints."""
         values = {
             "dataset": self.dataset,
             "method": self.method,
+            "oracle": self.oracle,
             "selection": self.selection,
             "guidance": self.guidance,
             "seeds": self.seeds,
@@ -77,6 +79,10 @@ class Row:
         if not self.papers_setting:
             return None
         return ours["mean"] - theirs["mean"] if ours and theirs else None
+
+    @property
+    def title(self) -> str:
+        return method_title(self.method, self.oracle)
 
     @property
     def complete(self) -> bool:
@@ -126,6 +132,7 @@ def _row(numbers: list[int], found: Results) -> Row:
         setting_is_known(first.dataset, first.row.label),
         by_seed,
         cells,
+        first.row.method.needs_groups,
     )
 
 

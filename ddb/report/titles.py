@@ -33,6 +33,11 @@ NONE = "–"  # in place of a number that does not exist
 ELSEWHERE = ("dataset.name", "sampling.guidance")  # varied settings that have a column of their own
 
 
+def method_title(method: str, oracle: bool) -> str:
+    """A row's method for reading."""
+    return f"{method} (oracle)" if oracle else method
+
+
 def shown(settings: dict[str, Any]) -> dict[str, Any]:
     """The varied settings that need a column of their own."""
     return {name: value for name, value in settings.items() if name not in ELSEWHERE}

@@ -54,6 +54,7 @@ def test_accuracy_by_guidance_by_hand(fake):
     fake.vary(W)
     for seed, reached in enumerate((0.5, 0.7)):
         fake.add("erm", seed, accuracy(reached), settings={W: None})
+        fake.add("group_dro", seed, accuracy(1.0), settings={W: None})
         fake.add("ddb_two_step", seed, accuracy(reached + 0.2), guidance=0.0, settings={W: 0})
         fake.add("ddb_two_step", seed, None if seed else accuracy(0.8, 0.75), guidance=3.0, settings={W: 3})
         fake.add("ddb_two_step", seed, guidance=7.0, settings={W: 7})
@@ -62,7 +63,9 @@ def test_accuracy_by_guidance_by_hand(fake):
     assert list(found) == ["conflicting_accuracy_by_guidance", "aligned_accuracy_by_guidance"]
     assert lines(found["aligned_accuracy_by_guidance"])["ddb_two_step"] == [(0, 100), (3, 75)]
     chart = found["conflicting_accuracy_by_guidance"]
-    erm, recipe = chart.panels[""]
+    erm, oracle, recipe = chart.panels[""]
+    assert (oracle.label, oracle.method) == ("group_dro (oracle)", "group_dro")
+    assert "group_dro (oracle)" in by_name(fake)["accuracy"].rows
     # 50 and 70: mean 60, deviations +-10, sqrt(200 / (2 - 1)); a method without guidance is a horizontal line
     assert (erm.label, erm.method, erm.reference) == ("erm", "erm", True)
     assert erm.points[["mean", "std", "n"]].iloc[0].tolist() == pytest.approx([60, math.sqrt(200), 2])

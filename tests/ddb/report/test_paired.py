@@ -16,7 +16,8 @@ METRIC = "conflicting_accuracy"
 
 def row(method, values, guidance=None):
     by_seed = {METRIC: dict(enumerate(values))}
-    return Row("digits", method, "last", guidance, 3, list(by_seed[METRIC]), 0, by_seed=by_seed)
+    seeds, oracle = list(by_seed[METRIC]), method == "group_dro"
+    return Row("digits", method, "last", guidance, 3, seeds, 0, by_seed=by_seed, oracle=oracle)
 
 
 def test_an_interval_by_hand():
@@ -70,8 +71,14 @@ def test_all_formats():
     half = 100 * 4.302653 * 0.1 / math.sqrt(3)  # 24.8
     cell = f"+20.0 [{20 - half:+.1f}, {20 + half:+.1f}] (3)"
     lines = render_differences(found, "erm", "markdown").splitlines()
-    assert lines[2] == f"| digits | group_dro | – | {cell} |" and "Difference to erm in points" in lines[4]
+    assert lines[2] == f"| digits | group_dro (oracle) | – | {cell} |" and "Difference to erm in points" in lines[4]
     assert cell in render_differences(found, "erm", "latex")
-    assert list(csv.reader(io.StringIO(render_differences(found, "erm", "csv"))))[1][-1] == cell
+    assert list(csv.reader(io.StringIO(render_differences(found, "erm", "csv"))))[1] == [
+        "digits",
+        "group_dro",
+        "–",
+        cell,
+    ]
+    assert "(oracle): the method needs bias labels" in lines[4]
     (value,) = json.loads(render_differences(found, "erm", "json"))
     assert value["against"]["method"] == "erm" and value["differences"][METRIC]["n"] == 3

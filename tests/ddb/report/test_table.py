@@ -15,9 +15,10 @@ from ddb.experiment.config import methods
 from ddb.experiment.config_file import load, resolve
 from ddb.experiment.graph import build_graph
 from ddb.experiment.results import Results
+from ddb.recipes import METHODS
 from ddb.report.paper import SEEN, published
 from ddb.report.render import render, terminal_tables
-from ddb.report.sheets import ERROR_SET, PAPER, caption, sheets
+from ddb.report.sheets import ERROR_SET, ORACLE, PAPER, caption, sheets
 from ddb.report.table import Row, Signal, rows
 from ddb.report.titles import axis_title
 from ddb.store import Stage
@@ -122,6 +123,15 @@ def test_the_papers_setting_has_the_papers_numbers():
     assert not any(paper(path="configs/colored_digits.yaml").values())  # not a data set of the paper
 
 
+def test_a_method_that_needs_bias_labels_is_an_oracle(fake):
+    for name in METHODS:
+        fake.add(name, 0)
+    found = rows(Results(fake, fake.store))
+    assert [row.title for row in found if row.oracle] == ["dfr (oracle)", "group_dro (oracle)"]
+    assert [row["method"] for row in json.loads(render(found, "json")) if row["oracle"]] == ["dfr", "group_dro"]
+    assert [line["method"] for line in csv_lines(found) if line["oracle"] == "True"] == ["dfr", "group_dro"]
+
+
 WITHOUT_SIGNAL = {"erm", "group_dro", "lff", "jtt"}
 
 
@@ -165,7 +175,7 @@ AVERAGE, CONFLICTING = "average_accuracy", "conflicting_accuracy"
 NUMBERS = {AVERAGE: summary(0.8234, 0.0126, 3), CONFLICTING: summary(0.7, 0.1, 3)}
 FULL = Row("colored_digits", "ddb_two_step", "last", 1.0, 3, [0, 1, 2], 0, NUMBERS)
 PARTLY = Row("colored_digits", "erm", "val_average", None, 3, [0, 2], 1, {AVERAGE: summary(0.5, 0.0, 2)})
-EMPTY = Row("colored_digits", "group_dro", "val_worst_group", None, 2, [], 0)
+EMPTY = Row("colored_digits", "group_dro", "val_worst_group", None, 2, [], 0, oracle=True)
 ROWS = [FULL, PARTLY, EMPTY]
 
 
@@ -180,7 +190,7 @@ def test_markdown_and_its_caption():
         "| --- | --- | --- | --- | ---: | ---: | --- |",
         "| colored_digits | ddb_two_step | 1 | last | 82.3 ± 1.3 (3) | 70.0 ± 10.0 (3) | 3/3 seeds |",
         "| colored_digits | erm | – | val_average | 50.0 ± 0.0 (2) | – | 2/3 seeds, 1 failed |",
-        "| colored_digits | group_dro | – | val_worst_group | – | – | 0/2 seeds, 2 missing |",
+        "| colored_digits | group_dro (oracle) | – | val_worst_group | – | – | 0/2 seeds, 2 missing |",
     ]
     assert lines[5] == "" and lines[6] == caption(ROWS)
     assert "± is the sample standard deviation (ddof 1)" in lines[6]
@@ -188,6 +198,7 @@ def test_markdown_and_its_caption():
     assert "val_worst_group (best worst-group accuracy on the validation split, an oracle" in lines[6]
     assert "fewer seeds than planned" in lines[6] and "fewer seeds than planned" not in caption([FULL])
     assert "Selection" not in caption([])
+    assert ORACLE in lines[6] and ORACLE not in caption(ROWS[:2])
     row = Row("a|b", "erm", "last", None, 1, [0], 0, {AVERAGE: summary(0.51853)})  # one seed has no deviation
     assert render([row], "markdown").splitlines()[2] == r"| a\|b | erm | – | last | 51.9 (1) | 1/1 seeds |"
 
@@ -215,6 +226,7 @@ def test_csv_has_a_column_for_each_number():
         "method": "ddb_two_step",
         "guidance w (scale 1 + w)": "1",
         "selection": "last",
+        "oracle": "False",
         "average_accuracy_percent_mean": "82.3",
         "average_accuracy_percent_std_ddof1": "1.3",
         "average_accuracy_n": "3",
@@ -234,6 +246,7 @@ def test_json_has_exact_fractions_under_exactly_these_keys():
         {
             "dataset": "colored_digits",
             "method": "ddb_two_step",
+            "oracle": False,
             "selection": "last",
             "guidance": 1.0,
             "seeds": [0, 1, 2],
