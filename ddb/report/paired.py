@@ -16,6 +16,7 @@ from typing import Any
 
 from ddb.errors import DDBError
 from ddb.lazy import pd
+from ddb.report.equal import equal_rows
 from ddb.report.render import latex_sheet, markdown_sheet
 from ddb.report.sheets import ORACLE, Sheet, make_sheet
 from ddb.report.table import Row
@@ -119,12 +120,14 @@ def _sheet(found: list[Difference], against: str) -> Sheet:
     names = [name for name in METRICS if any(name in each.metrics for each in found)]
     numbers = {TITLES[name]: [points(each.metrics.get(name)) for each in found] for name in names}
     reference = method_title(against, any(each.reference.oracle for each in found))
-    caption = (
+    shown = list({id(row): row for each in found for row in (each.reference, each.row)}.values())
+    caption = [
         f"Difference to {reference} in points, on the test split: mean over the seeds that both have finished, "
-        f"[{CONFIDENCE:.0%} confidence interval by Student's t over their paired differences], (number of seeds)."
-    )
-    caption += f" {ORACLE}" * any(each.row.oracle or each.reference.oracle for each in found)
-    return make_sheet(rows, {"method": [row.title for row in rows]}, numbers, caption)
+        f"[{CONFIDENCE:.0%} confidence interval by Student's t over their paired differences], (number of seeds).",
+        *[ORACLE] * any(row.oracle for row in shown),
+        *equal_rows(shown),
+    ]
+    return make_sheet(rows, {"method": [row.title for row in rows]}, numbers, " ".join(caption))
 
 
 def points(value: Interval | None) -> str:

@@ -9,6 +9,7 @@ whatever else its reader must know. A metric that no row has gets no column; one
 
 from dataclasses import dataclass, replace
 
+from ddb.report.equal import equal_rows
 from ddb.report.table import Row, Signal, Summary
 from ddb.report.titles import GUIDANCE, METRICS, NONE, SIGNALS, TITLES, axis_titles, value_text
 
@@ -93,6 +94,7 @@ def caption(rows: list[Row]) -> str:
         *[GAPS] * ("bg_gap" in metrics),
         *[ORACLE] * any(row.oracle for row in rows),
         *[PAPER] * any(row.published for row in rows),
+        *equal_rows(rows),
         *dict.fromkeys(f"{row.dataset}: {note}." for row in rows for note in row.notes),
     ]
     if any(not row.complete for row in rows):

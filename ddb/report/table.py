@@ -9,10 +9,11 @@ where the data set has none (DESIGN: honest aggregation, missing knowledge is mi
 """
 
 import statistics
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ddb.experiment.results import Results
+from ddb.report.equal import equal_to
 from ddb.report.paper import published, setting_is_known
 from ddb.report.titles import METRICS, SIGNALS, method_title, shown
 from ddb.store import canonical_json
@@ -52,6 +53,7 @@ class Row:
     by_seed: dict[str, dict[int, float]] = field(default_factory=dict)  # metric -> seed -> value
     cells: "tuple[Cell, ...]" = ()
     oracle: bool = False  # whether the method needs bias labels
+    equal_to: "tuple[Row, str] | None" = None  # an earlier row with the same numbers in every seed, and why
 
     def as_json(self) -> dict[str, Any]:
         """The row as plain JSON values, accuracies in [0, 1]; what `ddb table --format json` prints."""
@@ -106,7 +108,8 @@ def rows(found: Results) -> list[Row]:
         together.setdefault(key, []).append(number)
     datasets, methods = (list(dict.fromkeys(key[i] for key in together)) for i in (0, 1))
     order = sorted(together, key=lambda key: (datasets.index(key[0]), methods.index(key[1])))
-    return [_row(together[key], found) for key in order]
+    table = [_row(together[key], found) for key in order]
+    return [replace(row, equal_to=equal_to(row, table, found.store)) for row in table]
 
 
 def _row(numbers: list[int], found: Results) -> Row:
