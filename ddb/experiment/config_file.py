@@ -124,12 +124,17 @@ def locate(path: str | Path) -> Path:
     return next((place for place in places if place.is_file()), path)
 
 
+def names() -> dict[str, Path]:
+    """The package's configurations: the shortest name that `locate` accepts -> file."""
+    files = {path.relative_to(CONFIGS).with_suffix("").as_posix(): path for path in sorted(CONFIGS.rglob("*.yaml"))}
+    return {name.removeprefix("benchmarks/"): path for name, path in files.items()}
+
+
 def read_file(path: str | Path) -> dict[str, Any]:
     """The plain values of a configuration file. Raises DDBError if it does not exist or is not one."""
     found = locate(path)
     if not found.exists():
-        deepest_first = sorted(CONFIGS.rglob("*.yaml"), key=lambda each: -len(each.parts))
-        known = {each.stem: each.relative_to(CONFIGS).with_suffix("") for each in deepest_first}
+        known = {Path(name).name: name for name in sorted(names(), key=lambda name: -name.count("/"))}
         if near := difflib.get_close_matches(found.stem, known, n=1):
             raise DDBError(f"configuration {path}: No such file or directory; did you mean {known[near[0]]}?")
     values = yaml_text.read_file(found, "configuration")

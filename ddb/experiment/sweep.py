@@ -30,7 +30,7 @@ from pydantic import Field, model_validator
 
 from ddb.errors import DDBError
 from ddb.experiment.config import ExperimentConfig, MethodConfig, methods, setting_value
-from ddb.experiment.config_file import Experiment, apply_override, read_file, resolve
+from ddb.experiment.config_file import Experiment, apply_override, locate, read_file, resolve
 from ddb.experiment.graph import build_graph
 from ddb.json_lines import mend
 from ddb.settings import Settings, build
@@ -232,7 +232,7 @@ def validation_numbers(found: "pd.DataFrame", judge: Path | None) -> dict[str, f
 
 def load_sweep(path: str | Path, overrides: list[str] | None = None) -> Sweep:
     """Read a sweep file; overrides of `sweep.trials` and the like are among the others. Raises DDBError."""
-    return Sweep(read_file(path), list(overrides or []), Path(path))
+    return Sweep(read_file(path), list(overrides or []), locate(path))
 
 
 def open_study(folder: Path, sweep: Sweep) -> tuple[optuna.Study, JournalStorage]:

@@ -13,6 +13,7 @@ import typer
 
 from ddb.store.record import PACKAGES, git_state, installed
 from ray_jobs.cli.common import with_common_options
+from ray_jobs.cli.configs import configs_app
 from ray_jobs.cli.data import data_app
 from ray_jobs.exit_codes import exit_codes
 from ray_jobs.output import out
@@ -28,6 +29,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data_app, name="data")
+app.add_typer(configs_app, name="configs")
 
 
 def _show_version(asked: bool) -> None:

@@ -13,7 +13,8 @@ from ray_jobs.doctor import NEEDED_SHARED, _shared_memory
 
 CONFIG = "configs/colored_digits.yaml"
 NAMES = ("demo", "run", "audit", "debias", "sweep", "rehearse", "submit", "status", "table", "report", "export",
-         "schema", "explain", "clean", "doctor", "data list", "data describe", "data check", "data fetch")  # fmt: skip
+         "schema", "explain", "clean", "doctor", "data list", "data describe", "data check", "data fetch",
+         "configs list", "configs show", "configs copy")  # fmt: skip
 
 
 def _run(*arguments):
