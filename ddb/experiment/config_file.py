@@ -99,7 +99,7 @@ def _point(values: dict[str, Any], varied: dict[str, Any], late: list[str], path
     if "base" in varied:
         values = values | {"base": varied["base"]}
     has_base = values.get("base") is not None
-    values = _over_base(values, path)
+    values = over_base(values, path)
     presets = values.pop("presets", None) or {}
     if (name := values.pop("preset", None)) is not None:
         if name not in presets:
@@ -199,7 +199,7 @@ def _combinations(vary: Any) -> Iterator[dict[str, Any]]:
                 yield combination
 
 
-def _over_base(values: dict[str, Any], path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+def over_base(values: dict[str, Any], path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """`values` laid over the file that they name as `base`, which may have one itself; files `above` led here."""
     values = dict(values)
     name = values.pop("base", None)
@@ -209,7 +209,7 @@ def _over_base(values: dict[str, Any], path: Path, above: tuple[Path, ...] = ())
     above = (*above, path.resolve())
     if found.resolve() in above:
         raise DDBError(f"base: {found} is, in the end, its own base")
-    below = _over_base(read_file(found), found, above)
+    below = over_base(read_file(found), found, above)
     rows = _rows(values.pop("methods", None))
     known = _rows(below.pop("methods", None)) or {}
     merged = _merged(below, values)

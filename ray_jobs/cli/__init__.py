@@ -23,7 +23,6 @@ COMMANDS = ("run", "audit", "debias", "demo", "sweep", "rehearse", "submit", "st
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -59,4 +58,4 @@ def main() -> None:
     gc.freeze()  # modules stay, and so do graphs; to search them for garbage is a third of a large one's time
     gc.set_threshold(50_000)
     with exit_codes():
-        app()
+        app(prog_name="ddb")  # even for `python -m ray_jobs.cli`: completion scripts contain it

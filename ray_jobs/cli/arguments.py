@@ -8,15 +8,25 @@ import typer
 from ddb.errors import DDBError
 from ddb.experiment import config_file
 from ddb.store import Store
+from ray_jobs.cli.completion import complete_config, complete_config_or_override, complete_override
 from ray_jobs.output import free, news
 
-ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file, as in configs/.")]
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings to change.")]
+ConfigArgument = Annotated[
+    Path, typer.Argument(metavar="CONFIG", help="YAML file, as in configs/.", autocompletion=complete_config)
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Settings to change.", autocompletion=complete_override),
+]
 StoreOption = Annotated[Path, typer.Option("--store", envvar="DDB_STORE", help="Where results are kept.")]
 STORE = Path("runs")
 DirectoryOrConfig = Annotated[
     list[str] | None,
-    typer.Argument(metavar="DIR|CONFIG [KEY=VALUE]...", help="Folder with a folder per class, or YAML file; settings."),
+    typer.Argument(
+        metavar="DIR|CONFIG [KEY=VALUE]...",
+        help="Folder with a folder per class, or YAML file; settings.",
+        autocompletion=complete_config_or_override,
+    ),
 ]
 DataOption = Annotated[Path | None, typer.Option("--data", help="A folder of images, one folder per class.")]
 Space = Literal["features", "pixels"]  # where signals are found in a folder of images

@@ -7,11 +7,15 @@ import typer
 
 from ddb.store import Store
 from ray_jobs.cli.arguments import STORE, StoreOption
+from ray_jobs.cli.completion import complete_config
 from ray_jobs.output import out
 
 EXAMPLE = "ddb clean configs/colored_digits.yaml configs/ablations/guidance.yaml"
 
-Configs = Annotated[list[Path], typer.Argument(metavar="CONFIG...", help="Configurations whose results to keep.")]
+Configs = Annotated[
+    list[Path],
+    typer.Argument(metavar="CONFIG...", help="Configurations whose results to keep.", autocompletion=complete_config),
+]
 Delete = Annotated[bool, typer.Option("--delete", help="Remove the listed results.")]
 
 

@@ -15,12 +15,20 @@ from ddb import yaml_text
 from ddb.errors import DDBError
 from ddb.experiment.config_file import CONFIGS, load, locate, names, read_file
 from ray_jobs.cli.arguments import Overrides
+from ray_jobs.cli.completion import complete_config
 from ray_jobs.output import out
 
 KINDS = {"ablations": "ablation", "benchmarks": "benchmark", "sweeps": "search"}  # by folder
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A name from ddb configs list, or a YAML file.")]
-BundledName = Annotated[str, typer.Argument(metavar="NAME", help="A name from ddb configs list.")]
+NameArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="A name from ddb configs list, or a YAML file.", autocompletion=complete_config
+    ),
+]
+BundledName = Annotated[
+    str, typer.Argument(metavar="NAME", help="A name from ddb configs list.", autocompletion=lambda: list(names()))
+]
 File = Annotated[Path | None, typer.Argument(metavar="[FILE]", help="Default: NAME.yaml in the current folder.")]
 
 configs_app = typer.Typer(no_args_is_help=True, help="The bundled configurations.")

@@ -17,13 +17,24 @@ from ddb.data import BENCHMARKS, DataMissing, DatasetConfig, FilesConfig, data_r
 from ddb.data.files import data_home
 from ddb.errors import DDBError
 from ddb.experiment.config_file import apply_override
-from ray_jobs.cli.arguments import Overrides
+from ray_jobs.cli.completion import complete_dataset, complete_dataset_setting
 from ray_jobs.output import err, out, show
 
 NameArgument = Annotated[
-    str, typer.Argument(metavar="NAME|DIR", help="A name that ddb data list shows, or a folder of images.")
+    str,
+    typer.Argument(
+        metavar="NAME|DIR",
+        help="A name that ddb data list shows, or a folder of images.",
+        autocompletion=complete_dataset,
+    ),
 ]
-KnownName = Annotated[str, typer.Argument(metavar="NAME", help="A name that ddb data list shows.")]
+KnownName = Annotated[
+    str, typer.Argument(metavar="NAME", help="A name that ddb data list shows.", autocompletion=complete_dataset)
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Settings to change.", autocompletion=complete_dataset_setting),
+]
 Sheet = Annotated[Path | None, typer.Option(help="Contact sheet; default NAME.png.")]
 Shown = Annotated[int, typer.Option(min=1, help="Problems of a kind that are printed.")]
 Problems = Annotated[Path | None, typer.Option(help="Text file for every problem.")]

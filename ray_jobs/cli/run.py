@@ -12,9 +12,11 @@ from ddb.experiment.graph import Graph, build_graph
 from ddb.experiment.results import Results
 from ddb.experiment.status import counts, look
 from ddb.progress import duration
+from ddb.stages import KINDS
 from ddb.store import Stage, Store
 from ddb.store.record import device_name
 from ray_jobs.cli.arguments import STORE, DataOption, StoreOption, experiment_of
+from ray_jobs.cli.completion import complete_config_or_override
 from ray_jobs.cli.status import show_stages
 from ray_jobs.cli.table import print_table
 from ray_jobs.job import execute, show_memory, show_notes
@@ -27,14 +29,21 @@ TOO_LONG = 48 * 3600  # seconds on a CPU
 ConfigOrOverrides = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="DIR|[CONFIG] [KEY=VALUE]...", help="YAML file as in configs/, or folder of images; settings."
+        metavar="DIR|[CONFIG] [KEY=VALUE]...",
+        help="YAML file as in configs/, or folder of images; settings.",
+        autocompletion=complete_config_or_override,
     ),
 ]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show what would be computed, and its cost; -v: all settings and stages.")
 ]
 Only = Annotated[
-    str | None, typer.Option(metavar="KIND", help="Run only stages of this kind, such as cdpm, and their inputs.")
+    str | None,
+    typer.Option(
+        metavar="KIND",
+        help="Run only stages of this kind, such as cdpm, and their inputs.",
+        autocompletion=lambda: list(KINDS),
+    ),
 ]
 Local = Annotated[bool, typer.Option("--local", help="Run in this process without Ray, one stage at a time.")]
 

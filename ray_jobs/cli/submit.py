@@ -15,6 +15,7 @@ from ddb.experiment.graph import Graph, build_graph
 from ddb.store import Store
 from ddb.store.record import git_state
 from ray_jobs.cli.arguments import STORE, StoreOption, experiment_of
+from ray_jobs.cli.completion import complete_config, complete_override
 from ray_jobs.cluster import shell_environment
 from ray_jobs.job import show_memory, show_notes
 from ray_jobs.output import err, out
@@ -26,12 +27,19 @@ EXAMPLE = "ddb submit configs/colored_digits.yaml --nodes 4 --gpus-per-node 8 --
 ON_FOLDERS = ("audit", "debias")  # commands that take a folder of images
 
 ConfigOrCommand = Annotated[
-    Path, typer.Argument(metavar="CONFIG|audit DIR|debias DIR", help="YAML file, or a command and its folder.")
+    Path,
+    typer.Argument(
+        metavar="CONFIG|audit DIR|debias DIR",
+        help="YAML file, or a command and its folder.",
+        autocompletion=complete_config,
+    ),
 ]
 Settings = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[KEY=VALUE]... [-- SBATCH OPTION...]", help="Settings to change; after --, any options of sbatch."
+        metavar="[KEY=VALUE]... [-- SBATCH OPTION...]",
+        help="Settings to change; after --, any options of sbatch.",
+        autocompletion=complete_override,
     ),
 ]
 Nodes = Annotated[int | None, typer.Option(metavar="N", min=1, help="Nodes.")]
