@@ -149,6 +149,9 @@ class _Lines(tune.Callback):
         self.objective, self.journal, self.remaining = objective, journal, remaining
         self.began, self.over = time.monotonic(), 0
 
+    def __getstate__(self) -> dict:
+        return {}  # Tune keeps copies of its callbacks, which nobody reads
+
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         result = trial.last_result or {}
         if self.objective in result:

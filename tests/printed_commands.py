@@ -62,7 +62,7 @@ TWO_GUIDANCES = f"'vary.sampling.guidance=[0, 1]' {SMALL}"
 SMALL_SWEEP = (
     f"{SIZES} sweep.trials=2 sweep.rungs=[0.5,1] 'sweep.space={{sampling.images_per_class: {{choices: [2, 3]}}}}'"
 )
-DONE = "evaluation erm seed 0"
+DONE = "18 of 18 stages are done"
 PACS = "needs the images of pacs_biased; tests/ddb/features/test_on_features.py has small ones"
 
 # In this order where one test runs several: what one computes, the next ones find.

@@ -16,7 +16,7 @@ from ddb.errors import DDBError
 from ddb.experiment.config_file import CONFIGS, load, locate, names, read_file
 from ray_jobs.cli.arguments import Overrides
 from ray_jobs.cli.completion import complete_config
-from ray_jobs.output import out
+from ray_jobs.output import out, show
 
 KINDS = {"ablations": "ablation", "benchmarks": "benchmark", "sweeps": "search"}  # by folder
 
@@ -41,7 +41,7 @@ def configs_list() -> None:
     for name, path in names().items():
         kind = KINDS.get(path.relative_to(CONFIGS).parts[0], "experiment")
         view.add_row(name, kind, _first_sentence(path.read_text(encoding="utf-8")))
-    out.print(view)
+    show(view)
 
 
 @configs_app.command("show", epilog="Example: ddb configs show ablations/guidance base=waterbirds")

@@ -14,6 +14,7 @@ from ray_jobs.cli.arguments import STORE, StoreOption
 from ray_jobs.journal import Run, runs
 from ray_jobs.output import news
 from slurm import queue
+from slurm.log import LaunchError
 
 EXAMPLE = "ddb logs colored_digits --follow"
 EVERY = 0.5  # seconds between two looks of --follow
@@ -29,7 +30,10 @@ def logs(name: Name = None, follow: Follow = False, store: StoreOption = STORE) 
     """The log of the newest run, or of the newest of an experiment."""
     opened = Store(store)
     run = None if name and name.isdecimal() else _newest(opened, Path(name).stem if name else None)
-    path = run.log if run else queue.log(opened.root, str(name))
+    try:
+        path = run.log if run else queue.log(opened.root, str(name))
+    except LaunchError as error:
+        raise DDBError(str(error)) from None
     news.print(str(path))
     with path.open(encoding="utf-8", errors="replace") as file:
         while True:

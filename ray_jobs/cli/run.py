@@ -107,7 +107,8 @@ def show_graph(graph: Graph, store: Store, only: str | None = None) -> None:
     found = look(graph, store, only)
     missing = [each.stage for each in found if each.state != "done"]
     out.print(f"{len(graph.cells)} cells; {len(found)} stages, {len(found) - len(missing)} of them in the store")
-    _show_cost(graph, counts(found), missing)
+    if missing:
+        _show_cost(graph, counts(found), missing)
     if news.verbose:
         out.print(yaml_text.write(graph.config.model_dump(mode="json")))
         show_stages(graph, found)
@@ -129,11 +130,8 @@ def _show_cost(graph: Graph, by_kind: dict[str, Counter[str]], missing: list[Sta
         cost, done = costs.get(kind), numbers["done"]
         times = (f"{_short(cost.unit_seconds)} per {cost.unit}", duration(cost.seconds)) if cost else ("", "")
         view.add_row(kind, str(done), str(numbers.total() - done), *times)
-    total = sum(cost.seconds for cost in costs.values())
-    view.add_row("total", str(sum(each["done"] for each in by_kind.values())), str(len(missing)), "", duration(total))
     show(view)
-    if not missing:
-        return
+    total = sum(cost.seconds for cost in costs.values())
     verdict = ": it needs a GPU" if device == "cpu" and total > TOO_LONG else ""
     out.print(f"{duration(total)} on this machine's {device_name()}, one stage after the other{verdict}")
     out.print("by a probe of a few steps; the start of processes and the reading of files come on top")

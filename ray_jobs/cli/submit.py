@@ -100,9 +100,8 @@ def submit(
         raise DDBError(str(error)) from None
     shown = ["ls"] if command[0] in ON_FOLDERS else ["status", str(config), *overrides]
     out.print(f"state: {shlex.join(['ddb', *shown, '--store', str(store)])}")
-    out.print(
-        f"log: {shlex.join(['ddb', 'logs', job, '--follow', '--store', str(store)])}; look in: slurm/attach {job}"
-    )
+    out.print(f"log: {shlex.join(['ddb', 'logs', job, '--follow', '--store', str(store)])}")
+    out.print(f"look in: slurm/attach {job}")
 
 
 def _check_folder(command: str, arguments: list[str]) -> tuple[Graph, Path, list[str]]:

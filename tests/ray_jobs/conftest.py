@@ -78,7 +78,7 @@ def finished(tmp_path_factory, capacity):
 def on_the_sessions_ray(monkeypatch, capacity):
     """`ddb audit` and `ddb debias` compute on the Ray of these tests."""
 
-    def execute(graph, store):
+    def execute(graph, store, name):
         return len(compute(graph, store, capacity).failed)
 
     for module in ("audit", "debias"):

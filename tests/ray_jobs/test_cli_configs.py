@@ -21,7 +21,11 @@ def run(*arguments):
 
 
 def test_list_prints_a_name_a_kind_and_a_sentence_for_each_configuration():
-    rows = [[cell.strip() for cell in line.split("│")[1:4]] for line in run("list").output.splitlines() if "│" in line]
+    rows = [
+        [cell.strip("| ") for cell in line.split(" | ")]
+        for line in run("list").output.splitlines()
+        if line.startswith("| ")
+    ][2:]
     kinds = {name: kind for name, kind, _ in rows if name}
     assert kinds.keys() == names().keys() and all(locate(name) == path for name, path in names().items())
     assert [kinds[name] for name in ("ablations/guidance", "bar", "sweeps/colored_digits", "colored_digits")] == [

@@ -103,12 +103,12 @@ def test_a_dry_run_prints_the_command_and_needs_no_slurm_which_a_submission_does
 
 def test_a_search_is_submitted_with_its_own_command(ddb, fake):
     file = "configs/sweeps/colored_digits.yaml"
-    assert ddb("status", file).out == f"no SLURM job is known of the search {file}\n"
+    assert "0 of 20 trials are over" in ddb("status", file).out
     done = ddb("submit", file, "sweep.trials=7")
     assert fake.read("args")[0].splitlines()[-3:] == ["sweep", file, "sweep.trials=7"]
     assert f"state: ddb status {file} sweep.trials=7 --store " in done.out
     fake.write("squeue", FORGOTTEN)
-    assert ddb("status", file).out.startswith("job 101: purged by SLURM; its log ")
+    assert "\njob 101: purged by SLURM; its log " in ddb("status", file).out
 
 
 def test_a_submitted_job_is_printed_and_noted(ddb, fake, tmp_path):
@@ -117,6 +117,7 @@ def test_a_submitted_job_is_printed_and_noted(ddb, fake, tmp_path):
     assert done.code == 0 and done.out.splitlines() == [
         f"job 101 is queued; its log: {log}",
         f"state: ddb status {CONFIG} 'seeds=[0]' --store {tmp_path}/runs",
+        f"log: ddb logs 101 --follow --store {tmp_path}/runs",
         "look in: slurm/attach 101",
     ]
     entry = json.loads((log.parent / "101.json").read_text())

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from ddb import interrupt
 from ddb.errors import DDBError, Interrupted
@@ -16,6 +15,7 @@ from ddb.stages.needs import Capacity
 from ddb.store import Store
 from ddb.store.claim import Claim
 from ray_jobs import cluster, console, runner
+from ray_jobs.journal import Journal
 from ray_jobs.runner import Run
 from tests.ray_jobs.conftest import small_graph, stage_of
 from tests.ray_jobs.pretended_ray import PretendedRay
@@ -274,9 +274,10 @@ def test_a_listing_asks_after_a_limited_number_of_claims(pretend, tmp_path, monk
 
 def test_an_interrupted_stage_is_not_counted_as_done(tmp_path, pretend):
     graph, store = small_graph(methods={"erm": {}}), Store(tmp_path / "runs")
-    screen = Console(record=True, width=140, file=open(os.devnull, "w"))  # noqa: SIM115
-    view = console.StageView(screen, graph, 2)
+    journal = Journal(store, "small", "id")
+    journal.log.parent.mkdir(parents=True)
+    view = console.StageView(graph, 2, journal)
     run, _ = pretend(graph, store, errors={"classifier": Interrupted("asked")})
     run.notify = view.notify
     to_the_end(run)
-    assert "[1/2] classifier erm seed 3: interrupted" in screen.export_text()
+    assert "[1/2] classifier erm seed 3: interrupted" in journal.log.read_text()

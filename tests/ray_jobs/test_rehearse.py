@@ -79,7 +79,7 @@ def test_a_rehearsal_leaves_nothing_but_what_the_run_needs(tmp_path, capacity, m
     left = {path.parts[-3] for path in (tmp_path / "runs").glob("*/*/record.json")}
     assert left == {"data", "probe"}
     said = capsys.readouterr().out
-    rows = {line.split()[1]: line.split() for line in said.splitlines() if line.startswith("│")}
+    rows = {line.split()[1]: line.split() for line in said.splitlines() if line.startswith("|")}
     assert rows["cdpm"][3] == "1" and rows["classifier"][3] == "2"
     assert "GB" in rows["cdpm"] and "GB" in rows["synthetic"]
     assert not list((tmp_path / "runs" / ".work").glob("*/*"))

@@ -12,11 +12,13 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._storage import JournalOperation
 from optuna.trial import TrialState
+from typer.testing import CliRunner
 
 from ddb.experiment.config_file import load
 from ddb.experiment.graph import build_graph
 from ddb.experiment.sweep import AGAIN, INTERRUPTED, STUDY, load_sweep
 from ddb.store import Store
+from ray_jobs.cli import app
 from ray_jobs.sweep import judge_stages, main
 from tests.ray_jobs.conftest import SMALL, lend
 
@@ -144,3 +146,17 @@ def test_the_same_command_again_computes_nothing(killed_and_continued, monkeypat
         main()
     assert left.value.code == 0 and f"{TRIALS} of {TRIALS} trials are over" in capsys.readouterr().out
     assert begun(folder / "journal.log") == before
+
+
+@pytest.mark.parametrize("command", ["status", "table", "ls"])
+def test_the_state_of_a_search_is_told_from_another_shell(killed_and_continued, command):
+    """After a kill and a second run: one of each, and nothing that is still under way."""
+    path, folder, *_ = killed_and_continued
+    arguments = [command, *([str(path)] if command != "ls" else []), "--store", str(folder.parent.parent)]
+    said = CliRunner().invoke(app, arguments).output
+    if command == "ls":
+        assert f"| {path.stem} | finished |" in said
+    else:
+        assert f"{TRIALS} of {TRIALS} trials are over" in said
+        assert ("the last run" in said and "best val_pseudo_worst_group so far: " in said) == (command == "status")
+        assert ("| oracle |" in said and "whole |" in said) == (command == "table")

@@ -48,7 +48,7 @@ def test_the_first_job_in_five_minutes(user):
     until_its_ray_is_up(log, 2)
     until(lambda: WAYS[attach].says in enter(user, attach, job), log)  # Ray's own status is some seconds old
     state = user.shell(f"ddb status {DIGITS} {SMALL}").stdout
-    assert f"job {job}: RUNNING n[1-2]" in state and "evaluation erm seed 0" in state
+    assert f"job {job}: RUNNING n[1-2]" in state and "stages are done" in state
     table = user.shell(f"ddb table {DIGITS} {SMALL}")  # while the job runs
     assert table.returncode == 0 and "ddb_two_step" in table.stdout, table.stderr
     done = user.slurm.wait(int(job))
