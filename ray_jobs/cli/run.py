@@ -100,13 +100,15 @@ def show_graph(graph: Graph, store: Store, only: str | None = None) -> None:
     """What a run would do: stages of each kind, the cost of what is missing; with -v settings and keys."""
     for name in graph.experiment.axes:
         values = dict.fromkeys(str(point.varied.get(name, "as set")) for point in graph.experiment.points)
-        out.print(f"{name} varies: {', '.join(values)}")
+        if len(values) > 1:
+            out.print(f"{name} varies: {', '.join(values)}")
     show_notes(graph)
     for reason in dict.fromkeys(graph.missing_data.values()):
         out.print(f"cannot run yet: {reason}", style="yellow")
     found = look(graph, store, only)
     missing = [each.stage for each in found if each.state != "done"]
-    out.print(f"{len(graph.cells)} cells; {len(found)} stages, {len(found) - len(missing)} of them in the store")
+    cells = f"{len(graph.cells)} cell{'s' * (len(graph.cells) > 1)}"
+    out.print(f"{cells}; {len(found)} stages, {len(found) - len(missing)} of them in the store")
     if missing:
         _show_cost(graph, counts(found), missing)
     if news.verbose:
