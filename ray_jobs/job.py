@@ -78,10 +78,12 @@ def _on_ray(graph: Graph, able: list[Stage], store: Store, journal: Journal, onl
         journal.tell(f"on {nodes}{capacity.cpus} CPUs and {capacity.gpus or 'no'} GPU{'s' * (capacity.gpus > 1)}")
         with StageView(graph, total, journal, probe_on_ray(graph, able, capacity)) as view:
             outcome = run_graph(graph, store, capacity, view.notify, only)
-    for stage, error in outcome.failed.values():
+    for stage, error in (each for key, each in outcome.failed.items() if key not in outcome.blocked):
         kept = "\n" in error and store.failure_path(stage).exists()  # on a full disk nothing can be kept
         whole = f" (whole text: {store.failure_path(stage)})" if kept else ""
-        err.print(f"{stage.name} {stage.key} failed: {headline(error)}{whole}")
+        err.print(f"failed: {view.titles[stage.key]}: {headline(error)}{whole}")
+    if outcome.blocked:
+        err.print(f"not computed, since they need what failed: {len(outcome.blocked)} stages")
     if outcome.interrupted:
         left = f"{len(outcome.interrupted)} of {total} stages are left"
         raise Interrupted(f"{outcome.reason}: {left}; the same command goes on")

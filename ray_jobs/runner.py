@@ -53,6 +53,7 @@ class Outcome:
     cached: list[Stage] = field(default_factory=list)  # there before, or computed by another process meanwhile
     computed: list[Stage] = field(default_factory=list)
     failed: dict[str, tuple[Stage, str]] = field(default_factory=dict)  # key -> stage, error; also those that it blocks
+    blocked: set[str] = field(default_factory=set)  # keys of those that failed only since they need another one
     interrupted: list[Stage] = field(default_factory=list)  # left undone, since the run was asked to end early
     reason: str = "interrupted"  # why stages were left undone
 
@@ -316,6 +317,7 @@ class Run:
             blocked = self.waiting.get(key)
             if blocked and (blocker := next((i for i in blocked.inputs.values() if i.key in failed), None)):
                 failed[key] = (blocked, f"needs {blocker.name} {blocker.key}, which failed")
+                self.outcome.blocked.add(key)
                 del self.waiting[key]
 
     def _leave(self, reason: str) -> None:

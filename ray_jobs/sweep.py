@@ -69,6 +69,7 @@ class SweepResult:
 def run_sweep(sweep: Sweep, store: Store) -> SweepResult:
     """Search until `trials` are over. Raises DDBError where the default configuration itself fails."""
     folder = store.root / "sweeps" / sweep.key
+    began = time.monotonic()
     store.open_to_write()
     folder.mkdir(parents=True, exist_ok=True)
     claim = Claim(folder / "claim")
@@ -90,6 +91,7 @@ def run_sweep(sweep: Sweep, store: Store) -> SweepResult:
                 _means(default, store, judges)  # a mistake of the objective is an error before the first trial
                 if remaining > 0:
                     _search(sweep, study, storage, store, capacity, judges, remaining, journal)
+                journal.tell(f"ended after {duration(time.monotonic() - began)}: {_count(study, sweep)} are over")
                 if interrupt.requested():
                     raise Interrupted(f"interrupted: {_count(study, sweep)} are over; the same command goes on")
         if len(ended(study)) < sweep.settings.trials:

@@ -2,12 +2,12 @@
 
 from ddb.data import BENCHMARKS
 from ddb.errors import DDBError
-from ddb.report.paired import differences, points
+from ddb.report.paired import Difference, differences, points
 from ddb.report.table import Row
 from ddb.report.titles import TITLES, settings_text
 
 BASELINE = "erm"
-SHOWN = 3  # rows that are named; of more, the lowest and the highest
+SHOWN = 4  # rows that are named; of more, the lowest and the highest
 
 
 def conclusion(rows: list[Row]) -> str:
@@ -17,18 +17,25 @@ def conclusion(rows: list[Row]) -> str:
         found = differences([row for row in rows if row.dataset == rows[0].dataset], BASELINE)
     except DDBError:  # no such row, or several
         return ""
-    known = [each for each in found if metric in each.metrics and each.row.cells[0].row.method.needs_signals]
+    known = [each for each in found if metric in each.metrics and _amplifies(each.row)]
     if not known:
         return ""
     known.sort(key=lambda each: each.metrics[metric]["mean"])
     named = known if len(known) <= SHOWN else [known[0], known[-1]]
-    texts = [f"{each.row.method}{_settings(each.row)} {points(each.metrics[metric])}" for each in named]
+    texts = [f"{each.row.method}{_settings(each.row, known)} {points(each.metrics[metric])}" for each in named]
     between = ", ".join(texts) if len(known) <= SHOWN else f"from {' to '.join(texts)}, of {len(known)} rows"
     return f"{TITLES[metric]} accuracy against {BASELINE}, in points with 95 % interval and (seeds): {between}"
 
 
-def _settings(row: Row) -> str:
-    """What may tell a row from others of its method."""
-    known = [f"w = {row.guidance:g}"] if row.guidance is not None and row.settings else []
+def _settings(row: Row, found: list[Difference]) -> str:
+    """What tells a row from others of its method."""
+    if sum(each.row.method == row.method for each in found) == 1:
+        return ""
+    known = [f"w = {row.guidance:g}"] if row.guidance is not None else []
     known += settings_text({name: value for name, value in row.settings.items() if value is not None})
-    return f" ({', '.join(known)})" if known else ""
+    return f" ({', '.join(known)})"
+
+
+def _amplifies(row: Row) -> bool:
+    method = row.cells[0].row.method
+    return method.needs_signals or method.needs_synthetic

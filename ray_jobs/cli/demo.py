@@ -6,6 +6,7 @@ from ddb.experiment import config_file
 from ddb.experiment.graph import build_graph
 from ddb.store import Store
 from ray_jobs.cli.arguments import STORE, Overrides, StoreOption
+from ray_jobs.cli.run import conclude
 from ray_jobs.cli.table import print_table
 from ray_jobs.job import execute
 from ray_jobs.output import out
@@ -24,4 +25,5 @@ def demo(overrides: Overrides = None, store: StoreOption = STORE) -> None:
     figure = opened.root / "demo.png"
     draw(graph, opened, figure)
     out.print(f"figure: {figure}")
+    conclude(graph, opened, failed, ["colored_digits", "seeds=[0]", *(overrides or [])])
     raise typer.Exit(1 if failed else 0)

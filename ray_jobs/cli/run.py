@@ -2,6 +2,7 @@
 
 import shlex
 from collections import Counter
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -64,8 +65,10 @@ def run(
     experiment, name = experiment_of(arguments, data, store, keep=not dry_run)
     graph, opened = build_graph(experiment), Store(store)
     graph.stages(only)  # a wrong kind is an error before anything is printed
-    config, *overrides = arguments or [""]
-    for preset in [override for override in overrides if override.startswith("preset=")]:
+    given = list(arguments or [])
+    folder = data or Path(given[0]).is_dir()  # its configuration was chosen and written into the store
+    config, overrides = str(store / f"{name}.yaml") if folder else given[0], given if data else given[1:]
+    for preset in [override for override in overrides if override.startswith("preset=") and not folder]:
         for change in config_file.preset_changes(config, overrides):
             news.print(f"{preset}: {change}")
     if dry_run:
@@ -74,20 +77,16 @@ def run(
     failed = execute(graph, opened, name, only, local)
     if only is None:
         print_table(graph, opened)
-        said = [
-            str(store / f"{name}.yaml") if data else config,
-            *overrides,
-            *(["--store", str(store)] * (store != STORE)),
-        ]
-        conclude(graph, opened, failed, shlex.join(said))
+        conclude(graph, opened, failed, [config, *overrides])
     raise typer.Exit(1 if failed else 0)
 
 
-def conclude(graph: Graph, store: Store, failed: int, said: str) -> None:
-    """What came out, in a line, and what to do next; `said` names the experiment on a command line."""
+def conclude(graph: Graph, store: Store, failed: int, experiment: list[str]) -> None:
+    """What came out, in a line, and what to do next; `experiment` is a configuration and its overrides."""
     from ddb.report import rows
     from ddb.report.conclusion import conclusion
 
+    said = shlex.join([*experiment, *(["--store", str(store.root)] * (store.root != STORE.absolute()))])
     if failed:
         news.print(f"next: ddb status {said}", style="yellow")
         return

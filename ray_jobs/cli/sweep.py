@@ -1,5 +1,6 @@
 """`ddb sweep`: a search over settings."""
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -9,7 +10,7 @@ from ddb.experiment.graph import build_graph
 from ddb.store import Store
 from ray_jobs.cli.arguments import STORE, ConfigArgument, Overrides, StoreOption
 from ray_jobs.cli.run import show_graph
-from ray_jobs.output import out, show
+from ray_jobs.output import news, out, show
 
 EXAMPLE = "ddb sweep configs/sweeps/colored_digits.yaml sweep.trials=40"
 
@@ -35,5 +36,6 @@ def sweep(
     result = run_sweep(search, Store(store))
     for table in search_tables(search, result.folder):
         show(table)
+    news.print(f"next: ddb run {shlex.quote(str(result.folder / 'best.yaml'))}")
     for name in ("best.yaml", "sweep.json", "journal.log"):
         out.print(str(result.folder / name))

@@ -1,5 +1,6 @@
 """What a run leaves about itself, and what `ddb ls`, `ddb logs` and `ddb status` tell of it from another process."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -12,14 +13,16 @@ from typer.testing import CliRunner
 from ddb.errors import DDBError, Interrupted
 from ddb.experiment.event import Event
 from ddb.progress import reporter
+from ddb.stages.needs import Capacity
 from ddb.store import Store
-from ray_jobs import journal
+from ray_jobs import job, journal
 from ray_jobs.cli import app
 from ray_jobs.console import StageView
 from ray_jobs.journal import Journal, identity, runs
+from ray_jobs.runner import Outcome
 from tests.ray_jobs.conftest import SMALL, small_graph
 
-CONFIG = "configs/colored_digits.yaml"
+LAST = ("classifier", "evaluation")
 
 
 def ddb(*arguments):
@@ -170,3 +173,27 @@ def test_lines_have_no_keys_unless_asked_and_nothing_is_printed_with_q(tmp_path,
         kept.tell("heard by nobody, and kept")
     assert "nobody" not in capsys.readouterr().err and "nobody" in kept.log.read_text()
     ddb("ls", "--store", store.root)
+
+
+def test_a_failure_is_told_once_without_keys_and_what_needs_it_is_counted(tmp_path, monkeypatch, capsys):
+    graph, store = small_graph(methods={"erm": {}}), Store(tmp_path)
+    classifier, evaluation = (next(each for each in graph.stages() if each.name == name) for name in LAST)
+
+    def run_graph(graph, store, capacity, notify, only):
+        store.fail(classifier, "Traceback\nValueError: no such thing")
+        failed = {classifier.key: (classifier, "Traceback\nValueError: no such thing")}
+        return Outcome(failed=failed | {evaluation.key: (evaluation, "needs it")}, blocked={evaluation.key})
+
+    monkeypatch.setattr(job, "connected", lambda: contextlib.nullcontext(Capacity(((2, 0),))))
+    monkeypatch.setattr("ray_jobs.runner.run_graph", run_graph)
+    monkeypatch.setattr("ray_jobs.runner.probe_on_ray", lambda graph, stages, capacity: None)
+    assert job.execute(graph, store, "small") == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].endswith(f"0 in the store {tmp_path}; to compute: 1 data, 1 classifier, 1 evaluation")
+    assert said[2] == "on 2 CPUs and no GPU"
+    whole = store.failure_path(classifier)
+    assert said[3] == f"failed: classifier erm seed 3: ValueError: no such thing (whole text: {whole})"
+    assert said[4] == "not computed, since they need what failed: 1 stages"
+    assert said[5].startswith("ended after ") and said[5].endswith(": 1 stages computed, 2 not")
+    (run,) = runs(store)
+    assert run.state == "failed" and run.noted["failed"] == 2
