@@ -69,6 +69,12 @@ def shell_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in _set_here}
 
 
+def check_address() -> None:
+    """Raises DDBError if RAY_ADDRESS names a place where no Ray answers."""
+    if address := os.environ.get("RAY_ADDRESS"):
+        preflight.reachable(address)
+
+
 @contextlib.contextmanager
 def connected(num_cpus: int | None = None) -> Iterator[Capacity]:
     """Connect to, or start, Ray for the block; a local one is shut down afterwards.
@@ -77,8 +83,7 @@ def connected(num_cpus: int | None = None) -> Iterator[Capacity]:
     blocked, also where they go to all processes of a group. Raises DDBError where there is no Ray to be had.
     """
     address = os.environ.get("RAY_ADDRESS")
-    if address:
-        preflight.reachable(address)
+    check_address()
     import ray
 
     warnings.filterwarnings("ignore", category=FutureWarning, module="ray")

@@ -21,7 +21,7 @@ from ddb.progress import duration
 from ddb.store import Stage, Store
 from ddb.store.record import device_name
 from ddb.training.networks import ensure_weights
-from ray_jobs.cluster import connected
+from ray_jobs.cluster import check_address, connected
 from ray_jobs.console import StageView, kinds_text
 from ray_jobs.exit_codes import exit_codes, interruptible
 from ray_jobs.journal import Journal, identity
@@ -42,6 +42,8 @@ def execute(graph: Graph, store: Store, name: str, only: str | None = None, loca
         return 0
     store.open_to_write()
     blocked = make_ready(graph, missing)
+    if not local:
+        check_address()
     with Journal(store, name, identity(graph.stages())) as journal:
         there = f"{len(stages) - len(missing)} in the store {store.root}"
         journal.tell(f"{name}: {len(stages)} stages, {there}; to compute: {kinds_text(missing)}")

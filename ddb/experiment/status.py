@@ -65,7 +65,7 @@ def counts(found: Iterable[StageStatus]) -> dict[str, Counter[str]]:
 
 def _keys(folder: Path) -> set[str]:
     """Keys of what a folder of workspaces or failures holds."""
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         return {name.partition(".")[0] for name in os.listdir(folder)}
     return set()
 

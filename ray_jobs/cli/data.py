@@ -18,7 +18,7 @@ from ddb.data.files import data_home
 from ddb.errors import DDBError
 from ddb.experiment.config_file import apply_override
 from ray_jobs.cli.completion import complete_dataset, complete_dataset_setting
-from ray_jobs.output import err, out, show
+from ray_jobs.output import err, out
 
 NameArgument = Annotated[
     str,
@@ -73,7 +73,7 @@ def data_list() -> None:
                 present = Text("no", "yellow")
                 where = " or ".join(str(data_home() / place) for place in benchmark.places)
         view.add_row(name, benchmark.metric, present, where)
-    show(view)
+    out.print(view)
 
 
 @data_app.command("describe", epilog="Example: ddb data describe colored_digits conflict_ratio=0.02")
@@ -86,7 +86,7 @@ def data_describe(name: NameArgument, overrides: Overrides = None, output: Sheet
     view = Table(*header)
     for row in rows:
         view.add_row(*row)
-    show(view)
+    out.print(view)
     for note in (*dataset.notes, *dataset.reading):
         out.print(note)
     path = output or Path(f"{Path(name).absolute().name}.png")
@@ -110,7 +110,7 @@ def data_check(name: NameArgument, overrides: Overrides = None, shown: Shown = 1
         color = "" if known is None else "green" if known == found else "red"
         view.add_row(split, group, Text(f"{found:,}", color), "–" if known is None else f"{known:,}")
     if report.counts:
-        show(view)
+        out.print(view)
     lines = [f"{report.rows:,} rows, {report.present:,} images present, {report.bytes / 1e6:,.1f} MB"]
     lines += [f"sizes: {report.sizes} pixels"] * bool(report.sizes) + report.notes
     number = len(report.problems)

@@ -41,7 +41,8 @@ def status(
 ) -> None:
     """Stages that are done, running or failed, or trials of a search; their pace, and the time that is left.
 
-    With -v every stage is listed, with its place in the store.
+    With -v, and where the output is no terminal, every stage is listed with its
+    place in the store.
     """
     if "sweep" in config_file.read_file(config):
         from ddb.experiment.sweep import load_sweep
@@ -63,7 +64,7 @@ def status(
         out.print(line)
     if len(found["kinds"]) > 1:
         show(_table(found["kinds"]))
-    if news.verbose and "stages" in found:
+    if "stages" in found and (news.verbose or not out.is_terminal):  # a pipe goes to a program, which may want keys
         _list(found["stages"])
 
 

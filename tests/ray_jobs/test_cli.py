@@ -78,11 +78,15 @@ def test_dry_run_of_a_sweep_shows_space_and_default(tmp_path):
     assert "trials: 7" in result.output and "methods.ddb_two_step.gamma: 1.0" in result.output
 
 
-def test_status_table_and_report_work_before_anything_is_finished(tmp_path):
+def test_status_table_and_report_work_before_anything_is_finished(tmp_path, monkeypatch):
     status = _run("status", CONFIG, "seeds=[0]", "--store", tmp_path)
     assert status.exit_code == 0 and "0 of 19 stages are done" in status.output
-    assert "| classifier | 6 | 6 |" in status.output and "classifier/" not in status.output
-    assert _run("status", CONFIG, "seeds=[0]", "-v", "--store", tmp_path).output.count(" to do ") >= 19
+    assert "| classifier | 6 | 6 |" in status.output and status.output.count(" to do   ") == 19
+    monkeypatch.setattr(output.out, "_force_terminal", True)
+    seen = _run("status", CONFIG, "seeds=[0]", "--store", tmp_path).output
+    assert "0 of 19 stages are done" in seen and "classifier/" not in seen
+    assert _run("status", CONFIG, "seeds=[0]", "-v", "--store", tmp_path).output.count("classifier/") == 6
+    monkeypatch.setattr(output.out, "_force_terminal", False)
     rows = json.loads(_run("table", CONFIG, "--format", "json", "--store", tmp_path).output)
     assert [row["method"] for row in rows][:2] == ["erm", "group_dro"]
     assert all(row["seeds"] == [] and row["failed"] == 0 for row in rows)
