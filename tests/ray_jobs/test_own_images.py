@@ -66,4 +66,4 @@ def test_absent_data_is_told_before_a_ray_is_started(values, tmp_path):
     values["dataset"]["root"] = str(tmp_path / "nowhere")
     graph = build_graph(resolve(values))
     with pytest.raises(DDBError, match=f"not found at {tmp_path}/nowhere"):
-        execute(graph, Store(tmp_path / "runs"))
+        execute(graph, Store(tmp_path / "runs"), "mine")
