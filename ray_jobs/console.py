@@ -39,7 +39,11 @@ class StageView:
         self.total, self.journal, self.titles = total, journal, stage_titles(graph)
         self.done = self.failed = 0
         self.running: dict[str, Event] = {}  # key -> its last event
-        self._costs, self._left = costs, TimeLeft({})
+        self._costs, self._left = costs, TimeLeft()
+        self._users: dict[str, list[str]] = {}  # key -> keys of the stages that need it
+        for stage in graph.stages():
+            for needed in stage.inputs.values():
+                self._users.setdefault(needed.key, []).append(stage.key)
         self._told: dict[str, float] = {}  # what has lines at intervals -> when it had its last
         live = Live(console=news, get_renderable=self._table, refresh_per_second=4, transient=True)
         self.live = live if news.is_terminal and not news.quiet else None
@@ -73,19 +77,30 @@ class StageView:
             self._told[key] = time.monotonic()  # its first line of progress comes later
             place = f" -> {event.stage.name}/{key}" if news.verbose and kind in ("finished", "shared") else ""
             self.journal.tell(self._line(key, f"{event}{place}"), STYLES.get(kind))
+            if kind == "failed":
+                self._left.drop(self._that_need(key))
             if kind == "failed" and "\n" in event.error:
                 self.journal.write(event.error)
-        self._whole()
+        if kind != "cached":
+            self._whole()
+
+    def _that_need(self, key: str) -> set[str]:
+        """The stage and all that need it."""
+        found, new = {key}, [key]
+        while new:
+            new = [user for user in self._users.get(new.pop(), []) if user not in found] + new
+            found.update(new)
+        return found
 
     def _whole(self) -> None:
         """How far everything is, at intervals."""
         if self._costs and (costs := self._costs()) is not None:
-            self._left, self._costs = TimeLeft(costs), None
+            self._left.estimate(costs)
+            self._costs = None
             self._told["all"] = -WHOLE_INTERVAL
         if self._is_due("note", NOTE_INTERVAL):
             self.journal.note(**self._numbers())
-        left = self._left.seconds()
-        if left and self._is_due("all", WHOLE_INTERVAL):
+        if self._is_due("all", WHOLE_INTERVAL) and (left := self._left.seconds()):
             (self.journal.write if self.live else self.journal.tell)(f"about {duration(left)} left for all stages")
 
     def _numbers(self) -> dict:

@@ -18,7 +18,7 @@ from typing import NoReturn
 
 from ddb.errors import DDBError, Interrupted, fault_of_system
 from ddb.interrupt import on_signals
-from ray_jobs.output import err, out, printable_anywhere
+from ray_jobs.output import err, news, printable_anywhere
 from slurm.ray_node import adopt_orphans, end_descendants
 
 INTERRUPTED = 75  # exit code; EX_TEMPFAIL of sysexits.h: try again later
@@ -62,7 +62,7 @@ def interruptible() -> contextlib.AbstractContextManager[None]:
     def end() -> None:
         adopt_orphans()
         end_descendants()
-        out.show_cursor()  # which a live table hides
+        news.show_cursor()  # which a live table hides
         err.print("interrupted: ended at once by a second signal; the same command goes on", style="red")
         os._exit(INTERRUPTED)  # nobody is left to whom Ray's own end could say goodbye
 

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from ddb.errors import DDBError, Interrupted, headline
 from ddb.experiment import config_file
+from ddb.experiment.event import Event
 from ddb.experiment.graph import Graph, build_graph
 from ddb.experiment.time_left import probed
 from ddb.features.encoders import build_encoder
@@ -47,7 +48,7 @@ def execute(graph: Graph, store: Store, name: str, only: str | None = None, loca
     with Journal(store, name, identity(graph.stages())) as journal:
         there = f"{len(stages) - len(missing)} in the store {store.root}"
         journal.tell(f"{name}: {len(stages)} stages, {there}; to compute: {kinds_text(missing)}")
-        journal.tell(f"log: {journal.log}; Ctrl-C ends in order, and the same command goes on")
+        journal.tell(f"log: {journal.log}; stop with Ctrl-C, rerun the command to resume")
         able = [stage for stage in missing if stage.key not in blocked]
         failed = blocked | (_in_this_process if local else _on_ray)(graph, able, store, journal, only)
         journal.note(failed=len(failed))
@@ -66,6 +67,9 @@ def _in_this_process(graph: Graph, able: list[Stage], store: Store, journal: Jou
     journal.tell(f"on {device_name()}, in this process")
     seconds = probed(graph, able, None, device)
     with StageView(graph, len(graph.stages(only)), journal, lambda: seconds) as view:
+        for stage in graph.stages(only):
+            if store.has(stage):
+                view.notify(Event("cached", stage))
         compute(able, store, graph.config.resources, view.notify)
     return set()
 

@@ -1,7 +1,7 @@
 """What a run leaves about itself in the store: what it said, and how far it is, for whoever looks later or from afar.
 
-logs/colored_digits-20261201-093012-4711.log      every line, with the time of day; whole errors
-logs/colored_digits-20261201-093012-4711.json     command, machine, state, stages, time left; renewed while it runs
+logs/colored_digits-20261201-093012-n1-4711.log      every line, with the time of day; whole errors
+logs/colored_digits-20261201-093012-n1-4711.json     command, machine, state, stages, time left; renewed while it runs
 
 with Journal(store, "colored_digits", identity(graph)) as journal:
     journal.tell("19 stages")
@@ -32,6 +32,7 @@ from ddb.store import KEY_LENGTH, Stage, Store
 from ray_jobs.output import news
 
 LOGS = "logs"  # folder of the store
+NOTED = {"name", "identity", "command", "state", "began", "time", "host", "machine", "pid", "started"}
 HEARTBEAT, SILENCE = 5.0, 120.0  # seconds between two signs of life, and after which a run on another machine is over
 
 
@@ -72,12 +73,30 @@ def identity(stages: Iterable[Stage]) -> str:
 
 
 def runs(store: Store) -> list[Run]:
-    """All runs that have noted themselves, the newest first."""
+    """All runs that have noted themselves: those under way, then the others, the newest first."""
     found = []
     for file in (store.root / LOGS).glob("*.json"):
-        with contextlib.suppress(OSError, ValueError):  # removed or renewed meanwhile
-            found.append(Run(file, json.loads(file.read_text(encoding="utf-8")), file.stat().st_mtime))
-    return sorted(found, key=lambda run: run.noted["began"], reverse=True)
+        with contextlib.suppress(OSError, ValueError):  # removed meanwhile, or damaged
+            noted = json.loads(file.read_text(encoding="utf-8"))
+            if isinstance(noted, dict) and noted.keys() >= NOTED:  # else of another version
+                found.append(Run(file, noted, file.stat().st_mtime))
+    return sorted(found, key=lambda run: (run.state == "running", run.noted["time"]), reverse=True)
+
+
+def again(run: Run) -> Run:
+    """The same run as it is now."""
+    with contextlib.suppress(OSError, ValueError):
+        return Run(run.file, json.loads(run.file.read_text(encoding="utf-8")), run.file.stat().st_mtime)
+    return run
+
+
+def _command(store: Store) -> list[str]:
+    """What was entered, with the store if it was named by the environment alone."""
+    program, *words = sys.argv
+    module = Path(program).stem
+    as_module = program.endswith(".py") and module != "__main__"
+    entered = ["python", "-m", f"ray_jobs.{module}"] if as_module else ["ddb"]
+    return [*entered, *words, *([] if "--store" in words else ["--store", str(store.root)])]
 
 
 class Journal:
@@ -85,13 +104,14 @@ class Journal:
 
     def __init__(self, store: Store, name: str, identity: str):
         began = datetime.now().astimezone()
-        self._file = store.root / LOGS / f"{name}-{began:%Y%m%d-%H%M%S}-{os.getpid()}.json"
+        self._file = store.root / LOGS / f"{name}-{began:%Y%m%d-%H%M%S}-{machine.node_name()}-{os.getpid()}.json"
         self._noted: dict[str, Any] = {
             "name": name,
             "identity": identity,
-            "command": shlex.join(["ddb", *sys.argv[1:]]),
+            "command": shlex.join(_command(store)),
             "state": "running",
             "began": began.isoformat(timespec="seconds"),
+            "time": began.timestamp(),
             "host": machine.node_name(),
             "machine": machine.identity(),
             "pid": os.getpid(),
@@ -131,7 +151,7 @@ class Journal:
     def note(self, **known: Any) -> None:
         """What is known of the run from now on: total, done, failed, seconds_left, or anything else."""
         self._noted |= known | {"updated": datetime.now().astimezone().isoformat(timespec="seconds")}
-        temporary = self._file.with_name(f".{self._file.name}")
+        temporary = self._file.with_suffix(".new")
         with contextlib.suppress(OSError):
             temporary.write_text(json.dumps(self._noted, indent=1) + "\n", encoding="utf-8")
             os.replace(temporary, self._file)

@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-WIDTH = None if sys.stdout.isatty() else 140  # a log file has no edge to wrap at
+WIDTH = None if sys.stdout and sys.stdout.isatty() else 140  # a log file has no edge to wrap at
 
 
 class Plain(Console):
@@ -31,7 +31,7 @@ class Plain(Console):
 
 
 out, err = Plain(WIDTH, stderr=False), Plain(None, stderr=True)
-news = Plain(None if sys.stderr.isatty() else 140, stderr=True)
+news = Plain(None if sys.stderr and sys.stderr.isatty() else 140, stderr=True)
 
 NEAREST = {"–": "-", "—": "-", "−": "-", "→": ">", "…": "...", "±": "+-", "×": "x", "·": "*", "•": "*", "‘": "'",
            "’": "'", "“": '"', "”": '"', "│": "|", "─": "-", "━": "-"}  # fmt: skip

@@ -85,7 +85,7 @@ def run_sweep(sweep: Sweep, store: Store) -> SweepResult:
             make_ready(default, missing)
             with Journal(store, sweep.path.stem, sweep.key) as journal, interruptible(), connected() as capacity:
                 journal.tell(f"search {folder}: {_count(study, sweep)} are over")
-                journal.tell(f"log: {journal.log}; Ctrl-C ends in order, and the same command goes on")
+                journal.tell(f"log: {journal.log}; stop with Ctrl-C, rerun the command to resume")
                 if missing:
                     _compute_default(default, store, capacity, journal)
                 _means(default, store, judges)  # a mistake of the objective is an error before the first trial
@@ -169,7 +169,7 @@ class _Lines(tune.Callback):
         self.over += 1
         seconds = time.monotonic() - self.began
         left = seconds / self.over * (self.remaining - self.over)
-        self.journal.note(seconds_left=round(left))
+        self.journal.note(unit="trials", done=self.over, total=self.remaining, seconds_left=round(left))
         self.journal.tell(f"[{self.over}/{self.remaining}] {point}: {text}; about {duration(left)} left")
 
 
@@ -261,7 +261,8 @@ def _result(sweep: Sweep, folder: Path, study: optuna.Study, store: Store, judge
         "outcomes": [vars(outcome) for outcome in outcomes],
         "trials": [as_json(trial) for trial in trials],
     }
-    (folder / "sweep.json").write_text(json.dumps(tried, indent=1) + "\n")
+    (folder / ".sweep").write_text(json.dumps(tried, indent=1) + "\n")
+    (folder / ".sweep").replace(folder / "sweep.json")
     return SweepResult(folder, trials, outcomes)
 
 

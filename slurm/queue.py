@@ -38,17 +38,15 @@ def note(store: Path, job: str, command: list[str], config: Path) -> Path:
     return Path(log)
 
 
-def log(store: Path, job: str) -> Path:
-    """The log of a job that `ddb submit` has noted in the store. Raises LaunchError if there is none."""
-    for entry in _entries(store):
-        if entry["job"] == job and Path(entry["log"]).exists():
-            return Path(entry["log"])
-    raise LaunchError(f"job {job}: has no log in the store {store}; it begins with the job")
+def log(store: Path, job: str) -> Path | None:
+    """Where the log of a job is or will be that `ddb submit` has noted in the store; None for any other job."""
+    return next((Path(entry["log"]) for entry in _entries(store) if entry["job"] == job), None)
 
 
 def is_queued(job: str) -> bool:
-    """Whether a job waits or runs."""
-    return bool(ask("squeue", "--noheader", "--format=%A", f"--jobs={job}").stdout.strip())
+    """Whether a job waits or runs, or SLURM does not answer."""
+    answer = ask("squeue", "--noheader", "--format=%A", f"--jobs={job}")
+    return bool(answer.stdout.strip()) or (answer.returncode != 0 and "Invalid job id" not in answer.stderr)
 
 
 def _entries(store: Path) -> list[dict[str, Any]]:

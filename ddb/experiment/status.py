@@ -33,8 +33,11 @@ class StageStatus:
     error: str = ""
 
 
-def look(graph: Graph, store: Store, only: str | None = None) -> list[StageStatus]:
-    """Every stage, inputs before what needs them; with `only`, those of that kind and their inputs."""
+def look(graph: Graph, store: Store, only: str | None = None, since: float = 0.0) -> list[StageStatus]:
+    """Every stage, inputs before what needs them; with `only`, those of that kind and their inputs.
+
+    Failures from before the time `since`, at which a run began that will try again, do not count.
+    """
     stages = graph.stages(only)
     finished = store.finished(stages)
     listed = {name: (_keys(store.root / ".work" / name), _keys(store.root / ".failures" / name))
@@ -46,7 +49,7 @@ def look(graph: Graph, store: Store, only: str | None = None) -> list[StageStatu
             found[stage.key] = StageStatus(stage, "done")
         elif begun and (running := _running(stage, store)):
             found[stage.key] = running
-        elif failed:
+        elif failed and (store.failure_time(stage) or 0) / 1e9 >= since:
             found[stage.key] = StageStatus(stage, "failed", error=store.failure(stage) or "")
         elif any(found[each.key].state in ("failed", "blocked") for each in stage.inputs.values()):
             found[stage.key] = StageStatus(stage, "blocked")

@@ -266,12 +266,18 @@ def open_study(folder: Path, sweep: Sweep) -> tuple[optuna.Study, JournalStorage
 def trials_of(folder: Path) -> list[dict[str, Any]]:
     """All trials of the study in `folder`, also while a search goes on: number, state, point, value, rungs, seconds.
 
-    Changes nothing. The state is of STATES_OF_TRIALS; a trial that a kill has interrupted is left out.
+    Changes nothing. The state is of STATES_OF_TRIALS; a trial that a kill has interrupted is left out. Raises DDBError
+    if the journal is damaged.
     """
     journal = folder / "journal.log"
     if not journal.exists():
         return []
-    study = optuna.load_study(study_name=STUDY, storage=JournalStorage(JournalFileBackend(str(journal))))
+    try:
+        study = optuna.load_study(study_name=STUDY, storage=JournalStorage(JournalFileBackend(str(journal))))
+    except KeyError:  # the search is just beginning
+        return []
+    except ValueError as error:
+        raise DDBError(f"{journal}: damaged ({error})") from None
     return [as_json(each) for each in study.get_trials(deepcopy=False) if INTERRUPTED not in each.user_attrs]
 
 

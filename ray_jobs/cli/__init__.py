@@ -40,7 +40,12 @@ def _show_version(asked: bool) -> None:
         raise typer.Exit
 
 
-Version = Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Versions of it all.")]
+Version = Annotated[
+    bool,
+    typer.Option(
+        "--version", callback=_show_version, is_eager=True, help="Print the versions of ddb and its packages."
+    ),
+]
 
 
 @app.callback()

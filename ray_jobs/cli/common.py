@@ -1,4 +1,4 @@
-"""Options that every command has: -q and -v and, where it takes settings, --seeds."""
+"""Options of all commands but those of `ddb data` and `ddb configs`: -q, -v and, where it takes settings, --seeds."""
 
 import inspect
 import re

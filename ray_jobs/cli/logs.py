@@ -11,10 +11,9 @@ from ddb.errors import DDBError
 from ddb.settings import unknown
 from ddb.store import Store
 from ray_jobs.cli.arguments import STORE, StoreOption
-from ray_jobs.journal import Run, runs
+from ray_jobs.journal import Run, again, runs
 from ray_jobs.output import news
 from slurm import queue
-from slurm.log import LaunchError
 
 EXAMPLE = "ddb logs colored_digits --follow"
 EVERY = 0.5  # seconds between two looks of --follow
@@ -29,15 +28,15 @@ Follow = Annotated[bool, typer.Option("--follow", "-f", help="Print what is adde
 def logs(name: Name = None, follow: Follow = False, store: StoreOption = STORE) -> None:
     """The log of the newest run, or of the newest of an experiment."""
     opened = Store(store)
-    run = None if name and name.isdecimal() else _newest(opened, Path(name).stem if name else None)
-    try:
-        path = run.log if run else queue.log(opened.root, str(name))
-    except LaunchError as error:
-        raise DDBError(str(error)) from None
+    run, path = _wanted(opened, name)
+    while follow and run is None and not path.exists() and queue.is_queued(str(name)):
+        time.sleep(EVERY * 10)  # the job has not begun
     news.print(str(path))
+    if not path.exists():
+        raise DDBError(f"{path}: no such file; the log begins with the job")
     with path.open(encoding="utf-8", errors="replace") as file:
         while True:
-            goes_on = follow and _goes_on(opened, run, str(name))  # before what may be its last lines are read
+            goes_on = follow and _goes_on(run, str(name))  # before what may be its last lines are read
             sys.stdout.write(file.read())
             sys.stdout.flush()
             if not goes_on:
@@ -45,17 +44,22 @@ def logs(name: Name = None, follow: Follow = False, store: StoreOption = STORE) 
             time.sleep(EVERY)
 
 
-def _newest(store: Store, name: str | None) -> Run:
+def _wanted(store: Store, name: str | None) -> tuple[Run | None, Path]:
+    """The run and its log, or None and the log of a SLURM job. Raises DDBError where there is no such thing."""
     found = runs(store)
     known = dict.fromkeys(run.noted["name"] for run in found)
-    if not found or name not in (None, *known):
-        near = f"; {unknown(name, list(known))}" if name and known else ""
-        raise DDBError(f"no log of {name or 'a run'} in the store {store.root}{near}")
-    return next(run for run in found if name in (None, run.noted["name"]))
+    wanted = name if name in known or name is None else Path(name).name.removesuffix(".yaml").removesuffix(".yml")
+    if found and wanted in (None, *known):
+        run = next(run for run in found if wanted in (None, run.noted["name"]))
+        return run, run.log
+    if name and name.isdecimal() and (log := queue.log(store.root, name)):
+        return None, log
+    near = f"; {unknown(name, list(known))}" if name and known else ""
+    raise DDBError(f"no log of {name or 'a run'} in the store {store.root}{near}")
 
 
-def _goes_on(store: Store, run: Run | None, job: str) -> bool:
+def _goes_on(run: Run | None, job: str) -> bool:
     """Whether the run, or the SLURM job, may still write into its log."""
     if run is None:
         return queue.is_queued(job)
-    return any(each.file == run.file and each.state == "running" for each in runs(store))
+    return again(run).state == "running"

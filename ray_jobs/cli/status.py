@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ddb import progress
-from ddb.errors import headline
+from ddb.errors import DDBError, headline
 from ddb.experiment import config_file
 from ddb.experiment.graph import Graph, build_graph
 from ddb.experiment.status import STATES, StageStatus, counts, look
@@ -39,7 +39,7 @@ def status(
     as_json: AsJson = False,
     store: StoreOption = STORE,
 ) -> None:
-    """Stages that are done, running or failed, or trials of a search; their pace, and the time that is left.
+    """Print how many stages or trials are done, running or failed, how fast they are, and the time left.
 
     With -v, and where the output is no terminal, every stage is listed with its
     place in the store.
@@ -56,6 +56,8 @@ def status(
     def now() -> dict[str, Any]:
         return {"name": config.stem, "store": str(opened.root), **facts(), "jobs": queue.states(opened.root, config)}
 
+    if as_json and watch:
+        raise DDBError("--watch: not with --json, which prints one look")
     if as_json:
         sys.stdout.write(json.dumps(now(), indent=1) + "\n")
         return
@@ -92,17 +94,22 @@ def _list(stages: list[dict[str, Any]]) -> None:
 
 
 def _watched(now: Any) -> dict[str, Any]:
-    """Shows what there is again and again; returns what is there once nothing is left, or at Ctrl-C."""
-    found = now()
+    """Shows what there is again and again; returns once nothing is left or the run has ended, and at Ctrl-C."""
+    found, running = now(), False
     with Live(console=out, auto_refresh=False, transient=True) if out.is_terminal else _Repeated() as live:
         try:
-            while found["left"]:
+            while found["left"] and not (running and not _is_running(found)):
+                running = _is_running(found)
                 live.update(Text("\n").join(_lines(found)), refresh=True)
                 time.sleep(EVERY)
                 found = now()
         except KeyboardInterrupt:
             pass
     return found
+
+
+def _is_running(found: dict[str, Any]) -> bool:
+    return bool(found["run"]) and found["run"]["state"] == "running"
 
 
 class _Repeated:
@@ -124,12 +131,13 @@ class _Repeated:
 def _of_experiment(graph: Graph, store: Store) -> dict[str, Any]:
     from ddb.report.titles import stage_titles
 
-    found, titles = look(graph, store), stage_titles(graph)
+    run = _run(store, journal.identity(graph.stages()))
+    since = run["time"] if run and run["state"] == "running" else 0.0
+    found, titles = look(graph, store, since=since), stage_titles(graph)
     by_kind = counts(found)
     states = {state: sum(numbers[state] for numbers in by_kind.values()) for state in STATES}
     over = sum(states[state] for state in ("done", "failed", "blocked"))
     stages = [_plain(each, titles[each.stage.key]) for each in found]
-    run = _run(store, journal.identity(each.stage for each in found))
     return {"unit": "stages", "total": len(found), "states": states, "left": len(found) - over, "kinds": by_kind,
             "stages": stages, "run": run}  # fmt: skip
 
@@ -143,17 +151,18 @@ def _of_search(sweep: Any, store: Store) -> dict[str, Any]:
     whole = [each for each in trials if each["state"] == "whole"]
     best = max(whole, key=lambda each: each["value"], default=None)
     graph = build_graph(sweep.experiment(sweep.default))
-    return {"unit": "trials", "total": sweep.settings.trials, "states": states, "left": sweep.settings.trials - over,
+    total = max(sweep.settings.trials, len(trials))  # a run may have asked for more
+    return {"unit": "trials", "total": total, "states": states, "left": total - over,
             "objective": sweep.settings.objective, "best": best, "kinds": counts(look(graph, store)),
             "run": _run(store, sweep.key)}  # fmt: skip
 
 
 def _run(store: Store, identity: str) -> dict[str, Any] | None:
-    """The newest run of the experiment."""
+    """The run of the experiment that is under way, or else the newest."""
     run = next((run for run in journal.runs(store) if run.noted["identity"] == identity), None)
     if run is None:
         return None
-    known = {name: run.noted.get(name) for name in ("command", "began", "seconds_left", "slurm_job")}
+    known = {name: run.noted.get(name) for name in ("command", "began", "time", "seconds_left", "slurm_job")}
     return known | {"state": run.state, "owner": run.owner, "log": str(run.log), "heard": time.time() - run.heard}
 
 
@@ -161,7 +170,7 @@ def _lines(found: dict[str, Any]) -> Iterator[Text]:
     """What a person wants to know first."""
     done = found["total"] - found["left"] if found["unit"] == "trials" else found["states"]["done"]
     text = Text(f"{found['name']} in {found['store']}: {done} of {found['total']} {found['unit']} ")
-    text.append("are over" if found["unit"] == "trials" else "are done")
+    text.append("are finished" if found["unit"] == "trials" else "are done")
     for state, number in found["states"].items():
         if number and state not in ("done", "to do"):
             text.append(f", {number} {state}", COLORS.get(state, ""))
@@ -183,17 +192,20 @@ def _lines(found: dict[str, Any]) -> Iterator[Text]:
     if run := found["run"]:
         yield Text(_about(run))
     elif found["left"]:
-        yield Text("no run of it has left a note in this store")
+        yield Text("no run of it is recorded in this store")
 
 
 def _about(run: dict[str, Any]) -> str:
-    """The newest run in a line."""
+    """The run in a line."""
+    where = f"SLURM job {run['slurm_job']}, " * bool(run["slurm_job"]) + run["owner"]
     if run["state"] != "running":
-        ended = f"the last run ({run['owner']}, began {run['began']}) {_ENDED[run['state']]}"
-        return f"{ended}; log: {run['log']}" + ("" if run["state"] == "finished" else f"; go on with: {run['command']}")
+        ended = f"the last run ({where}, began {run['began']}) {_ENDED[run['state']]}; log: {run['log']}"
+        if run["state"] == "finished":
+            return ended
+        return f"{ended}; " + ("submit it again to resume" if run["slurm_job"] else f"resume with: {run['command']}")
     left = run["seconds_left"]
     estimate = f"about {duration(left)} left for all; " if left else ""
-    return f"{estimate}run by {run['owner']} since {run['began']}; log: {run['log']}"
+    return f"{estimate}run by {where} since {run['began']}; log: {run['log']}"
 
 
 _ENDED = {"finished": "finished", "failed": "failed", "interrupted": "was interrupted", "killed": "was killed"}

@@ -106,6 +106,8 @@ def submit(
 
 def _check_folder(command: str, arguments: list[str]) -> tuple[Graph, Path, list[str]]:
     """Of `ddb submit audit DIR [KEY=VALUE]...`: what would be computed, the folder, the command of the job."""
+    if not arguments or not Path(arguments[0]).is_dir():
+        raise DDBError(f"ddb submit {command}: name a folder of images, not {arguments[0] if arguments else 'nothing'}")
     experiment, _ = experiment_of(arguments, None, Path(), "features", keep=False)
     folder = Path(arguments[0]).absolute()
     return build_graph(experiment), folder, [command, str(folder), *arguments[1:]]

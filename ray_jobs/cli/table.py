@@ -46,6 +46,9 @@ def table(
         from ddb.experiment.sweep import load_sweep
         from ddb.report.search import search_tables
 
+        for option, given in (("--format", format), ("--against", against)):
+            if given is not None:
+                raise DDBError(f"{option}: a search has only the tables for reading; sweep.json in its folder has all")
         search = load_sweep(config, overrides)
         for view in search_tables(search, Store(store).root / "sweeps" / search.key):
             show(view)

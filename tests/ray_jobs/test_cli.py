@@ -170,8 +170,8 @@ def test_an_audit_of_a_folder_is_submitted_as_it_would_be_run(tmp_path, monkeypa
     (sbatch,) = (line for line in said.output.splitlines() if line.startswith("sbatch --"))
     assert sbatch.endswith(f" audit {images} 'seeds=[0]'") and " --time=30 -p gpu " in sbatch
     assert not store.exists()
-    wrong = _run("submit", "audit", tmp_path / "nowhere", "--store", store)
-    assert "nowhere" in str(wrong.exception)
+    wrong = _run("submit", "audit", "colored_digits", "--store", store)
+    assert str(wrong.exception) == "ddb submit audit: name a folder of images, not colored_digits"
 
 
 def test_the_version_names_commit_and_packages():

@@ -103,7 +103,7 @@ def test_a_dry_run_prints_the_command_and_needs_no_slurm_which_a_submission_does
 
 def test_a_search_is_submitted_with_its_own_command(ddb, fake):
     file = "configs/sweeps/colored_digits.yaml"
-    assert "0 of 20 trials are over" in ddb("status", file).out
+    assert "0 of 20 trials are finished" in ddb("status", file).out
     done = ddb("submit", file, "sweep.trials=7")
     assert fake.read("args")[0].splitlines()[-3:] == ["sweep", file, "sweep.trials=7"]
     assert f"state: ddb status {file} sweep.trials=7 --store " in done.out

@@ -42,7 +42,7 @@ def test_how_a_run_ended_is_noted(tmp_path, monkeypatch):
             pass
     found = {run.noted["name"]: run for run in runs(Store(tmp_path))}
     assert {name: run.state for name, run in found.items()} == {state: state for state in endings}
-    assert found["failed"].noted["command"] == "ddb run mine.yaml 'seeds=[0, 1]'"
+    assert found["failed"].noted["command"] == f"ddb run mine.yaml 'seeds=[0, 1]' --store {tmp_path}"
     assert [line[20:] for line in found["failed"].log.read_text().splitlines()] == ["begun", "no space left"]
 
 
@@ -61,10 +61,10 @@ def test_a_run_is_seen_while_it_runs_and_a_kill_is_noticed(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", KILLED, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout.readline() == b"ready\n"
     row = [cell.strip() for cell in ddb("ls", "--store", tmp_path).output.splitlines()[-1].split("|")]
-    assert row[1:4] == ["mine", "running", "3/19"] and row[5] == "1 min 30 s"
+    assert row[1:4] == ["mine", "running", "3/19 stages"] and row[5] == "1 min 30 s"
     process.kill()
     process.wait()
-    assert "| mine | killed | 3/19 |" in ddb("ls", "--store", tmp_path).output
+    assert "| mine | killed | 3/19 stages |" in ddb("ls", "--store", tmp_path).output
 
 
 def test_a_run_on_another_machine_is_over_when_it_gives_no_sign_of_life(tmp_path, monkeypatch):
@@ -114,11 +114,14 @@ def test_status_tells_states_progress_and_the_run(tmp_path):
     arguments = ["status", tmp_path / "small.json", "--store", store.root]
     with Journal(store, "small", identity(graph.stages())) as kept, store.produce(cdpm) as work:
         kept.note(seconds_left=125)
+        retried = ddb(*arguments).output  # the failure is older than the run, which will try again
+        store.fail(erm, "Traceback\nValueError: no such thing")
         reporter(work.root)(50, 200, {"loss": 0.25})
         said = ddb(*arguments).output
         known = json.loads(ddb(*arguments, "--json").output)
         (work.result / "file").touch()
     total = len(graph.stages())
+    assert f"1 of {total} stages are done, 1 running\n" in retried
     assert f"1 of {total} stages are done, 1 running, 1 failed, 1 blocked" in said
     assert "running: cdpm seed 3: 50/200, loss 0.250" in said
     assert "failed: classifier erm seed 3: ValueError: no such thing" in said
@@ -197,3 +200,32 @@ def test_a_failure_is_told_once_without_keys_and_what_needs_it_is_counted(tmp_pa
     assert said[5].startswith("ended after ") and said[5].endswith(": 1 stages computed, 2 not")
     (run,) = runs(store)
     assert run.state == "failed" and run.noted["failed"] == 2
+
+
+def test_a_run_under_way_comes_before_a_later_one_that_has_ended_and_damage_is_no_run(tmp_path):
+    store = Store(tmp_path)
+    with Journal(store, "mine", "id") as kept:
+        (kept.log.parent / "cut.json").write_text('{"name": "cu')
+        (kept.log.parent / "other.json").write_text("[]")
+        with Journal(store, "later", "id"):
+            pass
+        assert [(run.noted["name"], run.state) for run in runs(store)] == [("mine", "running"), ("later", "finished")]
+    (kept.log.parent / f"{kept.log.stem}.new").write_text("{")  # of a process that was killed while it wrote
+    assert len(runs(store)) == 2
+
+
+def test_a_name_with_a_dot_is_found_as_ls_prints_it(tmp_path):
+    with Journal(Store(tmp_path), "w0.5", "id") as kept:
+        kept.tell("of half a point")
+    for name in ("w0.5", "configs/w0.5.yaml"):
+        assert "of half a point" in ddb("logs", name, "--store", tmp_path).output
+
+
+def test_watch_ends_with_the_run_though_stages_are_left(tmp_path, monkeypatch):
+    graph, store = small_graph(methods={"erm": {}}), Store(tmp_path / "runs")
+    (tmp_path / "small.json").write_text(json.dumps(SMALL | {"methods": {"erm": {}}}))
+    kept = Journal(store, "small", identity(graph.stages()))
+    kept.__enter__()
+    monkeypatch.setattr("ray_jobs.cli.status.time.sleep", lambda seconds: kept.__exit__(None, None, None))
+    said = ddb("status", tmp_path / "small.json", "--watch", "--store", store.root).output
+    assert "the last run (" in said and "0 of 3 stages are done" in said
