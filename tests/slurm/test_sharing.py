@@ -25,7 +25,7 @@ def test_three_tasks_of_an_array_compute_every_stage_once_and_one_is_requeued_al
     settings = ["methods={erm: {}}", f"seeds={list(range(1, 31))}"]
     options = ("--array=0-2", "--nodes=1", "--cpus-per-task=1", f"--output={tmp_path}/%A_%a.log", "slurm/ddb.sbatch")
     variables = {"DDB_STORE": str(tmp_path / "runs"), "DDB_PYTHON": sys.executable}
-    job = slurm.sbatch(*options, "run", str(path), *settings, **variables)
+    job = slurm.sbatch(*options, "run", str(path), *settings, "-v", **variables)
     store = Store(tmp_path / "runs")
     stages = build_graph(load(path, settings)).stages()
 
