@@ -4,9 +4,10 @@
 
 Features of a frozen encoder, signals of a closed form, and Recipe II with Learning from Failure's normalisation
 (`lff_ddb`) at the strongest temperature that a safeguard allows (`ddb.recipes.safeguard`). The classifier of the first
-seed is copied to <output>/classifier (`ddb.features.classifier`).
+seed becomes a model in <output>/classifier (`ddb.models`).
 """
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from ddb.errors import DDBError
 from ddb.experiment.config import ExperimentConfig, methods
 from ddb.experiment.config_file import Experiment, Point
 from ddb.experiment.graph import Cell, build_graph
-from ddb.features.classifier import export
+from ddb.models.export import export_model
 from ddb.report.paired import interval
 from ddb.signals.table import Signals
 from ddb.store import Store
@@ -42,9 +43,9 @@ def run_debias(config: ExperimentConfig, store: Store, output: Path) -> tuple[li
         raise DDBError("debias: a stage failed; see above")
     cells = {name: [cell for cell in graph.cells if cell.method == name] for name in rows}
     chosen = cells[RECIPE][0].classifier
-    export(store.path(chosen), chosen.inputs["features"].config, config.features.weights, output / "classifier")
+    export_model(store, store.path(chosen), config.features.weights, output / "classifier")
     lines = [*_decisions(cells[RECIPE], store), *_gains(cells, store)]
-    lines.append(f"to use it: ddb.features.classifier.FeatureClassifier.load({str(output / 'classifier')!r})")
+    lines.append(f"to use it: {shlex.join(['ddb', 'predict', str(output / 'classifier'), 'IMAGES'])}")
     return lines, [output / "classifier"]
 
 

@@ -120,7 +120,14 @@ WAYS = {
     "ddb run --data my_images": Way(CLONE, SIZES, says="runs/my_images.yaml"),
     "ddb audit my_images": Way(CLONE, says="audit.html"),
     "ddb audit my_images --space pixels": Way(CLONE, SIZES, says="audit.html"),
-    "ddb debias my_images": Way(CLONE, says="debias/classifier"),
+    "ddb debias my_images": Way(CLONE, says="/classifier"),
+    "ddb predict runs/debias/my_images/classifier new_images": Way(
+        not_here="new_images are the reader's; tests/ddb/models/test_models.py predicts with models of all kinds"
+    ),
+    "ddb export-model colored_digits --method ddb_end_to_end --output my_model --format onnx --format pt2": Way(
+        not_here="of the whole experiment, without settings; tests/ddb/models/test_models.py exports small ones"
+    ),
+    "pip install 'ddb-on-ray[onnx]'": Way(not_here="downloads; it is among the packages that make setup installs"),
     "ddb run configs/features/pacs_biased.yaml": Way(CLONE, "seeds=[0] --dry-run", says="features"),
     "ddb run configs/features/bar.yaml": Way(CLONE, "seeds=[0] --dry-run", says="features"),
     "ddb export configs/features/pacs_biased.yaml results/features/pacs_biased": Way(not_here=PACS),

@@ -15,7 +15,7 @@ FLOORS = (  # from the ground up; rooms of one floor know nothing of each other
     ("recipes",),
     ("stages",),
     ("experiment",),
-    ("audit",),
+    ("audit", "models"),
     ("clean", "report"),
 )
 

@@ -106,7 +106,7 @@ class Images:
 
     def _bytes(self) -> int:
         """Of one image as it is kept."""
-        return 3 * self._reader.side**2 if self.size else self.split.array[0].nbytes
+        return 3 * side_of(self.size) ** 2 if self.size else self.split.array[0].nbytes
 
     def _read(self, rows: Iterable[list[int]]) -> Iterator[Tensor]:
         """Batches (B, 3, R, R) uint8, or features (B, D), in main memory."""
@@ -131,17 +131,32 @@ class Images:
         if images.ndim == 2:
             return images
         drawn = [key for key in keys if key is not None]
-        if self.size is None and not drawn:
-            return _to_range(images)
+        if not drawn:
+            return unaugmented(images, self.size)
         size = self.size or images.shape[2]
-        if drawn:
-            border = size // 8 if self.size is None else 0
-            room = images.shape[2] + 2 * border - size
-            places = move(torch.tensor([_place(key, room) for key in drawn]), self.device)  # (B, 3)
-            images = _crop(images, places, size, border)
-        else:
-            images = functional.center_crop(images, [size, size])
-        return images.float().mul_(1 / 255).sub_(0.5).div_(0.5)
+        border = size // 8 if self.size is None else 0
+        room = images.shape[2] + 2 * border - size
+        places = move(torch.tensor([_place(key, room) for key in drawn]), self.device)  # (B, 3)
+        return _normalised(_crop(images, places, size, border))
+
+
+def unaugmented(images: Tensor, size: int | None) -> Tensor:
+    """(B, 3, R, R) uint8 to float32 in [-1, 1]: as they are, or cropped at the centre to `size` pixels."""
+    return _to_range(images) if size is None else _normalised(functional.center_crop(images, [size, size]))
+
+
+def stretched(image: Tensor, size: int) -> Tensor:
+    """(3, H, W) uint8 to (3, R, R), from which `size` pixels are cropped."""
+    return functional.resize(image, [side_of(size)] * 2, antialias=True)
+
+
+def side_of(size: int) -> int:
+    """R, the pixels of an image of which `size` are kept."""
+    return round(size * MARGIN)
+
+
+def _normalised(images: Tensor) -> Tensor:
+    return images.float().mul_(1 / 255).sub_(0.5).div_(0.5)
 
 
 def _tensor(images: np.ndarray) -> Tensor:
@@ -185,7 +200,7 @@ class _Reader:
     """Single images before they are cropped, (3, R, R) uint8, or the error that names a broken file."""
 
     def __init__(self, split: Split, transform: ImageTransform):
-        self.split, self.side = split, round((transform.image_size or 0) * MARGIN)
+        self.split, self.size = split, transform.image_size or 0
         self.from_files = transform.from_files and split.root is not None
 
     def __getitem__(self, row: int) -> Tensor | DDBError:
@@ -194,7 +209,7 @@ class _Reader:
         except DDBError as error:
             return error
         image = torch.from_numpy(np.array(picture)).permute(2, 0, 1)  # (3, H, W)
-        return functional.resize(image, [self.side, self.side], antialias=True)
+        return stretched(image, self.size)
 
 
 def _stack(items: list) -> Tensor | np.ndarray | DDBError:

@@ -56,14 +56,19 @@ class Encoder:
         """Preprocessed images (B, 3, S, S) to (B, D) float32 on the CPU for each layer."""
         device = next(self.network.parameters()).device
         with torch.inference_mode():
-            self.network(images.to(device, memory_format=torch.channels_last))
+            found = self.layers_of(images.to(device, memory_format=torch.channels_last))
+        return {layer: values.cpu() for layer, values in found.items()}
+
+    def layers_of(self, images: Tensor) -> dict[str, Tensor]:
+        """The same on the device of the network, where `images` must be."""
+        self.network(images)
         outputs, self._outputs = self._outputs, {}
         if unused := [layer for layer in self.layers if layer not in outputs]:
             raise DDBError(f"features.layers: {unused[0]} does not take part in the network's forward pass")
         return {layer: outputs[layer] for layer in self.layers}
 
     def _keep(self, layer: str, output: Any) -> None:
-        self._outputs[layer] = pooled(output).float().cpu()
+        self._outputs[layer] = pooled(output).float()
 
 
 def _head(network: nn.Module) -> nn.Module | None:

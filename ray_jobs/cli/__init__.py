@@ -19,7 +19,7 @@ from ray_jobs.exit_codes import exit_codes
 from ray_jobs.output import out
 
 COMMANDS = ("run", "audit", "debias", "demo", "sweep", "rehearse", "submit", "status", "ls", "logs", "table", "report",
-            "export", "schema", "explain", "clean", "doctor")  # fmt: skip
+            "export", "export_model", "predict", "schema", "explain", "clean", "doctor")  # fmt: skip
 
 app = typer.Typer(
     no_args_is_help=True,

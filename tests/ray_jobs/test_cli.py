@@ -20,8 +20,8 @@ from ray_jobs.output import show
 
 CONFIG = "configs/colored_digits.yaml"
 NAMES = ("demo", "run", "audit", "debias", "sweep", "rehearse", "submit", "status", "ls", "logs", "table", "report",
-         "export", "schema", "explain", "clean", "doctor", "data list", "data describe", "data check", "data fetch",
-         "configs list", "configs show", "configs copy")  # fmt: skip
+         "predict", "export", "export-model", "schema", "explain", "clean", "doctor", "data list", "data describe",
+         "data check", "data fetch", "configs list", "configs show", "configs copy")  # fmt: skip
 
 
 def _run(*arguments):

@@ -17,7 +17,7 @@ from torchvision import models
 from ddb.experiment.config_file import resolve
 from ddb.experiment.graph import build_graph
 from ddb.features import table
-from ddb.features.classifier import FeatureClassifier
+from ddb.models import load_model
 from ddb.stages import KINDS
 from ddb.stages.kind import Job
 from ddb.store import Store
@@ -105,6 +105,6 @@ def test_audit_and_debias_of_a_folder(values, tmp_path, on_the_sessions_ray):
 
     lines, (folder,) = debias.run_debias(config, store, tmp_path / "debias")
     assert lines[0].startswith("seed 0: safeguard: ") and any("test images, flagged" in line for line in lines)
-    classifier = FeatureClassifier.load(folder)
+    classifier = load_model(folder)
     pictures = [Image.open(tmp_path / "images" / name).convert("RGB") for name in ("dog/1.png", "cat/2.png")]
     assert classifier.classes == ("cat", "dog") and classifier(pictures).sum(1) == pytest.approx([1, 1])
