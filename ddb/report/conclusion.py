@@ -24,7 +24,7 @@ def conclusion(rows: list[Row]) -> str:
     named = known if len(known) <= SHOWN else [known[0], known[-1]]
     texts = [f"{each.row.method}{_settings(each.row, known)} {points(each.metrics[metric])}" for each in named]
     between = ", ".join(texts) if len(known) <= SHOWN else f"from {' to '.join(texts)}, of {len(known)} rows"
-    return f"{TITLES[metric]} accuracy against {BASELINE}, in points with 95 % interval and (seeds): {between}"
+    return f"{TITLES[metric]} accuracy against {BASELINE}, in points [95 % interval] (seeds): {between}"
 
 
 def _settings(row: Row, found: list[Difference]) -> str:

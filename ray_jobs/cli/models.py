@@ -1,5 +1,6 @@
 """The model that a command line names: a folder, a result of the store, or a row of an experiment."""
 
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -38,6 +39,10 @@ def found_model(name: str, method: str | None, seed: int | None, store: Store) -
 def found_result(name: str, method: str | None, seed: int | None, store: Store) -> tuple[Path, str]:
     """The folder of a finished classifier, and the setting that says where its encoder's weights are."""
     if method is None and seed is None:
+        if Path(name).suffix in (".yaml", ".yml") or name in config_file.names():
+            raise DDBError(f"{name}: is a configuration; name one of its rows with --method")
+        if os.sep in name and not Path(name).exists() and not (store.root / name).exists():
+            raise DDBError(f"{name}: no such folder")
         result = find(store, name)
         if result.parent.name != "classifier":
             raise DDBError(f"{name}: is a result of the stage {result.parent.name}; name one of classifier")

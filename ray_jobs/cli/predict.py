@@ -36,6 +36,8 @@ def predict(
     from ddb.models.predict import files
     from ddb.models.predict import predict as predict_files
 
+    if output.suffix.lower() != ".csv":
+        raise DDBError(f"--output {output}: must end in .csv; the Parquet file is written beside it")
     wanted = files(images)
     found = found_model(model, method, seed, Store(store))
     with Progress(console=err, transient=True, disable=not news.is_terminal or news.quiet) as bar:

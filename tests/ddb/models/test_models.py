@@ -52,14 +52,11 @@ def exported(made, method, directory, weights="pretrained", formats=FORMATS):
     return export_model(store, store.path(cell_of(graph, method).classifier), weights, directory, formats)
 
 
-def test_images(made):
-    """The test images as files, and the logits that the evaluation stored."""
+def held_out(made):
+    """The test images from their files, and their split."""
     graph, store = made
     split = prepared.read(store.path(graph.data))["test"]
     return [Image.open(split.root / path).convert("RGB") for path in split.paths], split
-
-
-test_images.__test__ = False
 
 
 @pytest.mark.parametrize("method", ["erm", "ddb_two_step"])
@@ -67,7 +64,7 @@ def test_every_format_gives_the_logits_of_the_evaluation_from_image_files(pixels
     """erm sees images of the CDPM's size, ddb_two_step larger ones."""
     graph, store = pixels
     model = exported(pixels, method, tmp_path)
-    pictures, split = test_images(pixels)
+    pictures, split = held_out(pixels)
     stored = predictions.read(store.path(cell_of(graph, method).stage) / "predictions.parquet", "test")
     logits = np.stack(stored["logits"])  # (T, C)
     images = torch.stack([model.preprocess(picture) for picture in pictures])
@@ -90,7 +87,7 @@ def test_encoder_and_head_are_exported_as_one_network(finished, values, tmp_path
     test = table.with_features(dataset, store.path(stage.inputs["features"]))["test"]
     with torch.no_grad():
         expected = load_classifier(store.path(stage))(torch.from_numpy(np.array(test.images))).numpy()
-    images = torch.stack([model.preprocess(picture) for picture in test_images(finished)[0]])
+    images = torch.stack([model.preprocess(picture) for picture in held_out(finished)[0]])
     with torch.no_grad():
         assert model.network(images).numpy() == pytest.approx(expected, abs=1e-3)
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
@@ -103,7 +100,7 @@ def test_the_amplifier_judges_files_as_it_judged_the_real_images(pixels, tmp_pat
     model = exported(pixels, "ddb_two_step", tmp_path, formats=())
     stage = cell_of(graph, "ddb_two_step").classifier.inputs["amplifier"]
     settings = AmplifierSettings.model_validate(stage.config["amplifier"])
-    pictures, split = test_images(pixels)
+    pictures, split = held_out(pixels)
     expected = compute_signals(load_classifier(store.path(stage)), split, settings.transform())
     assert model.amplifier and isinstance(settings.transform(), ImageTransform)
     assert model.amplifier(pictures) == pytest.approx(np.exp(expected.log_probabilities), abs=1e-4)
@@ -180,3 +177,20 @@ def test_what_holds_no_images_is_refused_with_the_reason(tmp_path, name, content
         path.write_text(content) if name.endswith(".csv") else path.mkdir()
     with pytest.raises(DDBError, match=message):
         files([path])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["colored_digits", "."], "colored_digits: is a configuration; name one of its rows with --method"),
+        (["nowhere/model", "."], "nowhere/model: no such folder"),
+        (
+            ["a model", ".", "--output", "found.parquet"],
+            "--output found.parquet: must end in .csv; the Parquet file is",
+        ),
+    ],
+)
+def test_a_wrong_model_or_output_is_refused_with_the_way_out(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (8, 8)).save("a.png")
+    assert str(ddb("predict", *arguments, "--store", tmp_path / "runs").exception).startswith(message)

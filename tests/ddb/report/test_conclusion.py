@@ -8,7 +8,7 @@ from ddb.report.table import rows
 from ddb.store import Store
 from tests.ddb.report.hand_made import complete, make_plan
 
-BEGIN = "conflicting accuracy against erm, in points with 95 % interval and (seeds): "
+BEGIN = "conflicting accuracy against erm, in points [95 % interval] (seeds): "
 
 
 def said(tmp_path, *overrides, **values):
